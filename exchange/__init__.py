@@ -1,0 +1,1 @@
+"""What both sides of an exchange must compute identically, bit for bit."""

@@ -1,0 +1,38 @@
+"""Domain-separated digests: every signed or hashed thing has a string of its own before its bytes.
+
+Invariant: what is hashed is what travels. A body is serialised once, forwarded verbatim and never
+re-serialised, so protobuf needs no canonical form.
+"""
+
+import hashlib
+
+REQUEST = b"shuqiao/request/1\0"
+RESPONSE = b"shuqiao/response/1\0"
+BATCH = b"shuqiao/batch/1\0"
+SESSION = b"shuqiao/session/1\0"
+KEY = b"shuqiao/key/1\0"
+BUNDLE = b"shuqiao/bundle/1\0"
+ORGANISATION = b"shuqiao/organisation/1\0"
+RESOURCE = b"shuqiao/resource/1\0"
+RESOURCE_STATE = b"shuqiao/resource-state/1\0"
+GRANT = b"shuqiao/grant/1\0"
+GRANT_EVENT = b"shuqiao/grant-event/1\0"
+TRUST_LIST = b"shuqiao/trust-list/1\0"
+COUNTERSIGN = b"shuqiao/countersign/1\0"
+WRAP = b"shuqiao/wrap/1\0"
+
+NONCE_BYTES = 16
+DIGEST_BYTES = 32
+
+
+def digest(domain: bytes, body: bytes) -> bytes:
+    """Return the SHA-256 of a body under its domain.
+
+    Args:
+        domain: one of this module's strings, ending in a zero byte.
+        body: the exact bytes that travel.
+
+    Returns:
+        32 bytes.
+    """
+    return hashlib.sha256(domain + body).digest()
