@@ -6,7 +6,7 @@ docs/errors.md are one to one; a test holds them together.
 
 from collections.abc import Callable
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from exchange.sentences import SENTENCES, Sentence
 from exchange.v1 import reason_pb2 as r
@@ -63,13 +63,12 @@ class ExchangeError(Exception):
         return f"{self.name}: {self.sentence.en}{about}"
 
 
+E = TypeVar("E", bound=ExchangeError)
 BY_REASON: dict[int, type[ExchangeError]] = {}
 
 
-def _reason(
-    reason: r.Reason, *, retryable: bool = False
-) -> Callable[[type[ExchangeError]], type[ExchangeError]]:
-    def register(cls: type[ExchangeError]) -> type[ExchangeError]:
+def _reason(reason: r.Reason, *, retryable: bool = False) -> Callable[[type[E]], type[E]]:
+    def register(cls: type[E]) -> type[E]:
         cls.reason, cls.retryable = reason, retryable
         BY_REASON[reason] = cls
         return cls
