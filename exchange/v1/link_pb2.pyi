@@ -245,7 +245,6 @@ class Notice(_message.Message):
 
     EVENT_FIELD_NUMBER: _builtins.int
     TRUST_LIST_FIELD_NUMBER: _builtins.int
-    BUNDLE_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _directory_pb2.Event:
@@ -256,10 +255,6 @@ class Notice(_message.Message):
         """The newest trust list (signed TrustListBody)."""
 
     @_builtins.property
-    def bundle(self) -> _common_pb2.Statement:
-        """A bundle of a consumer whose request follows (signed KeyBundleBody)."""
-
-    @_builtins.property
     def drain(self) -> Global___Drain:
         """The gateway will stop: finish and dial again elsewhere."""
 
@@ -268,14 +263,13 @@ class Notice(_message.Message):
         *,
         event: _directory_pb2.Event | None = ...,
         trust_list: _common_pb2.Statement | None = ...,
-        bundle: _common_pb2.Statement | None = ...,
         drain: Global___Drain | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "drain", b"drain", "event", b"event", "notice", b"notice", "trust_list", b"trust_list"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "event", b"event", "notice", b"notice", "trust_list", b"trust_list"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "drain", b"drain", "event", b"event", "notice", b"notice", "trust_list", b"trust_list"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "event", b"event", "notice", b"notice", "trust_list", b"trust_list"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["event", "trust_list", "bundle", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["event", "trust_list", "drain"]  # noqa: Y015
     _WhichOneofArgType_notice: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_notice) -> _WhichOneofReturnType_notice | None: ...
 
@@ -313,6 +307,7 @@ class LinkResponse(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """In the first frame only."""
@@ -329,6 +324,12 @@ class LinkResponse(_message.Message):
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Checkpoints that the receipts in this frame lead to, C2SP signed notes."""
 
+    @_builtins.property
+    def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """For each checkpoint the proof that it extends the one sent before it on this stream (the welcome's first),
+        the hashes one after the other.
+        """
+
     def __init__(
         self,
         *,
@@ -336,10 +337,11 @@ class LinkResponse(_message.Message):
         notices: _abc.Iterable[Global___Notice] | None = ...,
         items: _abc.Iterable[Global___Delivery] | None = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
+        consistency: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "items", b"items", "notices", b"notices", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "consistency", b"consistency", "items", b"items", "notices", b"notices", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,100 @@
+"""The link's framing, the same at both ends: bounded queues, one write in flight, several items per frame.
+
+Each frame takes what queued while the one before was being written, up to 32 items or 256 KiB: no timer, and no
+cap so large that everything marches as one convoy. Beyond the queue's bound an item is refused at once.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from exchange.errors import Malformed, Oversized, QueueFull
+from exchange.v1 import link_pb2
+
+PROTOCOL = 1
+MAX_FRAME_ITEMS = 32
+MAX_FRAME_BYTES = 256 * 1024
+MAX_ITEM_BYTES = 2 * 1024 * 1024
+HEARTBEAT_S = 20.0
+DEFAULT_WINDOW = 1024
+LINK_METHOD = "/exchange.v1.LinkService/Link"
+
+T = TypeVar("T")
+
+
+class Outbox(Generic[T]):
+    """What waits to be written on one stream.
+
+    Args:
+        write: builds and writes one frame from the items it is given (possibly none, after `poke`).
+        capacity: how many items may wait.
+    """
+
+    def __init__(self, *, write: Callable[[list[T]], Awaitable[None]], capacity: int) -> None:
+        self._write = write
+        self._capacity = capacity
+        self._items: deque[tuple[T, int]] = deque()
+        self._wanted = asyncio.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, size: int) -> None:
+        """Queue an item.
+
+        Args:
+            item: what to write.
+            size: about how many bytes it will take.
+
+        Raises:
+            QueueFull: the stream cannot keep up, or has ended.
+            Oversized: the item alone is larger than any frame may be.
+        """
+        if size > MAX_ITEM_BYTES:
+            raise Oversized(f"{size} bytes")
+        if self._closed or len(self._items) >= self._capacity:
+            raise QueueFull("link")
+        self._items.append((item, size))
+        self._wanted.set()
+
+    def poke(self) -> None:
+        """Have a frame written even if no item waits, for what travels beside the items."""
+        self._wanted.set()
+
+    def close(self) -> list[T]:
+        """Refuse further items and return those that were never written."""
+        self._closed = True
+        left = [item for item, _ in self._items]
+        self._items.clear()
+        return left
+
+    async def run(self) -> None:
+        """Write frames until cancelled or until the stream fails."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._write(self._take())
+            while self._items:
+                await self._write(self._take())
+
+    def _take(self) -> list[T]:
+        frame: list[T] = []
+        total, items = 0, self._items
+        while items and len(frame) < MAX_FRAME_ITEMS:
+            total += items[0][1]
+            if frame and total > MAX_FRAME_BYTES:
+                break
+            frame.append(items.popleft()[0])
+        return frame
+
+
+def check_frame(frame: link_pb2.LinkRequest | link_pb2.LinkResponse) -> None:
+    """Refuse a frame with more items than the protocol allows.
+
+    Raises:
+        Malformed: too many items.
+    """
+    if len(frame.items) > MAX_FRAME_ITEMS:
+        raise Malformed("frame")
