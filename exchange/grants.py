@@ -1,0 +1,377 @@
+"""Grants: who may ask whom for what, for what, until when. The rules that gateway and provider's agent share.
+
+A grant is an immutable body addressed by its digest, and signed events that count up by one.
+
+1. Deny by default: what the grant does not name is refused (`check`).
+2. The body is signed by a steward of the consumer (`parse_grant`).
+3. Every field exists and is shared, the term is at most five years (`check_application`).
+4. An event has the next revision and a legal transition (`transition`).
+5. The provider's steward may do everything; its agent may accept where every field is unconditional; the
+   consumer's steward may give the grant back (`check_signer`).
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from exchange.canonical import DIGEST_BYTES, GRANT, NONCE_BYTES, digest
+from exchange.errors import (
+    BadIdentifier,
+    CaseRequired,
+    ClockSkew,
+    FieldNotGranted,
+    GrantExpired,
+    GrantPaused,
+    GrantPending,
+    GrantRevoked,
+    KindNotGranted,
+    Malformed,
+    MatterNotGranted,
+    NoGrant,
+    NotShared,
+    Oversized,
+    PurposeNotGranted,
+    Refused,
+    RoleNotAllowed,
+    Suspended,
+    UnknownField,
+    UnknownGrant,
+    UnknownResource,
+    WrongState,
+)
+from exchange.identity import Identity, Role
+from exchange.resources import MAX_FIELDS, Resource, check_kinds, check_text, split_id
+from exchange.trust import Verified
+from exchange.v1 import common_pb2, grant_pb2
+
+MAX_PURPOSES = 16
+MAX_MATTERS = 64
+MAX_CODE = 64
+MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
+MAX_STATEMENT_SKEW_MS = 5 * 60 * 1000
+
+PENDING = grant_pb2.GRANT_STATE_PENDING
+ACTIVE = grant_pb2.GRANT_STATE_ACTIVE
+PAUSED = grant_pb2.GRANT_STATE_PAUSED
+REJECTED = grant_pb2.GRANT_STATE_REJECTED
+REVOKED = grant_pb2.GRANT_STATE_REVOKED
+ACCEPT = grant_pb2.GRANT_ACTION_ACCEPT
+REVOKE = grant_pb2.GRANT_ACTION_REVOKE
+
+_NEXT: dict[tuple[int, int], grant_pb2.GrantState] = {
+    (PENDING, ACCEPT): ACTIVE,
+    (PENDING, grant_pb2.GRANT_ACTION_REJECT): REJECTED,
+    (PENDING, REVOKE): REVOKED,
+    (ACTIVE, grant_pb2.GRANT_ACTION_PAUSE): PAUSED,
+    (ACTIVE, REVOKE): REVOKED,
+    (PAUSED, grant_pb2.GRANT_ACTION_RESUME): ACTIVE,
+    (PAUSED, REVOKE): REVOKED,
+}
+_NOT_IN_FORCE: dict[int, type[Refused]] = {
+    PENDING: GrantPending,
+    PAUSED: GrantPaused,
+    REJECTED: GrantRevoked,
+    REVOKED: GrantRevoked,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A grant and where it stands.
+
+    Attributes:
+        grant_id: digest of the body, 32 bytes.
+        matters: coded matters; empty for any.
+        state: a GrantState.
+        revision: of the last event, 0 before the first.
+        record: body and events verbatim; never changed in place.
+    """
+
+    grant_id: bytes
+    consumer: str
+    provider: str
+    resource: str
+    fields: frozenset[str]
+    kinds: frozenset[int]
+    purposes: frozenset[str]
+    matters: frozenset[str]
+    case_required: bool
+    not_before_ms: int
+    not_after_ms: int
+    state: int
+    revision: int
+    record: grant_pb2.GrantRecord = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The first 16 hexadecimal digits of the grant's id, for people."""
+        return self.grant_id[:8].hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantEvent:
+    """What is done to a grant: a GrantEventBody, well formed."""
+
+    grant_id: bytes
+    revision: int
+    action: int
+    issued_at_ms: int
+
+
+def check(
+    grant: Grant,
+    resource: Resource,
+    *,
+    consumer: str,
+    kind: int,
+    fields: Sequence[str],
+    purpose: str,
+    matter: str,
+    case_number: str,
+    now_ms: int,
+) -> None:
+    """Refuse an exchange that a grant does not cover. Once per exchange at either end: sets and integers only.
+
+    Args:
+        grant: as it stands now.
+        resource: the catalogue entry the request resolves to.
+        consumer: credit code from the consumer's certificate.
+        kind: a Kind.
+        fields: the names asked for, each once.
+        purpose, matter, case_number: as the request states them.
+        now_ms: Unix milliseconds.
+
+    Raises:
+        NoGrant, GrantPending, GrantPaused, GrantRevoked, GrantExpired, Suspended, KindNotGranted, Malformed,
+        UnknownField, NotShared, FieldNotGranted, PurposeNotGranted, MatterNotGranted, CaseRequired.
+    """
+    if grant.consumer != consumer or grant.resource != resource.id or grant.provider != resource.provider:
+        raise NoGrant(resource.id)
+    if grant.state != ACTIVE:
+        raise _NOT_IN_FORCE.get(grant.state, NoGrant)(grant.name)
+    if not grant.not_before_ms <= now_ms < grant.not_after_ms:
+        raise GrantExpired(grant.name)
+    if resource.suspended:
+        raise Suspended(resource.id)
+    if kind not in grant.kinds or kind not in resource.kinds:
+        raise KindNotGranted(resource.id)
+    wanted = frozenset(fields)
+    if not wanted or len(wanted) != len(fields):
+        raise Malformed("fields")
+    if not wanted <= grant.fields or not wanted <= resource.shared:
+        raise _field_refusal(grant, resource, fields)
+    if purpose not in grant.purposes:
+        raise PurposeNotGranted(resource.id)
+    if grant.matters and matter not in grant.matters:
+        raise MatterNotGranted(resource.id)
+    if (grant.case_required or resource.case_required) and not case_number.strip():
+        raise CaseRequired(resource.id)
+
+
+def _field_refusal(
+    grant: Grant, resource: Resource, fields: Sequence[str]
+) -> UnknownField | NotShared | FieldNotGranted:
+    """Name the first field in the way; only a name that the catalogue knows is repeated."""
+    for name in fields:
+        if name not in resource.fields:
+            return UnknownField(resource.id)
+        if name not in resource.shared:
+            return NotShared(name)
+        if name not in grant.fields:
+            return FieldNotGranted(name)
+    return FieldNotGranted(resource.id)
+
+
+def read_grant(statement: common_pb2.Statement) -> Grant:
+    """Return the grant that a statement applies for, pending. Signature and signer are not looked at.
+
+    Raises:
+        Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
+    """
+    try:
+        body = grant_pb2.GrantBody.FromString(statement.body)
+    except DecodeError as error:
+        raise Malformed("grant") from error
+    _check_body(body)
+    grant_id = digest(GRANT, statement.body)
+    return Grant(
+        grant_id=grant_id,
+        consumer=body.consumer,
+        provider=body.provider,
+        resource=body.resource,
+        fields=frozenset(body.fields),
+        kinds=frozenset(body.kinds),
+        purposes=frozenset(body.purposes),
+        matters=frozenset(body.matters),
+        case_required=body.case_required,
+        not_before_ms=body.not_before.ToMilliseconds(),
+        not_after_ms=body.not_after.ToMilliseconds(),
+        state=PENDING,
+        revision=0,
+        record=grant_pb2.GrantRecord(grant_id=grant_id, grant=statement, state=PENDING),
+    )
+
+
+def parse_grant(statement: common_pb2.Statement, verified: Verified) -> Grant:
+    """Return the grant that a verified statement applies for, pending.
+
+    Args:
+        statement: a signed GrantBody.
+        verified: who signed it, as `TrustAnchor.verify_statement` found.
+
+    Raises:
+        RoleNotAllowed: the signer is no steward of the consumer.
+        Malformed, Oversized, BadIdentifier: as `read_grant`.
+    """
+    grant, signer = read_grant(statement), verified.identity
+    if signer.role is not Role.STEWARD or signer.organisation != grant.consumer:
+        raise RoleNotAllowed(grant.name)
+    return grant
+
+
+def check_application(grant: Grant, resource: Resource, *, now_ms: int) -> None:
+    """Refuse an application that the catalogue entry does not allow.
+
+    Raises:
+        UnknownResource, UnknownField, NotShared, KindNotGranted, GrantExpired.
+    """
+    if grant.resource != resource.id or grant.provider != resource.provider:
+        raise UnknownResource(grant.resource)
+    for name in sorted(grant.fields):
+        if name not in resource.fields:
+            raise UnknownField(resource.id)
+        if name not in resource.shared:
+            raise NotShared(name)
+    if not grant.kinds <= resource.kinds:
+        raise KindNotGranted(resource.id)
+    if grant.not_after_ms <= now_ms:
+        raise GrantExpired(grant.name)
+
+
+def read_event(statement: common_pb2.Statement) -> GrantEvent:
+    """Return the event that a statement holds. Signature and signer are not looked at.
+
+    Raises:
+        Malformed, Oversized: the body breaks a rule.
+    """
+    try:
+        body = grant_pb2.GrantEventBody.FromString(statement.body)
+    except DecodeError as error:
+        raise Malformed("grant event") from error
+    if len(body.nonce) != NONCE_BYTES or len(body.grant_id) != DIGEST_BYTES:
+        raise Malformed("nonce or grant id")
+    if body.revision < 1 or not body.HasField("issued_at"):
+        raise Malformed("revision or issued_at")
+    if body.action not in grant_pb2.GrantAction.values() or not body.action:
+        raise Malformed("action")
+    check_text(body.note, "note")
+    return GrantEvent(
+        grant_id=body.grant_id,
+        revision=body.revision,
+        action=body.action,
+        issued_at_ms=body.issued_at.ToMilliseconds(),
+    )
+
+
+def transition(grant: Grant, event: GrantEvent, statement: common_pb2.Statement) -> Grant:
+    """Return the grant after an event whose signature and signer were checked before.
+
+    Raises:
+        UnknownGrant: the event is about another grant.
+        WrongState: not the next revision, or not possible in the grant's state.
+    """
+    if event.grant_id != grant.grant_id:
+        raise UnknownGrant(grant.name)
+    state = _NEXT.get((grant.state, event.action))
+    if event.revision != grant.revision + 1 or state is None:
+        raise WrongState(grant.name)
+    record = grant_pb2.GrantRecord()
+    record.CopyFrom(grant.record)
+    record.events.append(statement)
+    record.state, record.revision = state, event.revision
+    return replace(grant, state=state, revision=event.revision, record=record)
+
+
+def check_signer(grant: Grant, event: GrantEvent, signer: Identity, resource: Resource | None) -> None:
+    """Refuse an event that its signer may not make.
+
+    Args:
+        resource: the catalogue entry as it stands; None where it is not known.
+
+    Raises:
+        RoleNotAllowed.
+    """
+    if signer.role is Role.STEWARD and signer.organisation == grant.provider:
+        return
+    if signer.role is Role.STEWARD and signer.organisation == grant.consumer and event.action == REVOKE:
+        return
+    if signer.role is Role.AGENT and signer.organisation == grant.provider and event.action == ACCEPT:
+        same = resource is not None and resource.id == grant.resource and resource.provider == grant.provider
+        if resource is not None and same and grant.fields <= resource.unconditional:
+            return
+    raise RoleNotAllowed(grant.name)
+
+
+def apply_event(
+    grant: Grant, statement: common_pb2.Statement, verified: Verified, resource: Resource | None
+) -> Grant:
+    """Return the grant after a verified event: signer rule, next revision, legal transition.
+
+    Args:
+        statement: a signed GrantEventBody.
+        verified: who signed it, as `TrustAnchor.verify_statement` found.
+        resource: the catalogue entry as it stands, None where it is not known: then no agent may accept.
+
+    Raises:
+        UnknownGrant, RoleNotAllowed, WrongState, Malformed, Oversized.
+    """
+    event = read_event(statement)
+    if event.grant_id != grant.grant_id:
+        raise UnknownGrant(grant.name)
+    check_signer(grant, event, verified.identity, resource)
+    return transition(grant, event, statement)
+
+
+def check_issued(issued_at_ms: int, now_ms: int) -> None:
+    """Refuse a statement that was not signed within five minutes of now.
+
+    Raises:
+        ClockSkew.
+    """
+    if abs(now_ms - issued_at_ms) > MAX_STATEMENT_SKEW_MS:
+        raise ClockSkew("issued_at")
+
+
+def _check_body(body: grant_pb2.GrantBody) -> None:
+    if len(body.nonce) != NONCE_BYTES:
+        raise Malformed("nonce")
+    if not body.consumer or not body.provider:
+        raise BadIdentifier("consumer or provider")
+    split_id(body.resource)
+    _check_codes(body.fields, "fields", least=1, most=MAX_FIELDS)
+    _check_codes(body.purposes, "purposes", least=1, most=MAX_PURPOSES)
+    _check_codes(body.matters, "matters", least=0, most=MAX_MATTERS)
+    check_kinds(body.kinds)
+    check_text(body.justification, "justification")
+    if not body.HasField("not_before") or not body.HasField("not_after"):
+        raise Malformed("term")
+    if not 0 < _span_ms(body.not_before, body.not_after) <= MAX_TERM_MS:
+        raise Malformed("term")
+
+
+def _span_ms(start: Timestamp, end: Timestamp) -> float:
+    if not 0 <= start.seconds < 1 << 38 or not 0 <= end.seconds < 1 << 38:
+        return math.inf
+    return end.ToMilliseconds() - start.ToMilliseconds()
+
+
+def _check_codes(codes: Collection[str], subject: str, *, least: int, most: int) -> None:
+    if len(codes) > most:
+        raise Oversized(subject)
+    if len(codes) < least or len(set(codes)) != len(codes):
+        raise Malformed(subject)
+    for code in codes:
+        check_text(code, subject, least=1, most=MAX_CODE)
