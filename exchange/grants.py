@@ -1,4 +1,4 @@
-"""Grants: who may ask whom for what, for what, until when. The rules that gateway and provider's agent share.
+"""Grants: who may ask whom for what, until when. The rules that gateway and provider's agent share.
 
 A grant is an immutable body addressed by its digest, and signed events that count up by one.
 
@@ -10,16 +10,10 @@ A grant is an immutable body addressed by its digest, and signed events that cou
    consumer's steward may give the grant back (`check_signer`).
 """
 
-import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from exchange.canonical import DIGEST_BYTES, GRANT, NONCE_BYTES, digest
 from exchange.errors import (
-    BadIdentifier,
     CaseRequired,
     ClockSkew,
     FieldNotGranted,
@@ -32,7 +26,6 @@ from exchange.errors import (
     MatterNotGranted,
     NoGrant,
     NotShared,
-    Oversized,
     PurposeNotGranted,
     Refused,
     RoleNotAllowed,
@@ -42,15 +35,26 @@ from exchange.errors import (
     UnknownResource,
     WrongState,
 )
+from exchange.grant_body import Grant, GrantEvent, read_event, read_grant
 from exchange.identity import Identity, Role
-from exchange.resources import MAX_FIELDS, Resource, check_kinds, check_text, split_id
+from exchange.resources import Resource
 from exchange.trust import Verified
 from exchange.v1 import common_pb2, grant_pb2
 
-MAX_PURPOSES = 16
-MAX_MATTERS = 64
-MAX_CODE = 64
-MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
+__all__ = [
+    "Grant",
+    "GrantEvent",
+    "apply_event",
+    "check",
+    "check_application",
+    "check_issued",
+    "check_signer",
+    "parse_grant",
+    "read_event",
+    "read_grant",
+    "transition",
+]
+
 MAX_STATEMENT_SKEW_MS = 5 * 60 * 1000
 
 PENDING = grant_pb2.GRANT_STATE_PENDING
@@ -78,49 +82,6 @@ _NOT_IN_FORCE: dict[int, type[Refused]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """A grant and where it stands.
-
-    Attributes:
-        grant_id: digest of the body, 32 bytes.
-        matters: coded matters; empty for any.
-        state: a GrantState.
-        revision: of the last event, 0 before the first.
-        record: body and events verbatim; never changed in place.
-    """
-
-    grant_id: bytes
-    consumer: str
-    provider: str
-    resource: str
-    fields: frozenset[str]
-    kinds: frozenset[int]
-    purposes: frozenset[str]
-    matters: frozenset[str]
-    case_required: bool
-    not_before_ms: int
-    not_after_ms: int
-    state: int
-    revision: int
-    record: grant_pb2.GrantRecord = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """The first 16 hexadecimal digits of the grant's id, for people."""
-        return self.grant_id[:8].hex()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantEvent:
-    """What is done to a grant: a GrantEventBody, well formed."""
-
-    grant_id: bytes
-    revision: int
-    action: int
-    issued_at_ms: int
-
-
 def check(
     grant: Grant,
     resource: Resource,
@@ -133,7 +94,7 @@ def check(
     case_number: str,
     now_ms: int,
 ) -> None:
-    """Refuse an exchange that a grant does not cover. Once per exchange at either end: sets and integers only.
+    """Refuse an exchange that a grant does not cover; once per exchange, so sets and integers only.
 
     Args:
         grant: as it stands now.
@@ -185,36 +146,6 @@ def _field_refusal(
     return FieldNotGranted(resource.id)
 
 
-def read_grant(statement: common_pb2.Statement) -> Grant:
-    """Return the grant that a statement applies for, pending. Signature and signer are not looked at.
-
-    Raises:
-        Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
-    """
-    try:
-        body = grant_pb2.GrantBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("grant") from error
-    _check_body(body)
-    grant_id = digest(GRANT, statement.body)
-    return Grant(
-        grant_id=grant_id,
-        consumer=body.consumer,
-        provider=body.provider,
-        resource=body.resource,
-        fields=frozenset(body.fields),
-        kinds=frozenset(body.kinds),
-        purposes=frozenset(body.purposes),
-        matters=frozenset(body.matters),
-        case_required=body.case_required,
-        not_before_ms=body.not_before.ToMilliseconds(),
-        not_after_ms=body.not_after.ToMilliseconds(),
-        state=PENDING,
-        revision=0,
-        record=grant_pb2.GrantRecord(grant_id=grant_id, grant=statement, state=PENDING),
-    )
-
-
 def parse_grant(statement: common_pb2.Statement, verified: Verified) -> Grant:
     """Return the grant that a verified statement applies for, pending.
 
@@ -249,31 +180,6 @@ def check_application(grant: Grant, resource: Resource, *, now_ms: int) -> None:
         raise KindNotGranted(resource.id)
     if grant.not_after_ms <= now_ms:
         raise GrantExpired(grant.name)
-
-
-def read_event(statement: common_pb2.Statement) -> GrantEvent:
-    """Return the event that a statement holds. Signature and signer are not looked at.
-
-    Raises:
-        Malformed, Oversized: the body breaks a rule.
-    """
-    try:
-        body = grant_pb2.GrantEventBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("grant event") from error
-    if len(body.nonce) != NONCE_BYTES or len(body.grant_id) != DIGEST_BYTES:
-        raise Malformed("nonce or grant id")
-    if body.revision < 1 or not body.HasField("issued_at"):
-        raise Malformed("revision or issued_at")
-    if body.action not in grant_pb2.GrantAction.values() or not body.action:
-        raise Malformed("action")
-    check_text(body.note, "note")
-    return GrantEvent(
-        grant_id=body.grant_id,
-        revision=body.revision,
-        action=body.action,
-        issued_at_ms=body.issued_at.ToMilliseconds(),
-    )
 
 
 def transition(grant: Grant, event: GrantEvent, statement: common_pb2.Statement) -> Grant:
@@ -343,35 +249,3 @@ def check_issued(issued_at_ms: int, now_ms: int) -> None:
     """
     if abs(now_ms - issued_at_ms) > MAX_STATEMENT_SKEW_MS:
         raise ClockSkew("issued_at")
-
-
-def _check_body(body: grant_pb2.GrantBody) -> None:
-    if len(body.nonce) != NONCE_BYTES:
-        raise Malformed("nonce")
-    if not body.consumer or not body.provider:
-        raise BadIdentifier("consumer or provider")
-    split_id(body.resource)
-    _check_codes(body.fields, "fields", least=1, most=MAX_FIELDS)
-    _check_codes(body.purposes, "purposes", least=1, most=MAX_PURPOSES)
-    _check_codes(body.matters, "matters", least=0, most=MAX_MATTERS)
-    check_kinds(body.kinds)
-    check_text(body.justification, "justification")
-    if not body.HasField("not_before") or not body.HasField("not_after"):
-        raise Malformed("term")
-    if not 0 < _span_ms(body.not_before, body.not_after) <= MAX_TERM_MS:
-        raise Malformed("term")
-
-
-def _span_ms(start: Timestamp, end: Timestamp) -> float:
-    if not 0 <= start.seconds < 1 << 38 or not 0 <= end.seconds < 1 << 38:
-        return math.inf
-    return end.ToMilliseconds() - start.ToMilliseconds()
-
-
-def _check_codes(codes: Collection[str], subject: str, *, least: int, most: int) -> None:
-    if len(codes) > most:
-        raise Oversized(subject)
-    if len(codes) < least or len(set(codes)) != len(codes):
-        raise Malformed(subject)
-    for code in codes:
-        check_text(code, subject, least=1, most=MAX_CODE)
