@@ -1,0 +1,287 @@
+"""Envelopes: the columns of one direction of one exchange, sealed cell by cell under a key of their own.
+
+    keys  = HKDF(secret, salt = SHA-256(header), "request" | "response")  →  commit 32 ‖ key 32 ‖ nonce0 12
+    nonce = nonce0 XOR (record u48 ‖ field u16), aligned to the end
+    aad   = SHA-256(header) ‖ record u64 ‖ field u16 ‖ SHA-256(number of slots, columns' names and paddings)
+    cell  = AEAD(tag ‖ value ‖ 0x80 ‖ 00…),  tag 0 no record here, 1 null, 2 value
+
+Invariants:
+- `commit` is compared before anything is opened: AES-GCM does not commit to its key.
+- A key seals once (nonces would repeat); headers hold 16 random bytes, so each exchange has keys of its own.
+- The number of slots is padded to a step and every cell to its column's block: neither presence, nor null,
+  nor the number of records within a step, nor a length within a block shows.
+- The layout is in the aad: columns cannot be renamed, nor all of them shortened to a smaller step.
+- What a peer sends is bounded before it is worked on, and fails with SealBroken or Oversized.
+
+Source: design section 4.
+"""
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+
+from exchange.errors import Malformed, Oversized, SealBroken
+from exchange.suites import AEAD_KEY_BYTES, TAG_BYTES, Aead, Suite
+from exchange.v1 import exchange_pb2
+from exchange.values import decode_value as decode_value
+from exchange.values import encode_value as encode_value
+
+Direction = Literal["request", "response"]
+
+SLOT_STEPS = (1, 4, 16, 64, 256, 1000)
+MAX_FIELDS = 64
+MAX_RECORDS = SLOT_STEPS[-1]
+MAX_CELL_BYTES = 64 * 1024
+MAX_NAME_BYTES = 255
+MIN_PADDING = 16
+MAX_PADDING = 4096
+DEFAULT_PADDING = 64
+COMMIT_BYTES = 32
+NONCE0_BYTES = 12
+
+_ABSENT, _NULL, _VALUE = b"\x00", b"\x01", b"\x02"
+_END = b"\x80"
+_KEYS_BYTES = COMMIT_BYTES + AEAD_KEY_BYTES + NONCE0_BYTES
+_PLACE_BYTES = 10
+
+
+@dataclass(slots=True)
+class DirectionKey:
+    """The keys of one direction of one exchange.
+
+    Args:
+        commit: commitment to the keys, 32 bytes.
+        aead: the AEAD under the direction's key.
+        nonce0: 12 bytes.
+        header_digest: SHA-256 of the header.
+        used: whether it has sealed; it does so once.
+    """
+
+    commit: bytes
+    aead: Aead = field(repr=False)
+    nonce0: bytes = field(repr=False)
+    header_digest: bytes
+    used: bool = False
+
+
+class ColumnPlan(NamedTuple):
+    """A column to seal.
+
+    Args:
+        name: of the field or parameter.
+        values: one per record; None for null.
+        padding: block in bytes, 16 to 4096.
+    """
+
+    name: str
+    values: Sequence[bytes | None]
+    padding: int
+
+
+def padding_of(declared: int) -> int:
+    """Return the block of a field whose catalogue entry declares 0 for the default, or 16 to 4096.
+
+    Raises:
+        Malformed: neither.
+    """
+    padding = declared or DEFAULT_PADDING
+    if not MIN_PADDING <= padding <= MAX_PADDING:
+        raise Malformed("padding")
+    return padding
+
+
+def slots_of(records: int) -> int:
+    """Return how many slots carry that many records.
+
+    Raises:
+        Oversized: more than 1,000.
+    """
+    for step in SLOT_STEPS:
+        if records <= step:
+            return step
+    raise Oversized("records")
+
+
+def direction_key(suite: Suite, secret: bytes, header: bytes, direction: Direction) -> DirectionKey:
+    """Derive the keys of one direction.
+
+    Args:
+        suite: the suite of the session.
+        secret: the session's secret, 32 bytes.
+        header: the serialised header of this direction, exactly as it travels.
+        direction: which one.
+    """
+    salt = hashlib.sha256(header).digest()
+    keys = suite.derive(secret, salt, direction.encode(), _KEYS_BYTES)
+    return DirectionKey(
+        keys[:COMMIT_BYTES],
+        suite.aead(keys[COMMIT_BYTES : COMMIT_BYTES + AEAD_KEY_BYTES]),
+        keys[COMMIT_BYTES + AEAD_KEY_BYTES :],
+        salt,
+    )
+
+
+def seal(key: DirectionKey, columns: Sequence[ColumnPlan], records: int) -> exchange_pb2.Envelope:
+    """Seal columns.
+
+    Args:
+        key: the direction's keys; they seal once.
+        columns: at most 64, each with one value per record.
+        records: how many, at most 1,000.
+
+    Returns:
+        The envelope.
+
+    Raises:
+        Oversized: too many columns or records, or a value over 64 KiB.
+        Malformed: a padding outside 16 to 4096.
+        ValueError: the key was used, or a column has another length.
+    """
+    if key.used:
+        raise ValueError("a direction's key seals once")
+    key.used = True
+    slots = slots_of(records)
+    layout = _layout(slots, [(column.name, column.padding) for column in columns])
+    envelope = exchange_pb2.Envelope(commit=key.commit)
+    add = envelope.columns.add
+    for number, (name, values, padding) in enumerate(columns):
+        if len(values) != records:
+            raise ValueError("a column has one value per record")
+        blocks = _pad(name, values, padding)
+        blocks.extend([(_ABSENT + _END).ljust(padding, b"\0")] * (slots - records))
+        add(name=name, cells=_seal_column(key, number, blocks, layout))
+    return envelope
+
+
+def open_(
+    key: DirectionKey, envelope: exchange_pb2.Envelope, expected: Sequence[tuple[str, int]]
+) -> list[list[bytes | None]]:
+    """Open an envelope.
+
+    Args:
+        key: the direction's keys, derived from the header that was checked.
+        envelope: what came; untrusted.
+        expected: name and padding of each column in order, from the receiver's own knowledge.
+
+    Returns:
+        One list per column with one value per record; None for null. The columns are equally long.
+
+    Raises:
+        SealBroken: another key, other columns, or anything altered, moved, missing or repeated.
+        Oversized: a cell over 64 KiB, or more than 64 columns.
+        Malformed: a padding outside 16 to 4096 is expected.
+    """
+    if not hmac.compare_digest(key.commit, envelope.commit):
+        raise SealBroken("commit")
+    columns = envelope.columns
+    if len(columns) != len(expected):
+        raise SealBroken("columns")
+    if not columns:
+        return []
+    slots = len(columns[0].cells)
+    if slots not in SLOT_STEPS:
+        raise SealBroken("slots")
+    layout = _layout(slots, expected)
+    opened: list[list[bytes | None]] = []
+    for number, (column, (name, padding)) in enumerate(zip(columns, expected, strict=True)):
+        cells = list(column.cells)
+        if column.name != name or len(cells) != slots:
+            raise SealBroken(name)
+        opened.append(_strip(name, _open_column(key, number, name, cells, padding, layout), padding))
+    if any(len(values) != len(opened[0]) for values in opened):
+        raise SealBroken("records")
+    return opened
+
+
+def _layout(slots: int, columns: Sequence[tuple[str, int]]) -> bytes:
+    """Digest of everything about the table that no cell's own place says."""
+    if len(columns) > MAX_FIELDS:
+        raise Oversized("columns")
+    parts = [struct.pack(">HH", slots, len(columns))]
+    for name, padding in columns:
+        encoded = name.encode()
+        if not MIN_PADDING <= padding <= MAX_PADDING or len(encoded) > MAX_NAME_BYTES:
+            raise Malformed(name[:MAX_NAME_BYTES])
+        parts.append(struct.pack(">HH", len(encoded), padding) + encoded)
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _pad(name: str, values: Sequence[bytes | None], padding: int) -> list[bytes]:
+    null = (_NULL + _END).ljust(padding, b"\0")
+    last = padding - 1
+    blocks = []
+    for value in values:
+        if value is None:
+            blocks.append(null)
+            continue
+        block = _VALUE + value + _END
+        blocks.append(block.ljust((len(block) + last) // padding * padding, b"\0"))
+    if blocks and len(max(blocks, key=len)) > MAX_CELL_BYTES:
+        raise Oversized(name)
+    return blocks
+
+
+def _seal_column(key: DirectionKey, number: int, blocks: Sequence[bytes], layout: bytes) -> list[bytes]:
+    encrypt, header_digest = key.aead.encrypt, key.header_digest
+    nonce0 = int.from_bytes(key.nonce0)
+    # A slot's number stands above the column's 16 bits: the same integer is record ‖ field in nonce and aad.
+    places = range(number, len(blocks) << 16, 1 << 16)
+    return [
+        encrypt(
+            (nonce0 ^ place).to_bytes(NONCE0_BYTES),
+            block,
+            header_digest + place.to_bytes(_PLACE_BYTES) + layout,
+        )
+        for place, block in zip(places, blocks, strict=True)
+    ]
+
+
+def _open_column(
+    key: DirectionKey, number: int, name: str, cells: Sequence[bytes], padding: int, layout: bytes
+) -> list[bytes]:
+    longest = MAX_CELL_BYTES + TAG_BYTES
+    for length in set(map(len, cells)):
+        if length > longest:
+            raise Oversized(name)
+        if length <= TAG_BYTES or (length - TAG_BYTES) % padding:
+            raise SealBroken(name)
+    decrypt, header_digest = key.aead.decrypt, key.header_digest
+    nonce0 = int.from_bytes(key.nonce0)
+    places = range(number, len(cells) << 16, 1 << 16)
+    try:
+        return [
+            decrypt(
+                (nonce0 ^ place).to_bytes(NONCE0_BYTES),
+                cell,
+                header_digest + place.to_bytes(_PLACE_BYTES) + layout,
+            )
+            for place, cell in zip(places, cells, strict=True)
+        ]
+    except InvalidTag:
+        raise SealBroken(name) from None
+
+
+def _strip(name: str, blocks: Sequence[bytes], padding: int) -> list[bytes | None]:
+    """Take the padding off; only one form of each cell is accepted."""
+    values: list[bytes | None] = []
+    ended = False
+    for block in blocks:
+        text = block.rstrip(b"\0")
+        # All zero bytes but the tag of an absent record: the end mark is then what remains last.
+        if len(block) - len(text) >= padding or text[-1:] != _END:
+            raise SealBroken(name)
+        tag = block[:1]
+        if tag == _ABSENT:
+            ended = True
+            if len(block) != padding or len(text) != 2:
+                raise SealBroken(name)
+            continue
+        if ended or not (tag == _VALUE or (tag == _NULL and len(text) == 2 and len(block) == padding)):
+            raise SealBroken(name)
+        values.append(text[1:-1] if tag == _VALUE else None)
+    return values
