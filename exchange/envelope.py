@@ -44,8 +44,9 @@ DEFAULT_PADDING = 64
 COMMIT_BYTES = 32
 NONCE0_BYTES = 12
 
-_ABSENT, _NULL, _VALUE = b"\x00", b"\x01", b"\x02"
+_VALUE = b"\x02"
 _END = b"\x80"
+_ABSENT_CELL, _NULL_CELL = b"\x00" + _END, b"\x01" + _END
 _KEYS_BYTES = COMMIT_BYTES + AEAD_KEY_BYTES + NONCE0_BYTES
 _PLACE_BYTES = 10
 
@@ -146,15 +147,22 @@ def seal(key: DirectionKey, columns: Sequence[ColumnPlan], records: int) -> exch
         raise ValueError("a direction's key seals once")
     key.used = True
     slots = slots_of(records)
-    layout = _layout(slots, [(column.name, column.padding) for column in columns])
+    layout = _layout(slots, [(name, padding) for name, _, padding in columns])
+    blocks = _pad(columns, records, slots)
+    encrypt, header_digest, nonce0 = key.aead.encrypt, key.header_digest, int.from_bytes(key.nonce0)
+    cells = [
+        encrypt(
+            (nonce0 ^ place).to_bytes(NONCE0_BYTES),
+            block,
+            header_digest + place.to_bytes(_PLACE_BYTES) + layout,
+        )
+        for place, block in zip(_places(len(columns), slots), blocks, strict=True)
+    ]
     envelope = exchange_pb2.Envelope(commit=key.commit)
-    add = envelope.columns.add
-    for number, (name, values, padding) in enumerate(columns):
-        if len(values) != records:
-            raise ValueError("a column has one value per record")
-        blocks = _pad(name, values, padding)
-        blocks.extend([(_ABSENT + _END).ljust(padding, b"\0")] * (slots - records))
-        add(name=name, cells=_seal_column(key, number, blocks, layout))
+    add, start = envelope.columns.add, 0
+    for name, _, _ in columns:
+        add(name=name, cells=cells[start : start + slots])
+        start += slots
     return envelope
 
 
@@ -187,12 +195,20 @@ def open_(
     if slots not in SLOT_STEPS:
         raise SealBroken("slots")
     layout = _layout(slots, expected)
-    opened: list[list[bytes | None]] = []
-    for number, (column, (name, padding)) in enumerate(zip(columns, expected, strict=True)):
-        cells = list(column.cells)
-        if column.name != name or len(cells) != slots:
-            raise SealBroken(name)
-        opened.append(_strip(name, _open_column(key, number, name, cells, padding, layout), padding))
+    cells = _gather(columns, expected, slots)
+    decrypt, header_digest, nonce0 = key.aead.decrypt, key.header_digest, int.from_bytes(key.nonce0)
+    try:
+        blocks = [
+            decrypt(
+                (nonce0 ^ place).to_bytes(NONCE0_BYTES),
+                cell,
+                header_digest + place.to_bytes(_PLACE_BYTES) + layout,
+            )
+            for place, cell in zip(_places(len(expected), slots), cells, strict=True)
+        ]
+    except InvalidTag:
+        raise SealBroken("cell") from None
+    opened = _strip(expected, blocks, slots)
     if any(len(values) != len(opened[0]) for values in opened):
         raise SealBroken("records")
     return opened
@@ -211,77 +227,69 @@ def _layout(slots: int, columns: Sequence[tuple[str, int]]) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def _pad(name: str, values: Sequence[bytes | None], padding: int) -> list[bytes]:
-    null = (_NULL + _END).ljust(padding, b"\0")
-    last = padding - 1
-    blocks = []
-    for value in values:
-        if value is None:
-            blocks.append(null)
-            continue
-        block = _VALUE + value + _END
-        blocks.append(block.ljust((len(block) + last) // padding * padding, b"\0"))
-    if blocks and len(max(blocks, key=len)) > MAX_CELL_BYTES:
-        raise Oversized(name)
+def _places(columns: int, slots: int) -> Sequence[int]:
+    """Return record ‖ field of each cell, column after column: the same integer stands in nonce and aad."""
+    if slots == 1:
+        return range(columns)
+    return [place for number in range(columns) for place in range(number, slots << 16, 1 << 16)]
+
+
+def _pad(columns: Sequence[ColumnPlan], records: int, slots: int) -> list[bytes]:
+    """Return the plaintexts of all cells, column after column."""
+    blocks: list[bytes] = []
+    add = blocks.append
+    for _, values, padding in columns:
+        if len(values) != records:
+            raise ValueError("a column has one value per record")
+        last = padding - 1
+        for value in values:
+            block = _NULL_CELL if value is None else _VALUE + value + _END
+            add(block.ljust((len(block) + last) // padding * padding, b"\0"))
+        if slots > records:
+            blocks.extend([_ABSENT_CELL.ljust(padding, b"\0")] * (slots - records))
+    if max(map(len, blocks), default=0) > MAX_CELL_BYTES:
+        raise Oversized("value")
     return blocks
 
 
-def _seal_column(key: DirectionKey, number: int, blocks: Sequence[bytes], layout: bytes) -> list[bytes]:
-    encrypt, header_digest = key.aead.encrypt, key.header_digest
-    nonce0 = int.from_bytes(key.nonce0)
-    # A slot's number stands above the column's 16 bits: the same integer is record ‖ field in nonce and aad.
-    places = range(number, len(blocks) << 16, 1 << 16)
-    return [
-        encrypt(
-            (nonce0 ^ place).to_bytes(NONCE0_BYTES),
-            block,
-            header_digest + place.to_bytes(_PLACE_BYTES) + layout,
-        )
-        for place, block in zip(places, blocks, strict=True)
-    ]
-
-
-def _open_column(
-    key: DirectionKey, number: int, name: str, cells: Sequence[bytes], padding: int, layout: bytes
+def _gather(
+    columns: Sequence[exchange_pb2.Column], expected: Sequence[tuple[str, int]], slots: int
 ) -> list[bytes]:
+    """Return the cells of all columns, checked in all that can be checked before they are opened."""
+    gathered: list[bytes] = []
     longest = MAX_CELL_BYTES + TAG_BYTES
-    for length in set(map(len, cells)):
-        if length > longest:
-            raise Oversized(name)
-        if length <= TAG_BYTES or (length - TAG_BYTES) % padding:
+    for column, (name, padding) in zip(columns, expected, strict=True):
+        cells = column.cells
+        if column.name != name or len(cells) != slots:
             raise SealBroken(name)
-    decrypt, header_digest = key.aead.decrypt, key.header_digest
-    nonce0 = int.from_bytes(key.nonce0)
-    places = range(number, len(cells) << 16, 1 << 16)
-    try:
-        return [
-            decrypt(
-                (nonce0 ^ place).to_bytes(NONCE0_BYTES),
-                cell,
-                header_digest + place.to_bytes(_PLACE_BYTES) + layout,
-            )
-            for place, cell in zip(places, cells, strict=True)
-        ]
-    except InvalidTag:
-        raise SealBroken(name) from None
-
-
-def _strip(name: str, blocks: Sequence[bytes], padding: int) -> list[bytes | None]:
-    """Take the padding off; only one form of each cell is accepted."""
-    values: list[bytes | None] = []
-    ended = False
-    for block in blocks:
-        text = block.rstrip(b"\0")
-        # All zero bytes but the tag of an absent record: the end mark is then what remains last.
-        if len(block) - len(text) >= padding or text[-1:] != _END:
-            raise SealBroken(name)
-        tag = block[:1]
-        if tag == _ABSENT:
-            ended = True
-            if len(block) != padding or len(text) != 2:
+        for length in set(map(len, cells)):
+            if length > longest:
+                raise Oversized(name)
+            if length <= TAG_BYTES or (length - TAG_BYTES) % padding:
                 raise SealBroken(name)
-            continue
-        if ended or not (tag == _VALUE or (tag == _NULL and len(text) == 2 and len(block) == padding)):
-            raise SealBroken(name)
-        values.append(text[1:-1] if tag == _VALUE else None)
-    return values
+        gathered.extend(cells)
+    return gathered
+
+
+def _strip(
+    expected: Sequence[tuple[str, int]], blocks: Sequence[bytes], slots: int
+) -> list[list[bytes | None]]:
+    """Take the padding off; only one form of each cell is accepted, and nothing after an absent record."""
+    opened: list[list[bytes | None]] = []
+    start = 0
+    for name, padding in expected:
+        values: list[bytes | None] = []
+        add, present = values.append, True
+        for block in blocks[start : start + slots]:
+            text = block.rstrip(b"\0")
+            if present and text[:1] == _VALUE and text[-1:] == _END and len(block) - len(text) < padding:
+                add(text[1:-1])
+            elif present and text == _NULL_CELL and len(block) == padding:
+                add(None)
+            elif text == _ABSENT_CELL and len(block) == padding:
+                present = False
+            else:
+                raise SealBroken(name)
+        opened.append(values)
+        start += slots
+    return opened

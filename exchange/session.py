@@ -30,7 +30,7 @@ _SWEEP_MS = 60_000
 
 
 class Parties(NamedTuple):
-    """Who seals to whom: credit codes, names, ids of the consumer's signing and the provider's sealing key."""
+    """Who seals to whom: credit codes, names, ids of the consumer's signing and provider's sealing key."""
 
     consumer_organisation: str
     consumer_agent: str

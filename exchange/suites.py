@@ -6,9 +6,10 @@
 | 0x0002 | X-Wing (ML-KEM-768 + X25519), default | HKDF-SHA256 | AES-256-GCM |
 
 Wrapping is HPKE (RFC 9180), base mode, single shot; a wrap is encapsulation ‖ ciphertext. Base mode has no
-sender: `info` must name both parties (exchange/session.py). X-Wing is pinned to KEM id 0x647a with the 32-byte
-seed form of the private key and the public key ML-KEM-768 ‖ X25519 (draft-connolly-cfrg-xwing-kem,
-draft-ietf-hpke-pq); the conformance tests hold it there. The region's policy fixes the suite, never a gateway.
+sender: `info` must name both parties (exchange/session.py). X-Wing is pinned to KEM id 0x647a with the
+32-byte seed form of the private key and the public key ML-KEM-768 ‖ X25519 (draft-connolly-cfrg-xwing-kem,
+draft-ietf-hpke-pq); the conformance tests hold it there. The region's policy
+fixes the suite, never a gateway.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Values as bytes: how a field or parameter of each type travels, inside an envelope or in the clear beside it.
+"""Values as bytes: how a field or parameter of each type travels, inside an envelope or in the clear.
 
-Every type but "bytes" travels as the UTF-8 of one text form, so both ends and every language agree:
-text as it is; integer `-?[0-9]+`; decimal without exponent; boolean `true`/`false`; date `YYYY-MM-DD`; timestamp
-`YYYY-MM-DDTHH:MM:SS[.ffffff][offset]`, without offset where the source has none. Bytes travel raw and are shown in
-base64. A cell in the clear has the tag of a sealed one before its value (1 null, 2 value).
+Every type but "bytes" travels as the UTF-8 of one text form, so both ends and every language agree: text as
+it is; integer `-?[0-9]+`; decimal without exponent; boolean `true`/`false`; date `YYYY-MM-DD`; timestamp
+`YYYY-MM-DDTHH:MM:SS[.ffffff][offset]`, without offset where the source has none. Bytes travel raw and are
+shown in base64. A cell in the clear has the tag of a sealed one before its value (1 null, 2 value).
 """
 
 import base64
