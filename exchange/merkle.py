@@ -1,8 +1,8 @@
 """RFC 6962 hash trees: roots, inclusion and consistency, as the audit log and the batch signatures use them.
 
 A leaf hashes as SHA-256(0x00 ‖ leaf), a node as SHA-256(0x01 ‖ left ‖ right), the empty tree as SHA-256 of
-nothing. A node without a right sibling rises unchanged. Coordinates: node (level, index) covers the leaves from
-index·2^level on, 2^level of them or, at the right edge, as many as there are.
+nothing. A node without a right sibling rises unchanged. Coordinates: node (level, index) covers the leaves
+from index·2^level on, 2^level of them or, at the right edge, as many as there are.
 Invariants: every verification demands the exact length of its proof, because one leaf, path and root can
 otherwise verify under several (index, size) pairs; what `InclusionMemo` accepts also verifies alone.
 Source: RFC 6962 section 2, RFC 9162 section 2.1.4.2.

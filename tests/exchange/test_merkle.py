@@ -65,7 +65,8 @@ def source(hashes: list[bytes]) -> merkle.NodeSource:
 
 @given(SIZES, st.data())
 def test_growing_from_the_edge_gives_the_roots_and_paths_of_the_rfc(size: int, data: st.DataObject) -> None:
-    hashes, done, edge = leaves(size), 0, {}
+    hashes, done = leaves(size), 0
+    edge: dict[int, bytes] = {}
     while done < size:
         count = data.draw(st.integers(1, size - done))
         grown = merkle.grow(done, edge, hashes[done : done + count])
