@@ -113,13 +113,20 @@ class IdentityFolder:
         begun = certificate.not_valid_before_utc.timestamp()
         return now_ms / 1000 >= begun + (certificate.not_valid_after_utc.timestamp() - begun) * 2 / 3
 
+    def begin(self) -> None:
+        """Make the folder, mode 0700, where it is missing."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreDamaged(f"{self.folder.name}: cannot be made") from error
+
     def write(self, file: EnrolmentFile, chain: Sequence[bytes]) -> None:
         """Write down an identity whose key is in the key store under "tls" already.
 
         `identity.json` comes last: a crash before it leaves a folder that is not enrolled.
         """
+        self.begin()
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self.folder / ROOT, file.root_pem, mode=0o644)
             replace_file(self.folder / CERTIFICATE, pem_of(chain), mode=0o644)
             replace_file(self.folder / IDENTITY_FILE, file.without_token().to_json())
@@ -199,13 +206,11 @@ async def enrol(
 
     answer = await call(file.enrolment_address, ask, root_pem=file.root_pem)
     verified = _check(anchor, file.identity, key_pem, list(answer.chain), clock.now_ms())
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreDamaged(f"{folder.name}: cannot be written") from error
-    TrustFeed(anchor=anchor, path=folder / TRUST_LIST_FILE, clock=clock).offer(answer.trust_list)
+    held = IdentityFolder(folder, keystore)
+    held.begin()
+    TrustFeed(anchor=anchor, path=held.trust_list_path, clock=clock).offer(answer.trust_list)
     keystore.put(TLS_KEY, key_pem)
-    IdentityFolder(folder, keystore).write(file, list(answer.chain))
+    held.write(file, list(answer.chain))
     return verified
 
 
