@@ -1,0 +1,1 @@
+"""The department's side of the exchange: it asks for data and provides it."""

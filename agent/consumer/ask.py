@@ -1,0 +1,371 @@
+"""The consumer's side of an exchange, a batch at a time.
+
+submit(questions)
+  1  plan: the resource, the provider's keys, the grant
+  2  the sealing session: one key agreement for minutes of exchanges
+  3  header and sealed parameters
+  4  sign, with whatever else the frame carries
+  5  send, and wait
+outcomes(frame)
+  6  verify the receipt           (agent/consumer/outcome.py)
+  7  verify the signature
+  8  compare the header with the request
+  9  open, and deliver
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import uuid_utils
+from google.protobuf.message import DecodeError
+
+from agent.consumer import outcome
+from agent.consumer.asker import Deliver
+from agent.consumer.outcome import Pending
+from agent.consumer.plan import Plan, Planner, Speaker, split_parameters, wanted_fields
+from agent.consumer.receipts import ReceiptShelf
+from agent.heads import Seen
+from agent.peers import Peers, Resolved
+from exchange import canonical
+from exchange.clock import Clock, Random
+from exchange.envelope import ColumnPlan, direction_key, seal
+from exchange.errors import (
+    BundleStale,
+    DeadlinePassed,
+    ExchangeError,
+    Malformed,
+    QueueFull,
+    ReceiptBroken,
+    ResponseMismatch,
+    TrustStale,
+)
+from exchange.keys import OwnKeys
+from exchange.merkle import InclusionMemo
+from exchange.rpc_errors import from_failure, to_failure
+from exchange.session import ConsumerSessions, Parties
+from exchange.signing import BatchVerifier
+from exchange.suites import suite
+from exchange.trust import TrustList
+from exchange.v1 import agent_pb2, common_pb2, exchange_pb2, link_pb2
+
+DEFAULT_TIMEOUT_MS = 10_000
+MAX_TIMEOUT_MS = 300_000
+MAX_PLANS = 4096
+KINDS = frozenset({common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY})
+
+Send = Callable[[bytes, link_pb2.LinkItem, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerParts:
+    """What a consumer is made of."""
+
+    speaker: Speaker
+    keys: OwnKeys
+    planner: Planner
+    peers: Peers
+    sessions: ConsumerSessions
+    shelf: ReceiptShelf
+    send: Send
+    trust: Callable[[], TrustList | None]
+    head: Callable[[], common_pb2.LogHead | None]
+    clock: Clock
+    random: Random
+    capacity: int
+
+
+class Consumer:
+    """Asks other departments through the link."""
+
+    def __init__(self, parts: ConsumerParts) -> None:
+        self._ = parts
+        self.hop = f"consumer/{parts.speaker.identity.name}"
+        self._pending: dict[bytes, Pending] = {}
+        self._plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
+        self._verifiers: OrderedDict[bytes, BatchVerifier] = OrderedDict()
+        self._resolving: set[asyncio.Task[None]] = set()
+        self._consumer = (parts.speaker.identity.organisation, parts.speaker.identity.name)
+
+    # -- asking ------------------------------------------------------------------------------------------
+
+    async def ask(self, question: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
+        """Ask once; a failure is an outcome."""
+        done: asyncio.Future[agent_pb2.AskResponse] = asyncio.get_running_loop().create_future()
+
+        def deliver(response: agent_pb2.AskResponse) -> None:
+            if not done.done():
+                done.set_result(response)
+
+        try:
+            self.submit([question], deliver)
+        except QueueFull as error:
+            deliver(self._failed(question, b"", error))
+        return await done
+
+    def submit(self, questions: Sequence[agent_pb2.AskRequest], deliver: Deliver) -> None:
+        """Ask many; take all or none.
+
+        Raises:
+            QueueFull: too many are under way.
+        """
+        if len(self._pending) + len(self._resolving) + len(questions) > self._.capacity:
+            raise QueueFull("consumer", hop=self.hop)
+        waiting: dict[str, list[agent_pb2.AskRequest]] = {}
+        for question in questions:
+            resolved = self._.peers.known(question.resource)
+            if resolved is None:
+                waiting.setdefault(question.resource, []).append(question)
+            else:
+                self._begin(question, deliver, resolved, retried=False)
+        for resource, held in waiting.items():
+            self._later(resource, held, deliver, retried=False)
+
+    def _later(
+        self, resource: str, questions: Sequence[agent_pb2.AskRequest], deliver: Deliver, *, retried: bool
+    ) -> None:
+        """Ask once the resource is resolved: one task for all questions that wait for it."""
+
+        async def resolve() -> None:
+            try:
+                resolved = await self._.peers.resolve(resource)
+            except ExchangeError as error:
+                for question in questions:
+                    deliver(self._failed(question, b"", error))
+                return
+            for question in questions:
+                self._begin(question, deliver, resolved, retried=retried)
+
+        task = asyncio.create_task(resolve())
+        self._resolving.add(task)
+        task.add_done_callback(self._resolving.discard)
+
+    def _begin(
+        self, question: agent_pb2.AskRequest, deliver: Deliver, resolved: Resolved, *, retried: bool
+    ) -> None:
+        try:
+            self._send(question, deliver, resolved, retried)
+        except ExchangeError as error:
+            deliver(self._failed(question, b"", error))
+
+    def _send(
+        self, question: agent_pb2.AskRequest, deliver: Deliver, resolved: Resolved, retried: bool
+    ) -> None:
+        p = self._
+        now_ms = p.clock.now_ms()
+        if question.kind not in KINDS or question.timeout_ms > MAX_TIMEOUT_MS:
+            raise Malformed("kind or timeout")
+        plan = self._plan(question, resolved, now_ms)  # 1
+        kid = p.keys.signing_kid
+        parties = Parties(
+            *self._consumer, kid, resolved.keys.organisation, resolved.keys.agent, plan.provider_kid
+        )
+        session = p.sessions.current(  # 2
+            suite(plan.suite), parties, plan.provider_public, until_ms=plan.provider_until_ms
+        )
+        fields = wanted_fields(question, plan)
+        exchange_id = uuid_utils.uuid7().bytes
+        deadline_ms = now_ms + (question.timeout_ms or DEFAULT_TIMEOUT_MS)
+        varying = exchange_pb2.RequestHeader(  # 3
+            nonce=p.random(16),
+            exchange_id=exchange_id,
+            issued_at_ms=now_ms,
+            deadline_ms=deadline_ms,
+            fields=fields,
+            case_number=question.case_number,
+            operator=question.operator,
+            session_id=session.id,
+            session_expiry_ms=session.expiry_ms,
+        )
+        # Concatenated messages merge: the constant part is serialised once per plan, not once per exchange.
+        header = plan.prefix + varying.SerializeToString()
+        body = exchange_pb2.RequestBody(header=header, wrap=session.wrap, last_head=p.head())
+        clear, sealed = split_parameters(question, resolved.resource)
+        body.clear.extend(clear)
+        if sealed:
+            key = direction_key(suite(plan.suite), session.secret, header, "request")
+            columns = [ColumnPlan(name, [value], padding) for name, value, padding in sealed]
+            body.sealed.CopyFrom(seal(key, columns, 1))
+        raw = body.SerializeToString()
+        digest = canonical.digest(canonical.REQUEST, raw)
+        item = link_pb2.LinkItem()
+        item.request.body = raw
+        p.send(digest, item, len(raw) + 512)  # 4, 5
+        self._pending[exchange_id] = Pending(
+            question, deliver, plan, exchange_id, digest, session.secret, kid, fields, deadline_ms, retried
+        )
+
+    def _plan(self, question: agent_pb2.AskRequest, resolved: Resolved, now_ms: int) -> Plan:
+        p = self._
+        trust = p.trust()
+        if trust is None:
+            raise TrustStale("no trust list yet", hop=self.hop)
+        key = (
+            question.resource,
+            question.kind,
+            question.purpose,
+            question.matter,
+            bool(question.case_number),
+            tuple(question.fields),
+            question.grant_id,
+            p.keys.bundle_digest,
+            resolved.keys.digest,
+            resolved.resource.digest,
+            trust.suite,
+        )
+        plan = self._plans.get(key)
+        if plan is None or plan.provider_until_ms <= now_ms:
+            plan = p.planner.plan(
+                question,
+                resolved,
+                consumer_kid=p.keys.signing_kid,
+                consumer_bundle=p.keys.bundle_digest,
+                suite=trust.suite,
+                now_ms=now_ms,
+            )
+            self._plans[key] = plan
+            if len(self._plans) > MAX_PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+    def forget_plans(self) -> None:
+        """Forget all plans, because a grant has changed."""
+        self._plans.clear()
+
+    # -- outcomes ----------------------------------------------------------------------------------------
+
+    def outcomes(self, items: Sequence[link_pb2.Delivery], checkpoints: Sequence[Seen]) -> None:
+        """Verify, open and deliver the outcomes of one frame."""
+        memos = [InclusionMemo(seen.checkpoint.size, seen.checkpoint.root) for seen in checkpoints]
+        now_ms = self._.clock.now_ms()
+        for item in items:
+            try:
+                if item.HasField("released"):
+                    self._answered(item.released, memos, checkpoints, now_ms)
+                else:
+                    self._refused(item.failure, memos, checkpoints)
+            except DecodeError:
+                # Nothing pending can be named: the question ends by its deadline.
+                continue
+
+    def _answered(
+        self,
+        released: exchange_pb2.Released,
+        memos: Sequence[InclusionMemo],
+        checkpoints: Sequence[Seen],
+        now_ms: int,
+    ) -> None:
+        signed = released.response
+        body = exchange_pb2.ResponseBody.FromString(signed.body)
+        header = exchange_pb2.ResponseHeader.FromString(body.header)
+        pending = self._pending.pop(header.exchange_id, None)
+        if pending is None:
+            return
+        hop = f"provider/{pending.plan.resolved.keys.agent}"
+        response = agent_pb2.AskResponse(tag=pending.question.tag, exchange_id=pending.exchange_id)
+        try:
+            digest = canonical.digest(canonical.RESPONSE, signed.body)
+            place = released.receipt.checkpoint
+            if place >= len(memos):
+                raise ReceiptBroken("checkpoint")
+            outcome.check_receipt(pending, released.receipt, memos[place], digest)  # 6
+            response.receipt.index = released.receipt.index
+            response.receipt.receipt.CopyFrom(released.receipt)
+            response.receipt.checkpoint = checkpoints[place].note
+            verifier = self._verifier(pending, signed.signature.kid)
+            outcome.check_signature(pending, signed, digest, verifier)  # 7
+            outcome.check_header(pending, header, self._consumer, now_ms)  # 8
+            outcome.provider_failure(body, hop)
+            response.answer.CopyFrom(outcome.open_answer(pending, body, header))  # 9
+        except ExchangeError as error:
+            self._stale(pending, error)
+            if self._again(pending, error):
+                return
+            error.hop = error.hop or self.hop
+            response.failure.CopyFrom(to_failure(error, pending.exchange_id))
+        self._deliver(pending, response)
+
+    def _refused(
+        self,
+        failure: exchange_pb2.Failure,
+        memos: Sequence[InclusionMemo],
+        checkpoints: Sequence[Seen],
+    ) -> None:
+        pending = self._pending.pop(failure.exchange_id, None)
+        if pending is None:
+            return
+        error = from_failure(failure)
+        response = agent_pb2.AskResponse(tag=pending.question.tag, exchange_id=pending.exchange_id)
+        try:
+            if failure.HasField("receipt"):
+                place = failure.receipt.checkpoint
+                if place >= len(memos):
+                    raise ReceiptBroken("checkpoint")
+                entry = outcome.check_receipt(pending, failure.receipt, memos[place], b"")
+                if entry.decision == outcome.RELEASED or entry.reason != failure.reason:
+                    raise ResponseMismatch("the entry says otherwise")
+                response.receipt.index = failure.receipt.index
+                response.receipt.receipt.CopyFrom(failure.receipt)
+                response.receipt.checkpoint = checkpoints[place].note
+        except ExchangeError as broken:
+            error = broken
+        if self._again(pending, error):
+            return
+        error.hop = error.hop or self.hop
+        response.failure.CopyFrom(to_failure(error, pending.exchange_id))
+        self._deliver(pending, response)
+
+    def _verifier(self, pending: Pending, kid: bytes) -> BatchVerifier | None:
+        verifier = self._verifiers.get(kid)
+        if verifier is None:
+            public = outcome.signing_key(pending.plan.resolved.keys, kid)
+            if public is None:
+                return None
+            verifier = self._verifiers[kid] = BatchVerifier(kid=kid, public_key=public)
+            if len(self._verifiers) > MAX_PLANS:
+                self._verifiers.popitem(last=False)
+        elif outcome.signing_key(pending.plan.resolved.keys, kid) is None:
+            return None
+        return verifier
+
+    def _stale(self, pending: Pending, error: ExchangeError) -> None:
+        if isinstance(error, outcome.ResponseSignature):
+            # The provider may have changed its key meanwhile: whoever asks next fetches the newest bundle.
+            self._.peers.forget(pending.question.resource)
+
+    def _again(self, pending: Pending, error: ExchangeError) -> bool:
+        """Ask again, once, where the gateway or the provider called the keys or the catalogue entry stale."""
+        if not isinstance(error, BundleStale) or pending.retried:
+            return False
+        self._.peers.forget(pending.question.resource)
+        self._later(pending.question.resource, [pending.question], pending.deliver, retried=True)
+        return True
+
+    def _deliver(self, pending: Pending, response: agent_pb2.AskResponse) -> None:
+        if response.HasField("receipt"):
+            self._.shelf.keep(response.exchange_id, response.receipt)
+        pending.deliver(response)
+
+    def _failed(
+        self, question: agent_pb2.AskRequest, exchange_id: bytes, error: ExchangeError
+    ) -> agent_pb2.AskResponse:
+        error.hop = error.hop or self.hop
+        return agent_pb2.AskResponse(
+            tag=question.tag, exchange_id=exchange_id, failure=to_failure(error, exchange_id)
+        )
+
+    # -- endings -----------------------------------------------------------------------------------------
+
+    def lost(self, why: ExchangeError) -> None:
+        """Fail everything under way: its link broke."""
+        pending, self._pending = self._pending, {}
+        for item in pending.values():
+            item.deliver(self._failed(item.question, item.exchange_id, type(why)(why.subject, hop=why.hop)))
+
+    def expire(self) -> None:
+        """Fail what passed its deadline; called several times a second."""
+        now_ms = self._.clock.now_ms()
+        for key in [key for key, item in self._pending.items() if item.deadline_ms <= now_ms]:
+            item = self._pending.pop(key)
+            item.deliver(self._failed(item.question, key, DeadlinePassed(item.question.resource)))

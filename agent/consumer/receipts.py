@@ -1,0 +1,27 @@
+"""The receipts of the last exchanges, for systems that come back for one. Every answer carries its receipt too."""
+
+from collections import OrderedDict
+
+from exchange.v1 import agent_pb2
+
+
+class ReceiptShelf:
+    """Keeps the newest receipts in memory.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, *, most: int = 10_000) -> None:
+        self._most = most
+        self._receipts: OrderedDict[bytes, agent_pb2.VerifiedReceipt] = OrderedDict()
+
+    def keep(self, exchange_id: bytes, receipt: agent_pb2.VerifiedReceipt) -> None:
+        """Keep a verified receipt; the oldest goes."""
+        self._receipts[exchange_id] = receipt
+        if len(self._receipts) > self._most:
+            self._receipts.popitem(last=False)
+
+    async def receipt(self, exchange_id: bytes) -> agent_pb2.VerifiedReceipt | None:
+        """Return the receipt of an exchange, if it is still here."""
+        return self._receipts.get(exchange_id)

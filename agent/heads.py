@@ -1,0 +1,99 @@
+"""The last head of each log that this agent has seen, on disk: what makes a fork or a rollback show.
+
+A head only grows, and only by a proof that the new log extends the old one.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from exchange.checkpoint import Checkpoint
+from exchange.errors import LogForked, StoreDamaged
+from exchange.merkle import verify_consistency
+from exchange.v1 import common_pb2
+
+HASH_BYTES = 32
+
+
+class Seen(NamedTuple):
+    """A checkpoint that was verified, and the note it came in."""
+
+    checkpoint: Checkpoint
+    note: str
+
+
+def extend(held: Checkpoint, offered: Checkpoint, proof: bytes) -> Checkpoint:
+    """Return the newer of two heads of one log once it is proven to extend the older.
+
+    Args:
+        held: what was seen before.
+        offered: a checkpoint whose signature was verified.
+        proof: 32-byte hashes one after the other.
+
+    Raises:
+        LogForked: another log, a smaller size, or the proof does not verify.
+    """
+    if offered.origin != held.origin or offered.size < held.size or len(proof) % HASH_BYTES:
+        raise LogForked(held.origin)
+    if offered.size == held.size:
+        if offered.root != held.root:
+            raise LogForked(held.origin)
+        return held
+    hashes = [proof[i : i + HASH_BYTES] for i in range(0, len(proof), HASH_BYTES)]
+    verify_consistency(held.size, held.root, offered.size, offered.root, hashes)
+    return offered
+
+
+class Heads:
+    """Remembers one head per origin.
+
+    Args:
+        path: a JSON file.
+    """
+
+    def __init__(self, *, path: Path) -> None:
+        self._path = path
+        self._heads: dict[str, Checkpoint] = {}
+        self._dirty = False
+        if path.exists():
+            self._load()
+
+    def get(self, origin: str) -> Checkpoint | None:
+        """Return the last head of a log."""
+        return self._heads.get(origin)
+
+    def message(self, origin: str) -> common_pb2.LogHead | None:
+        """Return the last head of a log as it travels."""
+        head = self._heads.get(origin)
+        return common_pb2.LogHead(origin=origin, size=head.size, root=head.root) if head else None
+
+    def remember(self, head: Checkpoint) -> None:
+        """Take over a head that was proven to extend the one held. `save` makes it durable."""
+        held = self._heads.get(head.origin)
+        if held is None or head.size > held.size:
+            self._heads[head.origin] = head
+            self._dirty = True
+
+    def save(self) -> None:
+        """Write the heads, atomically. A crash before it costs the last seconds of memory, not the ones before."""
+        if not self._dirty:
+            return
+        rows = {origin: [head.size, head.root.hex()] for origin, head in self._heads.items()}
+        draft = self._path.with_suffix(".draft")
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(rows, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._path)
+        self._dirty = False
+
+    def _load(self) -> None:
+        try:
+            rows = json.loads(self._path.read_text(encoding="utf-8"))
+            self._heads = {
+                origin: Checkpoint(origin=origin, size=int(size), root=bytes.fromhex(root))
+                for origin, (size, root) in rows.items()
+            }
+        except (ValueError, TypeError, AttributeError):
+            raise StoreDamaged(self._path.name) from None

@@ -1,0 +1,158 @@
+"""Resolves whom a question goes to: the catalogue entry and the provider agent's keys, verified end to end.
+
+The gateway hands both out and can falsify neither: the entry is signed by the provider's steward, the bundle by the
+provider agent's certificate, both up to the root pinned at enrolment; older bundles than one already seen are refused.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from agent.region import RegionView
+from exchange.clock import Clock
+from exchange.errors import BundleStale, GatewayAway, ProviderAway, ResponseMismatch
+from exchange.keys import BundleBook, PeerKeys
+from exchange.resources import Resource, split_id, wider_divisions
+from exchange.rpc_errors import from_rpc_error
+from exchange.trust import TrustList
+from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc
+
+FETCH_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A resource and the keys of the provider's agent that answers for it."""
+
+    resource: Resource
+    keys: PeerKeys
+
+
+class Peers:
+    """Catalogue entries and keys of others, fetched once and remembered while they are valid.
+
+    Args:
+        region: what is known of resources.
+        book: highest bundles seen, durable.
+        trust: the newest trust list.
+        clock: the time.
+        hop: name of the gateway, for errors.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: RegionView,
+        book: BundleBook,
+        trust: Callable[[], TrustList | None],
+        clock: Clock,
+        hop: str,
+    ) -> None:
+        self._region = region
+        self._book = book
+        self._trust = trust
+        self._clock = clock
+        self._hop = hop
+        self._resolved: dict[str, Resolved] = {}
+        self._fetching: dict[str, asyncio.Task[Resolved]] = {}
+        self.stub: directory_pb2_grpc.DirectoryServiceAsyncStub | None = None
+
+    def known(self, resource_id: str) -> Resolved | None:
+        """Return what is remembered of a resource, if its keys are still valid."""
+        found = self._resolved.get(resource_id)
+        if found is None or found.keys.expires_at_ms <= self._clock.now_ms():
+            return None
+        return found
+
+    def forget(self, resource_id: str) -> None:
+        """Forget a resource, because the gateway called what is known of it stale."""
+        self._resolved.pop(resource_id, None)
+
+    async def resolve(self, resource_id: str) -> Resolved:
+        """Fetch a resource and its provider's newest keys; calls for one resource share one fetch.
+
+        Raises:
+            UnknownResource, ProviderAway, GatewayAway, BundleRollback, BadSignature, ResponseMismatch.
+        """
+        task = self._fetching.get(resource_id)
+        if task is None:
+            task = asyncio.create_task(self._fetch(resource_id))
+            self._fetching[resource_id] = task
+            task.add_done_callback(lambda _: self._fetching.pop(resource_id, None))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, resource_id: str) -> Resolved:
+        stub = self._stub()
+        try:
+            answer = await stub.GetResource(
+                directory_pb2.GetResourceRequest(resource=resource_id), timeout=FETCH_TIMEOUT_S
+            )
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, hop=self._hop, away=GatewayAway) from None
+        resource = self._region.take_resource(answer.resource)
+        wanted = split_id(resource_id)
+        found = split_id(resource.id)
+        if found[1:] != wanted[1:] or found.division not in set(wider_divisions(wanted.division)):
+            raise ResponseMismatch(resource_id)
+        for statement in answer.bundles:
+            keys = await self.take_bundle(statement)
+            if keys.organisation == resource.provider and keys.expires_at_ms > self._clock.now_ms():
+                resolved = Resolved(resource, keys)
+                self._resolved[resource_id] = resolved
+                return resolved
+        raise ProviderAway(resource_id, hop=self._hop)
+
+    async def take_bundle(self, statement: common_pb2.Statement) -> PeerKeys:
+        """Take over a bundle; where it leaves a gap to the one held, fetch what lies between."""
+        body = directory_pb2.KeyBundleBody.FromString(statement.body)
+        held = self._book.newest(body.organisation, body.agent)
+        if held is not None and held.seq + 1 < body.seq:
+            return await self.newest(body.organisation, body.agent)
+        return self._book.accept([statement], self._trust())
+
+    async def keys_by_digest(self, digest: bytes, organisation: str, agent: str) -> PeerKeys:
+        """Return an agent's keys by their bundle's digest, fetching them where they are not known.
+
+        Raises:
+            BundleStale: the agent has no such bundle in force.
+        """
+        found = self._book.by_digest(digest)
+        if found is None:
+            await self.newest(organisation, agent)
+            found = self._book.by_digest(digest)
+        if found is None or found.organisation != organisation or found.agent != agent:
+            raise BundleStale(agent)
+        return found
+
+    def keys_known(self, digest: bytes) -> PeerKeys | None:
+        """Return keys by their bundle's digest, if they are known."""
+        return self._book.by_digest(digest)
+
+    async def newest(self, organisation: str, agent: str) -> PeerKeys:
+        """Fetch every bundle of an agent that is newer than the one held, and return the newest.
+
+        Raises:
+            ProviderAway: the agent has published none.
+        """
+        held = self._book.newest(organisation, agent)
+        while True:
+            request = directory_pb2.ListBundlesRequest(
+                organisation=organisation, agent=agent, after_seq=held.seq if held else 0
+            )
+            try:
+                answer = await self._stub().ListBundles(request, timeout=FETCH_TIMEOUT_S)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error, hop=self._hop, away=GatewayAway) from None
+            if not answer.bundles:
+                break
+            held = self._book.accept(list(answer.bundles), self._trust())
+        if held is None:
+            raise ProviderAway(f"{organisation}/{agent}", hop=self._hop)
+        return held
+
+    def _stub(self) -> directory_pb2_grpc.DirectoryServiceAsyncStub:
+        if self.stub is None:
+            raise GatewayAway("no link", hop=self._hop)
+        return self.stub

@@ -1,0 +1,269 @@
+"""The provider's side of an exchange, a batch at a time.
+
+requests(frame)
+  1  parse                                          (agent/provider/inspection.py)
+  2  addressed to this agent, now
+  3  signed by the consumer whose bundle it names
+  4  granted: fields, purpose, matter, case, term, from the agent's own signed state
+  5  not answered before
+  6  open the parameters
+  7  read the source, one read per resource and batch
+  8  seal                                           (agent/provider/respond.py)
+  9  journal, durable before it leaves
+ 10  sign, with whatever else the frame carries, and send
+receipts(frame)
+ 11  the log entry of what was answered; without one in time the agent alarms and stops answering
+
+A slow source delays its own resource's questions and no other's.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from agent.heads import Seen
+from agent.peers import Peers
+from agent.provider.inspection import Inspector, Job, parse
+from agent.provider.journal import Journal
+from agent.provider.respond import Responder
+from agent.provider.source import Question, Source
+from exchange import canonical
+from exchange.clock import Clock
+from exchange.errors import (
+    ExchangeError,
+    Internal,
+    QueueFull,
+    ReceiptBroken,
+    ReceiptOverdue,
+    UnknownResource,
+)
+from exchange.merkle import InclusionMemo, leaf_hash
+from exchange.rpc_errors import to_failure
+from exchange.v1 import audit_pb2, common_pb2, link_pb2
+
+RECEIPT_AFTER_S = 30.0
+Send = Callable[[bytes, link_pb2.LinkItem, int], None]
+Finished = tuple[Job, bytes]
+"""A request and the body of its answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderParts:
+    """What a provider is made of."""
+
+    hop: str
+    inspector: Inspector
+    responder: Responder
+    peers: Peers
+    sources: Mapping[str, Source]
+    journal: Journal
+    send: Send
+    clock: Clock
+    window: int
+
+
+class Provider:
+    """Answers requests that come over the link."""
+
+    def __init__(self, parts: ProviderParts) -> None:
+        self._ = parts
+        self._log = structlog.get_logger("agent.provider")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_hand = 0
+        self._link = 0
+        self._sent: dict[bytes, None] = {}
+        self.fault: ExchangeError | None = None
+
+    def requests(self, items: Sequence[link_pb2.Delivery]) -> None:
+        """Take the requests of one frame."""
+        if self._in_hand + len(items) > self._.window:
+            for item in items:
+                self._reject(item.request, QueueFull("provider window"))
+            return
+        self._in_hand += len(items)
+        self._spawn(self._answer([item.request for item in items], self._link))
+
+    def _spawn(self, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._log.error("answering failed", error=type(task.exception()).__name__)
+
+    async def _answer(self, requests: Sequence[common_pb2.Signed], link: int) -> None:
+        try:
+            jobs = []
+            for signed in requests:
+                try:
+                    jobs.append(parse(signed))  # 1
+                except ExchangeError as error:
+                    self._reject(signed, error)
+            await self._inspect(jobs)  # 2 to 6
+            now_ms = self._.clock.now_ms()
+            groups: dict[tuple[str, int], list[Job]] = {}
+            refused: list[Finished] = []
+            for job in jobs:
+                if job.error is not None:
+                    refused.append((job, self._.responder.failure(job, job.error.reason, now_ms)))
+                else:
+                    groups.setdefault((job.header.resource, job.header.kind), []).append(job)
+            async with asyncio.TaskGroup() as group:
+                if refused:
+                    group.create_task(self._finish(refused, link))
+                for (resource, kind), members in groups.items():
+                    group.create_task(self._read(resource, kind, members, link))
+        finally:
+            self._in_hand -= len(requests)
+
+    async def _inspect(self, jobs: Sequence[Job]) -> None:
+        if self.fault is not None:
+            for job in jobs:
+                job.error = self.fault
+            return
+        for job in jobs:
+            header = job.header
+            try:
+                keys = self._.peers.keys_known(header.consumer_bundle)
+                if keys is None:
+                    keys = await self._.peers.keys_by_digest(
+                        header.consumer_bundle, header.consumer_organisation, header.consumer_agent
+                    )
+                self._.inspector.inspect(job, keys, self._.clock.now_ms())
+            except ExchangeError as error:
+                job.error = error
+
+    async def _read(self, resource: str, kind: int, jobs: Sequence[Job], link: int) -> None:  # 7, 8
+        source = self._.sources.get(resource)
+        verify = kind == common_pb2.KIND_VERIFY
+        questions = [Question(job.parameters, list(job.header.fields), job.claims) for job in jobs]
+        outcomes: Sequence[object]
+        try:
+            if source is None:
+                raise UnknownResource(resource)
+            left_s = max(
+                0.001, min(job.header.deadline_ms for job in jobs) / 1000 - self._.clock.now_ms() / 1000
+            )
+            if verify:
+                outcomes = await source.verify(questions, timeout_s=left_s)
+            else:
+                cap = jobs[0].resource.row_cap if jobs[0].resource else 1
+                outcomes = await source.answer(questions, timeout_s=left_s, row_cap=cap)
+        except ExchangeError as error:
+            outcomes = [error] * len(jobs)
+        version = source.data_version if source else ""
+        now_ms = self._.clock.now_ms()
+        finished = [
+            (job, self._body(job, result, verify, version, now_ms))
+            for job, result in zip(jobs, outcomes, strict=True)
+        ]
+        await self._finish(finished, link)
+
+    def _body(self, job: Job, result: object, verify: bool, version: str, now_ms: int) -> bytes:
+        responder = self._.responder
+        try:
+            if isinstance(result, ExchangeError):
+                raise result
+            if verify:
+                return responder.verify(job, result, version, now_ms)  # type: ignore[arg-type]
+            return responder.query(job, result.columns, result.records, version, now_ms)  # type: ignore[attr-defined]
+        except ExchangeError as error:
+            return responder.failure(job, error.reason, now_ms)
+
+    async def _finish(self, finished: Sequence[Finished], link: int) -> None:
+        p = self._
+        now_ms = p.clock.now_ms()
+        rows, items = [], []
+        for job, body in finished:
+            digest = canonical.digest(canonical.RESPONSE, body)
+            rows.append((job.header.exchange_id, job.digest, digest, now_ms))
+            item = link_pb2.LinkItem()
+            item.response.body = body
+            items.append((digest, item, len(body) + 512))
+        try:
+            await p.journal.answered(rows)  # 9
+        except ExchangeError as error:
+            for job, _ in finished:
+                self._reject(job.signed, error)
+            return
+        lost = []
+        for (exchange_id, *_), (digest, item, size) in zip(rows, items, strict=True):
+            try:
+                if link != self._link:
+                    raise Internal("link gone")
+                p.send(digest, item, size)  # 10
+                self._sent[exchange_id] = None
+            except ExchangeError:
+                lost.append(exchange_id)
+        if lost:
+            await p.journal.lost(lost)
+
+    def _reject(self, signed: common_pb2.Signed, error: ExchangeError) -> None:
+        """Answer what cannot be answered with a signed body; a gateway that is gone needs no answer."""
+        try:
+            exchange_id = parse(signed).header.exchange_id
+        except ExchangeError:
+            self._log.warning("request dropped", reason=error.name)
+            return
+        item = link_pb2.LinkItem(failure=to_failure(error, exchange_id))
+        try:
+            self._.send(b"", item, 256)
+        except ExchangeError as gone:
+            self._log.debug("refusal not sent", reason=gone.name)
+
+    # -- receipts ----------------------------------------------------------------------------------------
+
+    def receipts(self, items: Sequence[link_pb2.Delivery], checkpoints: Sequence[Seen]) -> None:
+        """Verify the log entries of what was answered, and note them."""
+        memos = [InclusionMemo(seen.checkpoint.size, seen.checkpoint.root) for seen in checkpoints]
+        rows = []
+        for item in items:
+            receipt = item.receipt
+            try:
+                if receipt.checkpoint >= len(memos):
+                    raise ReceiptBroken("checkpoint")
+                memos[receipt.checkpoint].verify(receipt.index, leaf_hash(receipt.leaf), receipt.proof)
+                entry = audit_pb2.AuditEntry.FromString(receipt.leaf).exchange
+            except (ExchangeError, DecodeError) as error:
+                self._alarm(ReceiptBroken(type(error).__name__, hop=self._.hop))
+                continue
+            self._sent.pop(entry.exchange_id, None)
+            rows.append((entry.exchange_id, entry.request_digest, entry.response_digest, receipt.index))
+        if rows:
+            self._spawn(self._note(rows))
+
+    async def _note(self, rows: Sequence[tuple[bytes, bytes, bytes, int]]) -> None:
+        strange = await self._.journal.receipted(rows)
+        if strange:
+            self._alarm(ReceiptBroken(f"{len(strange)} entries of answers never given", hop=self._.hop))
+
+    def _alarm(self, error: ExchangeError) -> None:
+        self._log.error("alarm", reason=error.name, subject=error.subject)
+        self.fault = error
+
+    def watch(self) -> None:
+        """Alarm when receipts are overdue, and resume when they have come; called every second."""
+        late = self._.journal.overdue(self._.clock.now_ms(), RECEIPT_AFTER_S)
+        if late and self.fault is None:
+            self._alarm(ReceiptOverdue(f"{len(late)} answers", hop=self._.hop))
+        elif not late and isinstance(self.fault, ReceiptOverdue):
+            self._log.warning("receipts have come, answering again")
+            self.fault = None
+
+    def lost(self) -> None:
+        """The link broke: receipts of what was sent on it may never come, and answers in hand go nowhere."""
+        self._link += 1
+        ids, self._sent = list(self._sent), {}
+        if ids:
+            self._spawn(self._.journal.lost(ids))
+
+    async def close(self) -> None:
+        """Give up what is in hand."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

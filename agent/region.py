@@ -1,0 +1,221 @@
+"""What the agent knows of its region from signed statements alone: resources, and the grants it is a party to.
+
+Invariants: nothing is taken over whose signature does not verify up to the pinned root; a grant's revision and a
+resource's version only count up, whatever a gateway serves; what was taken over is on disk before it counts.
+A gateway that withholds an event leaves the agent with less, never with more than was signed.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from exchange import canonical, grants
+from exchange.clock import Clock
+from exchange.errors import ExchangeError, Malformed, UnknownResource, WrongState
+from exchange.grant_body import read_grant
+from exchange.grants import Grant
+from exchange.resources import Resource, check_publisher, parse_resource
+from exchange.trust import TrustAnchor, TrustList
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resource (id TEXT PRIMARY KEY, statement BLOB NOT NULL, suspended INTEGER NOT NULL,
+    revision INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS grant_ (grant_id BLOB PRIMARY KEY, statement BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLOB NOT NULL, signer TEXT NOT NULL,
+    PRIMARY KEY (grant_id, revision));
+CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL);
+"""
+
+Changed = Callable[[Grant], None]
+
+
+class RegionView:
+    """Resources and grants, durable, verified.
+
+    Args:
+        path: the SQLite file.
+        anchor: the pinned root.
+        trust: the newest trust list.
+        clock: the time.
+    """
+
+    def __init__(
+        self, *, path: Path, anchor: TrustAnchor, trust: Callable[[], TrustList | None], clock: Clock
+    ) -> None:
+        self._anchor = anchor
+        self._trust = trust
+        self._clock = clock
+        self._log = structlog.get_logger("agent.region")
+        self._resources: dict[str, Resource] = {}
+        self._revisions: dict[str, int] = {}
+        self._grants: dict[bytes, Grant] = {}
+        self._subscribers: list[Changed] = []
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(SCHEMA)
+        self.cursor = 0
+        self._load()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def subscribe(self, changed: Changed) -> None:
+        """Have a function called with each grant that is new or has changed."""
+        self._subscribers.append(changed)
+
+    def resource(self, resource_id: str) -> Resource:
+        """Return a resource.
+
+        Raises:
+            UnknownResource: none was published, as far as the agent knows.
+        """
+        found = self._resources.get(resource_id)
+        if found is None:
+            raise UnknownResource(resource_id)
+        return found
+
+    def resources(self) -> list[Resource]:
+        """Return all resources known."""
+        return list(self._resources.values())
+
+    def grant(self, grant_id: bytes) -> Grant | None:
+        """Return a grant by its content address of 32 bytes."""
+        return self._grants.get(grant_id)
+
+    def grants(self) -> list[Grant]:
+        """Return all grants the agent's organisation is a party to."""
+        return list(self._grants.values())
+
+    def take_event(self, event: directory_pb2.Event) -> None:
+        """Take over an event of the region's log if it proves itself, and move the cursor.
+
+        What does not verify is left out, logged and counted against nobody: the state stays what it was.
+        """
+        try:
+            entry = audit_pb2.AuditEntry.FromString(event.leaf)
+        except DecodeError:
+            entry = audit_pb2.AuditEntry()
+        act = entry.administrative
+        try:
+            self._take(act.act, act.statement, min(entry.time_ms, self._clock.now_ms()))
+        except ExchangeError as error:
+            self._log.warning("event left out", index=event.index, reason=error.name, subject=error.subject)
+        if event.index >= self.cursor:
+            self.cursor = event.index + 1
+            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (self.cursor,))
+
+    def take_resource(self, statement: common_pb2.Statement) -> Resource:
+        """Take over a catalogue entry that was fetched rather than told.
+
+        Returns:
+            The newest entry known of that id.
+
+        Raises:
+            ExchangeError: it does not verify.
+        """
+        offered = parse_resource(statement)
+        self._publish(statement, self._clock.now_ms())
+        return self.resource(offered.id)
+
+    def _take(self, act: int, statement: common_pb2.Statement, at_ms: int) -> None:
+        if act == audit_pb2.ACT_RESOURCE:
+            self._publish(statement, at_ms)
+        elif act == audit_pb2.ACT_RESOURCE_STATE:
+            self._suspend(statement, at_ms)
+        elif act == audit_pb2.ACT_GRANT:
+            self._apply(statement, at_ms)
+        elif act == audit_pb2.ACT_GRANT_EVENT:
+            self._decide(statement, at_ms)
+
+    def _publish(self, statement: common_pb2.Statement, at_ms: int) -> None:
+        resource = parse_resource(statement)
+        held = self._resources.get(resource.id)
+        if held is not None and held.digest == resource.digest:
+            return
+        signer = self._anchor.verify_statement(
+            statement, canonical.RESOURCE, at_ms=at_ms, trust=self._trust()
+        )
+        check_publisher(resource, signer.identity)
+        if held is not None and (held.provider != resource.provider or held.version >= resource.version):
+            raise WrongState(resource.id)
+        self._keep_resource(resource, self._revisions.get(resource.id, 0))
+
+    def _suspend(self, statement: common_pb2.Statement, at_ms: int) -> None:
+        try:
+            body = directory_pb2.ResourceStateBody.FromString(statement.body)
+        except DecodeError:
+            raise Malformed("resource state") from None
+        resource = self.resource(body.id)
+        signer = self._anchor.verify_statement(
+            statement, canonical.RESOURCE_STATE, at_ms=at_ms, trust=self._trust()
+        )
+        check_publisher(resource, signer.identity)
+        if body.revision <= self._revisions.get(body.id, 0):
+            raise WrongState(body.id)
+        self._keep_resource(resource.with_suspended(body.suspended), body.revision)
+
+    def _keep_resource(self, resource: Resource, revision: int) -> None:
+        row = (resource.id, resource.statement.SerializeToString(), resource.suspended, revision)
+        # A crash before this line leaves the older entry, which the gateway's backlog brings up to date again.
+        self._db.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)
+        self._resources[resource.id] = resource
+        self._revisions[resource.id] = revision
+
+    def _apply(self, statement: common_pb2.Statement, at_ms: int) -> None:
+        grant = read_grant(statement)
+        if grant.grant_id in self._grants:
+            return
+        signer = self._anchor.verify_statement(statement, canonical.GRANT, at_ms=at_ms, trust=self._trust())
+        grant = grants.parse_grant(statement, signer.identity)
+        row = (grant.grant_id, statement.SerializeToString())
+        self._db.execute("INSERT INTO grant_ VALUES (?, ?)", row)
+        self._keep_grant(grant)
+
+    def _decide(self, statement: common_pb2.Statement, at_ms: int) -> None:
+        event = grants.read_event(statement)
+        grant = self._grants.get(event.grant_id)
+        if grant is None:
+            raise WrongState("grant unknown")
+        if event.revision <= grant.revision:
+            return
+        signer = self._anchor.verify_statement(
+            statement, canonical.GRANT_EVENT, at_ms=at_ms, trust=self._trust()
+        )
+        decided = grants.apply_event(grant, statement, signer.identity, self._resources.get(grant.resource))
+        row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
+        # A crash before this line leaves the older revision: for a revocation the gateway still refuses, and the
+        # backlog repeats the event, because the cursor is moved after it.
+        self._db.execute("INSERT INTO event VALUES (?, ?, ?, ?)", row)
+        self._keep_grant(decided)
+
+    def _keep_grant(self, grant: Grant) -> None:
+        self._grants[grant.grant_id] = grant
+        for changed in self._subscribers:
+            changed(grant)
+
+    def _load(self) -> None:
+        """Read back what was verified when it was taken over."""
+        for raw, suspended, revision in self._db.execute(
+            "SELECT statement, suspended, revision FROM resource"
+        ):
+            statement = common_pb2.Statement.FromString(raw)
+            resource = parse_resource(statement, suspended=bool(suspended))
+            self._resources[resource.id] = resource
+            self._revisions[resource.id] = revision
+        for (raw,) in self._db.execute("SELECT statement FROM grant_"):
+            grant = read_grant(common_pb2.Statement.FromString(raw))
+            self._grants[grant.grant_id] = grant
+        for grant_id, raw in self._db.execute(
+            "SELECT grant_id, statement FROM event ORDER BY grant_id, revision"
+        ):
+            statement = common_pb2.Statement.FromString(raw)
+            held = self._grants[grant_id]
+            self._grants[grant_id] = grants.transition(held, grants.read_event(statement), statement)
+        row = self._db.execute("SELECT next FROM cursor").fetchone()
+        self.cursor = row[0] if row else 0

@@ -1,0 +1,80 @@
+"""One exchange at a time, for callers that hold no link: the same path, awaited."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from exchange.errors import DeadlinePassed, ExchangeError
+from exchange.identity import Identity
+from exchange.rpc_errors import abort
+from exchange.trust import Verified
+from exchange.v1 import exchange_pb2, exchange_pb2_grpc
+from gateway.audit.sequencer import Logged
+from gateway.path import Path
+from gateway.record import Exchange
+
+MAX_WAIT_S = 305.0
+"""A little beyond the longest deadline a request may name: the path ends every exchange before that."""
+
+
+@dataclass(slots=True)
+class UnaryCaller:
+    """Who waits for one exchange."""
+
+    identity: Identity
+    serial: int
+    not_after_ms: int
+    outcome: "asyncio.Future[exchange_pb2.ExchangeResponse]"
+    in_flight: int = 0
+    consumer_window: int = field(default=1)
+
+    def settle(self, exchange: Exchange, leaf: bytes, logged: Logged | None) -> None:
+        """Take the outcome; a caller that has gone takes nothing."""
+        if self.outcome.done():
+            return
+        if not exchange.released or logged is None or exchange.answer is None:
+            assert exchange.error is not None
+            self.outcome.set_exception(exchange.error)
+            return
+        response = exchange_pb2.ExchangeResponse(checkpoint=logged.checkpoint)
+        response.released.response.CopyFrom(exchange.answer)
+        receipt = response.released.receipt
+        receipt.leaf, receipt.index, receipt.proof = leaf, logged.index, logged.proof
+        self.outcome.set_result(response)
+
+
+class ExchangeService(exchange_pb2_grpc.ExchangeServiceServicer):
+    """Unary exchanges.
+
+    Args:
+        path: the path.
+        peer: tells who calls.
+    """
+
+    def __init__(self, *, path: Path, peer: Callable[[Any], Verified]) -> None:
+        self._path = path
+        self._peer = peer
+
+    async def Exchange(
+        self,
+        request: exchange_pb2.ExchangeRequest,
+        context: grpc.aio.ServicerContext[exchange_pb2.ExchangeRequest, exchange_pb2.ExchangeResponse],
+    ) -> exchange_pb2.ExchangeResponse:
+        """Ask once."""
+        try:
+            verified = self._peer(context)
+            caller = UnaryCaller(
+                identity=verified.identity,
+                serial=verified.serial,
+                not_after_ms=verified.not_after_ms,
+                outcome=asyncio.get_running_loop().create_future(),
+            )
+            self._path.admit(caller, [request.request])
+            return await asyncio.wait_for(caller.outcome, MAX_WAIT_S)
+        except TimeoutError:
+            await abort(context, DeadlinePassed("exchange"))
+        except ExchangeError as error:
+            await abort(context, error)

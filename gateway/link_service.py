@@ -1,0 +1,210 @@
+"""Serves the links: one stream per agent, several exchanges per frame, both roles at once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from exchange.clock import Clock
+from exchange.errors import DeadlinePassed, Draining, ExchangeError, Malformed, QueueFull, Revoked
+from exchange.identity import Role
+from exchange.link import MAX_FRAME_BYTES, PROTOCOL, check_frame
+from exchange.rpc_errors import abort
+from exchange.trust import TrustList, Verified
+from exchange.trust_feed import TrustFeed
+from exchange.v1 import audit_pb2, directory_pb2, link_pb2, link_pb2_grpc
+from gateway.audit.sequencer import Sequencer
+from gateway.path import Path
+from gateway.registrar import Registrar
+from gateway.routing.links import AgentLink, Links, Parcel
+
+HELLO_TIMEOUT_S = 10.0
+Context = grpc.aio.ServicerContext[link_pb2.LinkRequest, link_pb2.LinkResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkParts:
+    """What the link service is made of."""
+
+    origin: str
+    path: Path
+    links: Links
+    registrar: Registrar
+    sequencer: Sequencer
+    trust_feed: TrustFeed
+    peer: Callable[[Any], Verified]
+    clock: Clock
+    consumer_window: int
+    max_links: int
+
+
+class LinkService(link_pb2_grpc.LinkServiceServicer):
+    """The gateway's end of every link."""
+
+    def __init__(self, parts: LinkParts) -> None:
+        self._ = parts
+        self._draining = False
+        parts.registrar.subscribe(self._publish)
+        parts.trust_feed.subscribe(self._trust_changed)
+
+    async def Link(self, request_iterator: AsyncIterator[Any], context: Context) -> None:  # type: ignore[override]
+        """Serve one stream until either side ends it."""
+        try:
+            link, welcome, write = await self._open(context)
+        except ExchangeError as error:
+            await abort(context, error)
+        try:
+            await context.write(welcome)
+            error = await self._serve(link, context, write)
+        finally:
+            self._.path.lose(self._.links.remove(link))
+        if error is not None:
+            await abort(context, error)
+
+    async def _open(self, context: Context) -> tuple[AgentLink, link_pb2.LinkResponse, "FrameWriter"]:
+        p = self._
+        verified = p.peer(context)
+        if verified.identity.role is not Role.AGENT:
+            raise Malformed("role")
+        if self._draining:
+            raise Draining(p.origin)
+        if sum(1 for _ in p.links) >= p.max_links:
+            raise QueueFull("links")
+        try:
+            first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
+        except TimeoutError:
+            raise DeadlinePassed("hello") from None
+        if first is grpc.aio.EOF or first.hello.protocol != PROTOCOL or not 0 < first.hello.window <= 65_536:
+            raise Malformed("hello")
+        consistency = b""
+        if first.hello.last_head.size:
+            consistency = p.sequencer.compare_head(first.hello.last_head)
+        write = FrameWriter(context, p.sequencer)
+        link = AgentLink(
+            identity=verified.identity,
+            serial=verified.serial,
+            not_after_ms=verified.not_after_ms,
+            provider_window=first.hello.window,
+            consumer_window=p.consumer_window,
+            write=write.frame,
+        )
+        # No await between here and the welcome's cursor: no event can fall between backlog and notices.
+        p.links.add(link)
+        return link, self._welcome(consistency, write), write
+
+    def _welcome(self, consistency: bytes, write: "FrameWriter") -> link_pb2.LinkResponse:
+        p = self._
+        now = Timestamp()
+        now.FromMilliseconds(p.clock.now_ms())
+        frame = link_pb2.LinkResponse()
+        frame.welcome.gateway = p.origin
+        frame.welcome.server_time.CopyFrom(now)
+        frame.welcome.cursor = p.registrar.next_index
+        frame.welcome.window = p.consumer_window
+        frame.welcome.max_frame_bytes = MAX_FRAME_BYTES
+        frame.welcome.consistency = consistency
+        frame.welcome.checkpoint = write.first_checkpoint
+        trust = p.trust_feed.current
+        if trust is not None:
+            frame.notices.add().trust_list.CopyFrom(trust.statement)
+        return frame
+
+    async def _serve(self, link: AgentLink, context: Context, write: "FrameWriter") -> ExchangeError | None:
+        reader = asyncio.create_task(self._read(link, context))
+        writer = asyncio.create_task(link.outbox.run())
+        try:
+            await asyncio.wait({reader, writer, link.closing}, return_when=asyncio.FIRST_COMPLETED)
+            if link.closing.done():
+                return link.closing.result()
+            return reader.result() if reader.done() else None
+        finally:
+            for task in (reader, writer):
+                task.cancel()
+            for task in (reader, writer):
+                with suppress(asyncio.CancelledError, grpc.RpcError, grpc.aio.UsageError, ExchangeError):
+                    await task
+
+    async def _read(self, link: AgentLink, context: Context) -> ExchangeError | None:
+        path = self._.path
+        while True:
+            frame = await context.read()
+            if frame is grpc.aio.EOF:
+                return None
+            try:
+                check_frame(frame)
+            except ExchangeError as error:
+                return error
+            requests, answers = [], []
+            for item in frame.items:
+                (requests if item.HasField("request") else answers).append(item)
+            if answers:
+                path.complete(link, answers)
+            if requests:
+                path.admit(link, [item.request for item in requests])
+
+    def _publish(self, index: int, leaf: bytes, entry: audit_pb2.AuditEntry) -> None:
+        event = directory_pb2.Event(index=index, leaf=leaf)
+        for link in self._.links:
+            if self._.registrar.visible(entry, link.identity.organisation):
+                link.notify(link_pb2.Notice(event=event))
+
+    def _trust_changed(self, trust: TrustList) -> None:
+        for link in self._.links:
+            if link.serial in trust.revoked_serials:
+                link.close(Revoked(link.identity.name))
+            else:
+                link.notify(link_pb2.Notice(trust_list=trust.statement))
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no new links, tell the linked agents, and wait until nothing is pending or the grace is over."""
+        self._draining = True
+        for link in self._.links:
+            link.notify(link_pb2.Notice(drain=link_pb2.Drain(grace_ms=int(grace_s * 1000))))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while any(link.pending or len(link.outbox) for link in self._.links):
+                    await asyncio.sleep(0.02)
+
+
+class FrameWriter:
+    """Builds and writes the frames of one stream, and proves each checkpoint from the one sent before.
+
+    Args:
+        context: the stream.
+        sequencer: for the consistency proofs.
+    """
+
+    def __init__(self, context: Context, sequencer: Sequencer) -> None:
+        self._context = context
+        self._sequencer = sequencer
+        self._size = sequencer.head.size
+        self.first_checkpoint = sequencer.checkpoint
+
+    async def frame(self, link: AgentLink, parcels: list[Parcel]) -> None:
+        """Write one frame: the notices that wait, then the parcels."""
+        frame = link_pb2.LinkResponse()
+        if link.notices:
+            frame.notices.extend(link.notices)
+            link.notices.clear()
+        places: dict[str, int] = {}
+        for delivery, checkpoint in parcels:
+            if checkpoint:
+                place = places.setdefault(checkpoint, len(places))
+                if place:
+                    kind = delivery.WhichOneof("item")
+                    item = getattr(delivery, str(kind))
+                    (item if kind == "receipt" else item.receipt).checkpoint = place
+            frame.items.append(delivery)
+        for checkpoint in places:
+            size = int(checkpoint.split("\n", 2)[1])
+            if size > self._size:
+                frame.consistency.append(self._sequencer.consistency(self._size, size)[0])
+                self._size = size
+            else:
+                frame.consistency.append(b"")
+            frame.checkpoints.append(checkpoint)
+        await self._context.write(frame)

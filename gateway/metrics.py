@@ -1,0 +1,70 @@
+"""Every metric of the gateway, in one place: names constant, labels bounded, children resolved once."""
+
+from collections import Counter as Tally
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from exchange.v1 import audit_pb2, reason_pb2
+from gateway.record import Exchange
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class PathMetrics:
+    """What the path counts.
+
+    Args:
+        registry: where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        exchanges = Counter(
+            "shuqiao_exchanges", "Concluded exchanges by decision", ["decision"], registry=registry
+        )
+        self._decisions = {
+            value: exchanges.labels(name.removeprefix("DECISION_").lower())
+            for name, value in audit_pb2.Decision.items()
+            if value
+        }
+        reasons = Counter(
+            "shuqiao_refusals", "Refused or failed exchanges by reason", ["reason"], registry=registry
+        )
+        self._reasons = {
+            value: reasons.labels(name.removeprefix("REASON_")) for name, value in reason_pb2.Reason.items()
+        }
+        self.unmatched = Counter("shuqiao_unmatched_answers", "Answers to nothing pending", registry=registry)
+        self.withheld = Counter(
+            "shuqiao_withheld", "Exchanges whose entry could not be made durable", registry=registry
+        )
+        self._latency = Histogram(
+            "shuqiao_exchange_seconds",
+            "From admission to release, the slowest of each batch",
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+
+    def concluded(self, exchanges: list[Exchange]) -> None:
+        """Count a batch of concluded exchanges: once per batch and label, not once per exchange."""
+        for decision, count in Tally(exchange.decision for exchange in exchanges).items():
+            self._decisions[decision].inc(count)
+        failed = Tally(exchange.error.reason for exchange in exchanges if exchange.error is not None)
+        for reason, count in failed.items():
+            self._reasons[reason].inc(count)
+        self._latency.observe(max(exchange.elapsed_us() for exchange in exchanges) / 1e6)
+
+
+class GatewayMetrics:
+    """What is read off the gateway when it is scraped.
+
+    Args:
+        registry: where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ready = Gauge("shuqiao_ready", "1 while exchanges can succeed", registry=registry)
+        self.links = Gauge("shuqiao_links", "Linked agents", registry=registry)
+        self.pending = Gauge("shuqiao_pending", "Exchanges that wait for a provider", registry=registry)
+        self.log_size = Gauge("shuqiao_log_entries", "Entries of the audit log", registry=registry)
+        self.trust_age = Gauge(
+            "shuqiao_trust_list_age_seconds", "Age of the trust list held", registry=registry
+        )

@@ -1,0 +1,235 @@
+"""THE PATH: what every exchange passes, a batch at a time.
+
+admit(batch)
+  1  identity, from the certificate
+  2  the request: digest, signature, bundle, deadline, skew, audience, replay
+  3  the resource, by longest division prefix
+  4  authorisation: grant, then the guards in their order
+  5  forward on the provider's link
+complete(batch)
+  6  match: the provider's signature, and that it answers this request
+  7  release guards
+  8  append the entries, wait until they are durable
+  9  release, with receipts
+
+Nothing leaves at 9 that is not durable at 8: refusals too are entries. Where 8 fails the answer is
+AUDIT_UNAVAILABLE and nothing is released. No task per exchange: both halves are plain functions.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from exchange.clock import Clock, Random
+from exchange.errors import (
+    AuditUnavailable,
+    CertificateExpired,
+    DeadlinePassed,
+    ExchangeError,
+    NoIdentity,
+    QueueFull,
+    ResponseMismatch,
+    Revoked,
+    by_reason,
+)
+from exchange.trust import TrustList
+from exchange.v1 import common_pb2, exchange_pb2, link_pb2
+from gateway.access.guards import Guard, ReleaseGuard
+from gateway.access.refusals import RefusalLimiter
+from gateway.access.requests import RequestCheck
+from gateway.audit.entry import exchange_leaf
+from gateway.audit.sequencer import Logged, Sequencer
+from gateway.metrics import PathMetrics
+from gateway.record import Caller, Exchange
+from gateway.routing.links import AgentLink, Links
+from gateway.state import RegionState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathParts:
+    """What the path is made of."""
+
+    origin: str
+    hop: str
+    state: RegionState
+    links: Links
+    sequencer: Sequencer
+    requests: RequestCheck
+    guards: Sequence[Guard]
+    release_guards: Sequence[ReleaseGuard]
+    refusals: RefusalLimiter
+    trust: Callable[[], TrustList | None]
+    clock: Clock
+    random: Random
+    metrics: PathMetrics
+
+
+class Path:
+    """The numbered steps over Exchange records."""
+
+    def __init__(self, parts: PathParts) -> None:
+        self._ = parts
+
+    # -- admission ---------------------------------------------------------------------------------------
+
+    def admit(self, caller: Caller, requests: Sequence[common_pb2.Signed]) -> None:
+        """Take requests of one caller through steps 1 to 5; whoever is refused goes to step 8.
+
+        Args:
+            caller: who asked, from its certificate.
+            requests: signed RequestBody.
+        """
+        p = self._
+        now_ms, admitted_ns = p.clock.now_ms(), time.perf_counter_ns()
+        trust = p.trust()
+        refused = []
+        for signed in requests:
+            exchange = Exchange(caller, signed, admitted_ns)
+            caller.in_flight += 1
+            try:
+                self._identify(caller, trust, now_ms)  # 1
+                p.requests.check(exchange, trust, now_ms)  # 2
+                if caller.in_flight > caller.consumer_window:
+                    raise QueueFull("consumer window")
+                exchange.resource = p.state.resource(exchange.header.resource)  # 3
+                for guard in p.guards:  # 4
+                    guard(exchange, trust, now_ms)
+                self._forward(exchange)  # 5
+            except ExchangeError as error:
+                refused.append(exchange.stop(error, rule=exchange.rule or "admit", hop=p.hop))
+        if refused:
+            self._refuse(refused, now_ms)
+
+    def _identify(self, caller: Caller, trust: TrustList | None, now_ms: int) -> None:
+        if trust is None:
+            raise NoIdentity("no trust list yet")
+        if caller.serial in trust.revoked_serials:
+            raise Revoked(caller.identity.name)
+        if now_ms >= caller.not_after_ms:
+            raise CertificateExpired(caller.identity.name)
+
+    def _forward(self, exchange: Exchange) -> None:
+        header = exchange.header
+        exchange.rule = "forward"
+        link = self._.links.newest(header.provider_organisation, header.provider_agent)
+        exchange.forwarded_ns = time.perf_counter_ns()
+        link.forward(exchange)
+        exchange.provider = link
+
+    def _refuse(self, refused: list[Exchange], now_ms: int) -> None:
+        """Send refusals to the log; those beyond their caller's rate are answered and only counted."""
+        p = self._
+        logged = []
+        for exchange in refused:
+            assert exchange.error is not None
+            if p.refusals.admit(exchange.caller.identity, exchange.error.reason, now_ms):
+                logged.append(exchange)
+            else:
+                exchange.caller.settle(exchange, b"", None)
+        if logged:
+            self._conclude(logged)
+
+    # -- completion --------------------------------------------------------------------------------------
+
+    def complete(self, link: AgentLink, items: Sequence[link_pb2.LinkItem]) -> None:
+        """Take a provider's answers through steps 6 to 9.
+
+        Args:
+            link: whose answers they are.
+            items: responses and failures; those that answer nothing pending are dropped and counted.
+        """
+        done = []
+        for item in items:
+            if item.HasField("response"):
+                exchange = self._match(link, item.response)
+            else:
+                exchange = link.pending.pop(item.failure.exchange_id, None)
+                if exchange is not None:
+                    error = by_reason(item.failure.reason)(item.failure.subject[:80])
+                    exchange.stop(error, rule="provider", hop=f"provider/{link.identity.name}")
+            if exchange is None:
+                self._.metrics.unmatched.inc()
+            else:
+                done.append(exchange)
+        if done:
+            self._conclude(done)
+
+    def _match(self, link: AgentLink, answer: common_pb2.Signed) -> Exchange | None:  # 6
+        p = self._
+        hop = f"provider/{link.identity.name}"
+        try:
+            body = exchange_pb2.ResponseBody.FromString(answer.body)
+            header = exchange_pb2.ResponseHeader.FromString(body.header)
+        except DecodeError:
+            return None
+        exchange = link.pending.pop(header.exchange_id, None)
+        if exchange is None:
+            return None
+        exchange.answered_ns = time.perf_counter_ns()
+        try:
+            if header.request_digest != exchange.digest:
+                raise ResponseMismatch("request digest")
+            exchange.answer_digest = p.requests.check_answer(exchange, answer)
+            for guard in p.release_guards:  # 7
+                guard(exchange, body)
+        except ExchangeError as error:
+            return exchange.stop(error, rule="match", hop=hop)
+        exchange.answer = answer
+        if body.failure:
+            exchange.failure = body.failure
+            exchange.stop(by_reason(body.failure)(""), rule="provider", hop=hop)
+        return exchange
+
+    def lose(self, exchanges: list[Exchange]) -> None:
+        """Conclude exchanges whose provider's link broke; each already says why."""
+        if exchanges:
+            self._conclude(exchanges)
+
+    def expire(self) -> None:
+        """Conclude what passed its deadline; called every second."""
+        p = self._
+        now_ms = p.clock.now_ms()
+        late = []
+        for link in p.links:
+            overdue = [key for key, ex in link.pending.items() if ex.deadline_ms <= now_ms]
+            hop = f"provider/{link.identity.name}"
+            late += [
+                link.pending.pop(key).stop(DeadlinePassed(link.identity.name), rule="deadline", hop=hop)
+                for key in overdue
+            ]
+        if late:
+            self._conclude(late)
+
+    def _conclude(self, exchanges: list[Exchange]) -> None:  # 8
+        p = self._
+        now_ms = p.clock.now_ms()
+        salts = p.random(16 * len(exchanges))
+        leaves = [
+            exchange_leaf(ex, salt=salts[16 * i : 16 * i + 16], gateway=p.origin, time_ms=now_ms)
+            for i, ex in enumerate(exchanges)
+        ]
+        try:
+            p.sequencer.submit(leaves, lambda outcome: self._release(exchanges, leaves, outcome))
+        except ExchangeError as error:
+            self._release(exchanges, leaves, error)
+
+    def _release(
+        self, exchanges: list[Exchange], leaves: list[bytes], outcome: Sequence[Logged] | ExchangeError
+    ) -> None:  # 9
+        p = self._
+        if isinstance(outcome, ExchangeError):
+            # Not durable: the answer is dropped here and goes nowhere. Whether the entry exists after all does
+            # not matter to anyone: an entry without a release is allowed, a release without an entry is not.
+            for exchange in exchanges:
+                exchange.answer, exchange.failure = None, 0
+                exchange.stop(AuditUnavailable(), rule="append", hop=p.hop)
+                exchange.caller.settle(exchange, b"", None)
+            p.metrics.withheld.inc(len(exchanges))
+            return
+        for exchange, leaf, logged in zip(exchanges, leaves, outcome, strict=True):
+            exchange.caller.settle(exchange, leaf, logged)
+            if exchange.answer is not None and exchange.provider is not None:
+                exchange.provider.receipt(exchange, leaf, logged)
+        p.metrics.concluded(exchanges)

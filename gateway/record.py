@@ -1,0 +1,107 @@
+"""The record of one exchange while it passes through the gateway."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from exchange.errors import Code, ExchangeError
+from exchange.identity import Identity
+from exchange.resources import Resource
+from exchange.v1 import audit_pb2, common_pb2, exchange_pb2
+from gateway.audit.sequencer import Logged
+
+REFUSING_CODES = frozenset(
+    {
+        Code.INVALID_ARGUMENT,
+        Code.UNAUTHENTICATED,
+        Code.PERMISSION_DENIED,
+        Code.NOT_FOUND,
+        Code.FAILED_PRECONDITION,
+        Code.ALREADY_EXISTS,
+    }
+)
+"""Codes by which an exchange counts as refused; by all others it failed."""
+
+
+class Caller(Protocol):
+    """Who asked: a link or a unary call."""
+
+    identity: Identity
+    serial: int
+    not_after_ms: int
+    in_flight: int
+    consumer_window: int
+
+    def settle(self, exchange: "Exchange", leaf: bytes, logged: Logged | None) -> None:
+        """Take the outcome.
+
+        Args:
+            exchange: the record, concluded.
+            leaf: the log entry's bytes; empty where the outcome is not in the log.
+            logged: the entry's place, durable; None where there is none, and then nothing is released.
+        """
+        ...
+
+
+class Provider(Protocol):
+    """Who answers: a link."""
+
+    identity: Identity
+
+    def receipt(self, exchange: "Exchange", leaf: bytes, logged: Logged) -> None:
+        """Take the log entry of an exchange that was answered."""
+        ...
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One exchange on its way: what is known of it so far.
+
+    Attributes:
+        rule: the step or guard that decided last.
+        error: why it was refused or failed; None while it is well.
+    """
+
+    caller: Caller
+    signed: common_pb2.Signed
+    admitted_ns: int
+    header: exchange_pb2.RequestHeader = field(default_factory=exchange_pb2.RequestHeader)
+    exchange_id: bytes = b""
+    digest: bytes = b""
+    deadline_ms: int = 0
+    resource: Resource | None = None
+    grant_revision: int = 0
+    provider: Provider | None = None
+    forwarded_ns: int = 0
+    answer: common_pb2.Signed | None = None
+    answer_digest: bytes = b""
+    answered_ns: int = 0
+    rule: str = ""
+    error: ExchangeError | None = None
+    failure: int = 0
+
+    @property
+    def decision(self) -> audit_pb2.Decision:
+        """How it ended."""
+        if self.error is None:
+            return audit_pb2.DECISION_RELEASED
+        if self.error.code in REFUSING_CODES:
+            return audit_pb2.DECISION_REFUSED
+        return audit_pb2.DECISION_FAILED
+
+    @property
+    def released(self) -> bool:
+        """Whether the provider's answer goes to the consumer: also a signed refusal of the provider's."""
+        return self.answer is not None and (self.error is None or self.failure != 0)
+
+    def stop(self, error: ExchangeError, *, rule: str, hop: str) -> "Exchange":
+        """Note why it goes no further."""
+        if not error.hop:
+            error.hop = hop
+        self.error = error
+        self.rule = rule
+        return self
+
+    def elapsed_us(self) -> int:
+        """Return the microseconds since admission."""
+        return (time.perf_counter_ns() - self.admitted_ns) // 1000

@@ -1,0 +1,164 @@
+"""The agents' links: who can be reached, what each owes, and how outcomes go back to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+from exchange.errors import ExchangeError, LinkLost, ProviderAway, QueueFull
+from exchange.identity import Identity
+from exchange.link import Outbox
+from exchange.rpc_errors import to_failure
+from exchange.v1 import audit_pb2, link_pb2
+from gateway.audit.sequencer import Logged
+from gateway.record import Exchange
+
+RECEIPT_BYTES = 2048
+
+Parcel = tuple[link_pb2.Delivery, str]
+"""A delivery and the checkpoint its receipt leads to, empty where it has none."""
+
+
+class AgentLink:
+    """One stream of one agent, as consumer and as provider.
+
+    Args:
+        identity: from the certificate.
+        serial: of the certificate.
+        not_after_ms: when the certificate ends.
+        provider_window: how many requests the agent takes before it has answered.
+        consumer_window: how many requests the gateway takes from it before they are settled.
+        write: writes one frame of parcels.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        serial: int,
+        not_after_ms: int,
+        provider_window: int,
+        consumer_window: int,
+        write: Callable[["AgentLink", list[Parcel]], Awaitable[None]],
+    ) -> None:
+        self.identity = identity
+        self.serial = serial
+        self.not_after_ms = not_after_ms
+        self.provider_window = provider_window
+        self.consumer_window = consumer_window
+        self.pending: dict[bytes, Exchange] = {}
+        self.in_flight = 0
+        self.notices: list[link_pb2.Notice] = []
+        self.closing: asyncio.Future[ExchangeError] = asyncio.get_running_loop().create_future()
+        # Items settle within the two windows: the box holds both directions and the receipts.
+        self.outbox: Outbox[Parcel] = Outbox(
+            write=lambda parcels: write(self, parcels), capacity=2 * provider_window + consumer_window
+        )
+
+    def forward(self, exchange: Exchange) -> None:
+        """Send a request to this agent as a provider.
+
+        Raises:
+            QueueFull: its window or its queue is full.
+        """
+        if len(self.pending) >= self.provider_window:
+            raise QueueFull(self.identity.name)
+        delivery = link_pb2.Delivery()
+        delivery.request.CopyFrom(exchange.signed)
+        self.outbox.put((delivery, ""), len(exchange.signed.body) + 256)
+        self.pending[exchange.exchange_id] = exchange
+
+    def settle(self, exchange: Exchange, leaf: bytes, logged: Logged | None) -> None:
+        """Send an outcome to this agent as a consumer. A link that has ended takes nothing more."""
+        self.in_flight -= 1
+        delivery = link_pb2.Delivery()
+        if exchange.released and logged is not None and exchange.answer is not None:
+            delivery.released.response.CopyFrom(exchange.answer)
+            receipt = delivery.released.receipt
+            size = len(exchange.answer.body) + RECEIPT_BYTES
+        else:
+            assert exchange.error is not None
+            delivery.failure.CopyFrom(to_failure(exchange.error, exchange.exchange_id))
+            receipt = delivery.failure.receipt
+            size = RECEIPT_BYTES
+        self._post(delivery, receipt, leaf, logged, size)
+
+    def receipt(self, exchange: Exchange, leaf: bytes, logged: Logged) -> None:
+        """Send this agent, as the provider, the log entry of what it answered."""
+        delivery = link_pb2.Delivery()
+        self._post(delivery, delivery.receipt, leaf, logged, RECEIPT_BYTES)
+
+    def _post(
+        self,
+        delivery: link_pb2.Delivery,
+        receipt: audit_pb2.Receipt,
+        leaf: bytes,
+        logged: Logged | None,
+        size: int,
+    ) -> None:
+        checkpoint = ""
+        if logged is not None:
+            receipt.leaf, receipt.index, receipt.proof = leaf, logged.index, logged.proof
+            checkpoint = logged.checkpoint
+        try:
+            self.outbox.put((delivery, checkpoint), size)
+        except QueueFull:
+            # The stream has ended or does not read: whoever asked learns of it by the link's loss.
+            self.close(LinkLost(self.identity.name))
+
+    def close(self, why: ExchangeError) -> None:
+        """Have the stream ended."""
+        if not self.closing.done():
+            self.closing.set_result(why)
+
+    def notify(self, notice: link_pb2.Notice) -> None:
+        """Send a notice ahead of whatever waits."""
+        self.notices.append(notice)
+        self.outbox.poke()
+
+
+class Links:
+    """All links of this gateway. Work goes to an agent's newest; an older one drains."""
+
+    def __init__(self) -> None:
+        self._links: dict[tuple[str, str], list[AgentLink]] = {}
+
+    def __iter__(self) -> Iterator[AgentLink]:
+        for links in list(self._links.values()):
+            yield from list(links)
+
+    def add(self, link: AgentLink) -> None:
+        """Enter a link."""
+        key = (link.identity.organisation, link.identity.name)
+        self._links.setdefault(key, []).append(link)
+
+    def remove(self, link: AgentLink) -> list[Exchange]:
+        """Take a link out.
+
+        Returns:
+            The exchanges it still owed an answer; each has failed with LinkLost.
+        """
+        key = (link.identity.organisation, link.identity.name)
+        links = self._links.get(key, [])
+        if link in links:
+            links.remove(link)
+        if not links:
+            self._links.pop(key, None)
+        link.outbox.close()
+        owed = list(link.pending.values())
+        link.pending.clear()
+        hop = f"provider/{link.identity.name}"
+        return [ex.stop(LinkLost(link.identity.name), rule="link", hop=hop) for ex in owed]
+
+    def newest(self, organisation: str, agent: str) -> AgentLink:
+        """Return the link that work for an agent goes to.
+
+        Raises:
+            ProviderAway: it has none.
+        """
+        links = self._links.get((organisation, agent))
+        if not links:
+            raise ProviderAway(f"{organisation}/{agent}")
+        return links[-1]
+
+    def agents_of(self, organisation: str) -> list[str]:
+        """Return the names of an organisation's linked agents."""
+        return [agent for owner, agent in self._links if owner == organisation]
