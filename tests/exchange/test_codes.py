@@ -107,13 +107,18 @@ def test_whatever_lenient_takes_strict_takes_in_the_form_returned(text: str) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["",
+    [
+        "",
         "9135010000",
         "91350100M000100Y4",
         "91350100M000100Y430",
         "I1350100M000100Y43",
         "91350100M000100Y4\n",
-    , "9135O100M000100Y43", "91A50100M000100Y43", "９1350100M000100Y43", "91350100M000100Y44"],
+        "9135O100M000100Y43",
+        "91A50100M000100Y43",
+        "９1350100M000100Y43",
+        "91350100M000100Y44",
+    ],
 )
 def test_what_is_no_credit_code_is_refused(text: str) -> None:
     with pytest.raises(BadIdentifier):
