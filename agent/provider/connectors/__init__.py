@@ -1,0 +1,1 @@
+"""Read-only, batched ways to a department's own databases, files and services."""

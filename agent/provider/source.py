@@ -1,0 +1,285 @@
+"""One resource's source: questions in, tables or verdicts out, each question with an outcome of its own.
+
+A batch of questions is one `read` of the connector. What leaves is what was asked for and no more: other
+columns of a record go nowhere. Whether it may be asked for at all is decided before (`provider/answer.py`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timezone
+from hmac import compare_digest
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from agent.provider.connectors.file import FileConnector
+from agent.provider.connectors.http import HttpConnector
+from agent.provider.connectors.port import Connector, Found, Record
+from agent.provider.connectors.sql import SqlConnector
+from agent.provider.field_rules import (
+    BEIJING,
+    FieldRule,
+    ParameterRule,
+    Projection,
+    claim_of,
+    is_redacted,
+    key_of,
+    normal,
+    rules_for,
+)
+from agent.provider.sources_config import FileSource, HttpSource, ResourceConfig, SqlSource, zone_of
+from agent.provider.values import Value
+from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
+
+PROJECTIONS = 256
+
+Verdicts: TypeAlias = list[bool | None]
+"""Per claim, in order: it matches, it does not, or that cannot be said."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one exchange asks of a source.
+
+    Args:
+        parameters: name to text; all of the resource's.
+        fields: names of the fields to read (query).
+        claims: field to claimed text (verify).
+    """
+
+    parameters: Mapping[str, str]
+    fields: Sequence[str] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was found: per field asked for, in order, one value per record."""
+
+    columns: list[list[Value]]
+    records: int
+
+
+class Source:
+    """The source of one resource.
+
+    Args:
+        resource: its id.
+        connector: how it is read.
+        fields: the fields it can give; their columns are the connector's.
+        parameters: by which it is asked.
+        timeout_s: how long a batch may take at the most, seconds.
+        zone: the offset of timestamps that carry none.
+    """
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        connector: Connector,
+        fields: Sequence[FieldRule],
+        parameters: Sequence[ParameterRule],
+        timeout_s: float,
+        zone: timezone = BEIJING,
+    ) -> None:
+        self.resource = resource
+        self.fields: Mapping[str, FieldRule] = {rule.name: rule for rule in fields}
+        self.parameters: Mapping[str, ParameterRule] = {rule.name: rule for rule in parameters}
+        self._connector = connector
+        self._timeout_s = timeout_s
+        self._zone = zone
+        self._projections: dict[tuple[str, ...], Projection] = {}
+
+    @property
+    def data_version(self) -> str:
+        """Version of the data as the source tells it, empty where it does not."""
+        return self._connector.data_version
+
+    async def answer(
+        self, questions: Sequence[Question], *, timeout_s: float | None = None, row_cap: int | None = None
+    ) -> list[Table | ExchangeError]:
+        """Read what many questions ask for, in one batch.
+
+        Args:
+            questions: what is asked.
+            timeout_s: how long it may take, where that is less than the source's own limit.
+            row_cap: how many records one question may get, where that is less than the source's own cap.
+
+        Returns:
+            One outcome per question, in order. No record is an empty table.
+        """
+        return await self._each(questions, self._table, timeout_s, row_cap)
+
+    async def verify(
+        self, questions: Sequence[Question], *, timeout_s: float | None = None
+    ) -> list[Verdicts | ExchangeError]:
+        """Compare the claims of many questions with the sources' records, in one batch.
+
+        Claims are compared with the one record that the parameters find, before any mask, in normal form
+        (texts by NFKC and trimmed). Where there is no record or more than one, where the record's value is
+        missing, or where the field is redacted, the verdict is None: unknown.
+
+        Args:
+            questions: what is claimed; a question's `fields` are not looked at.
+            timeout_s: how long it may take, where that is less than the source's own limit.
+
+        Returns:
+            Per question the verdicts in the order of its claims, or why there are none.
+        """
+        return await self._each(questions, self._verdicts, timeout_s, None)
+
+    async def check(self) -> None:
+        """See `Connector.check`."""
+        await self._connector.check()
+
+    async def close(self) -> None:
+        """See `Connector.close`."""
+        await self._connector.close()
+
+    async def _each(
+        self,
+        questions: Sequence[Question],
+        finish: Callable[[Question, list[Record]], T],
+        timeout_s: float | None,
+        row_cap: int | None,
+    ) -> list[T | ExchangeError]:
+        keys: list[dict[str, str]] = []
+        slots: list[int | ExchangeError] = []
+        for question in questions:
+            try:
+                keys.append(key_of(self.parameters, question.parameters))
+                slots.append(len(keys) - 1)
+            except ExchangeError as error:
+                slots.append(error)
+        found = await self._read(keys, timeout_s) if keys else []
+        outcomes: list[T | ExchangeError] = []
+        for question, slot in zip(questions, slots, strict=True):
+            records = found[slot] if isinstance(slot, int) else slot
+            if isinstance(records, ExchangeError):
+                outcomes.append(records)
+            elif row_cap is not None and len(records) > row_cap:
+                outcomes.append(RowCap(self.resource))
+            else:
+                try:
+                    outcomes.append(finish(question, records))
+                except ExchangeError as error:
+                    outcomes.append(error)
+        return outcomes
+
+    async def _read(self, keys: Sequence[Mapping[str, str]], timeout_s: float | None) -> Sequence[Found]:
+        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        try:
+            return await self._connector.read(keys, timeout_s=limit)
+        except ExchangeError as error:
+            return [error] * len(keys)
+
+    def _table(self, question: Question, records: list[Record]) -> Table:
+        return Table(self._projection(tuple(question.fields)).run(records), len(records))
+
+    def _projection(self, names: tuple[str, ...]) -> Projection:
+        projection = self._projections.get(names)
+        if projection is None:
+            projection = self._project(rules_for(self.fields, names))
+            if len(self._projections) >= PROJECTIONS:
+                self._projections.clear()
+            self._projections[names] = projection
+        return projection
+
+    def _project(self, rules: Sequence[FieldRule]) -> Projection:
+        return Projection(source=self.resource, columns=self._connector.columns, rules=rules, zone=self._zone)
+
+    def _verdicts(self, question: Question, records: list[Record]) -> Verdicts:
+        if not question.claims:
+            raise BadParameter("claims")
+        rules = rules_for(self.fields, list(question.claims))
+        claims = [claim_of(rule, question.claims[rule.name]) for rule in rules]
+        if len(records) != 1:
+            return [None] * len(claims)
+        bare = [FieldRule(name=r.name, column=r.column, type=r.type, level=r.level) for r in rules]
+        values = self._project(bare).run(records)
+        return [
+            None if value is None or is_redacted(rule) else compare_digest(normal(rule.type, value), claim)
+            for rule, claim, (value,) in zip(rules, claims, values, strict=True)
+        ]
+
+
+def build_source(config: ResourceConfig, *, base: Path) -> Source:
+    """Make the source that a configuration describes; nothing is opened yet.
+
+    Args:
+        config: one resource's.
+        base: the folder from which relative paths count.
+
+    Raises:
+        BadConfiguration: a file named in it cannot be read, or an extra is not installed.
+    """
+    fields = [part.rule() for part in config.fields]
+    parameters = [part.rule() for part in config.parameters]
+    return Source(
+        resource=config.id,
+        connector=_connector(
+            config,
+            base,
+            keys=[rule.column for rule in parameters],
+            columns=list(dict.fromkeys(rule.column for rule in fields)),
+        ),
+        fields=fields,
+        parameters=parameters,
+        timeout_s=config.timeout_s,
+        zone=zone_of(config.utc_offset),
+    )
+
+
+def _connector(
+    config: ResourceConfig, base: Path, *, keys: Sequence[str], columns: Sequence[str]
+) -> Connector:
+    source, name, cap, limit = config.source, config.id, config.row_cap, config.timeout_s
+    if isinstance(source, SqlSource):
+        url = source.url or _secret(name, base, source.url_file)
+        return SqlConnector(
+            name=name, url=url, table=source.table, schema=source.schema_name, keys=keys, columns=columns,
+            row_cap=cap, timeout_s=limit, pool=source.pool,
+        )  # fmt: skip
+    if isinstance(source, FileSource):
+        return FileConnector(
+            name=name, folder=base / source.folder, file=source.file, format=source.format, keys=keys,
+            columns=columns, row_cap=cap, timeout_s=limit, pool=source.pool, memory_mb=source.memory_mb,
+        )  # fmt: skip
+    return _http(source, config, base, columns)
+
+
+def _http(source: HttpSource, config: ResourceConfig, base: Path, columns: Sequence[str]) -> HttpConnector:
+    credentials = source.credentials_file
+    return HttpConnector(
+        name=config.id,
+        origin=source.origin,
+        path=source.path,
+        columns=columns,
+        row_cap=config.row_cap,
+        timeout_s=config.timeout_s,
+        records=source.records,
+        allow=source.allow,
+        max_body_bytes=source.max_body_bytes,
+        concurrency=source.concurrency,
+        credentials=None if credentials is None else _secret(config.id, base, credentials),
+        credentials_header=source.credentials_header,
+        ca_file=None if source.ca_file is None else base / source.ca_file,
+    )
+
+
+def _secret(name: str, base: Path, path: Path | None) -> str:
+    """Return the one line of a secret's file.
+
+    Raises:
+        BadConfiguration: it cannot be read or is not one line of printable ASCII.
+    """
+    if path is None:
+        raise BadConfiguration(f"{name}: no file is named")
+    try:
+        text = (base / path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{name}: {path.name}: {type(error).__name__}") from None
+    if not text or not text.isascii() or not text.isprintable():
+        raise BadConfiguration(f"{name}: {path.name} must hold one line of ASCII")
+    return text

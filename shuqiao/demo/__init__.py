@@ -1,0 +1,1 @@
+"""The demonstrations: synthetic departments, and the scenarios they play."""
