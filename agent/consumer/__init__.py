@@ -1,0 +1,1 @@
+"""The consumer role: how a department's systems ask their agent, and how the agent asks others."""

@@ -1,0 +1,65 @@
+"""What the faces need from the agent: something that asks, and two optional views of what the agent knows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from exchange.v1 import agent_pb2
+
+Deliver = Callable[[agent_pb2.AskResponse], None]
+"""Takes one outcome; called on the event loop, once per question, in any order."""
+
+
+class Asker(Protocol):
+    """Asks other departments. Every question ends by its deadline, with an answer or a failure."""
+
+    async def ask(self, question: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
+        """Ask once.
+
+        Cancelling the call gives the question up. Failures are inside the outcome, never raised.
+
+        Args:
+            question: what to ask; `timeout_ms` 0 means 10 s.
+
+        Returns:
+            The outcome, with the question's tag.
+        """
+        ...
+
+    def submit(self, questions: Sequence[agent_pb2.AskRequest], deliver: Deliver) -> None:
+        """Ask many; take all or none.
+
+        Args:
+            questions: at most 256; valid for as long as the asker holds them.
+            deliver: called once for each question.
+
+        Raises:
+            QueueFull: there is no room for them; nothing was taken.
+        """
+        ...
+
+    async def status(self) -> agent_pb2.GetAgentStatusResponse:
+        """Return how the agent is, hop by hop."""
+        ...
+
+
+class Catalogue(Protocol):
+    """The resources as this agent knows them."""
+
+    async def resources(self) -> Sequence[Mapping[str, object]]:
+        """Return one JSON-ready mapping per resource: at least "id", "provider", "fields", "parameters"."""
+        ...
+
+
+class Receipts(Protocol):
+    """The verified receipts that this agent keeps."""
+
+    async def receipt(self, exchange_id: bytes) -> agent_pb2.VerifiedReceipt | None:
+        """Return the receipt of an exchange.
+
+        Args:
+            exchange_id: 16 bytes.
+
+        Returns:
+            The receipt, or None where the agent holds none.
+        """
+        ...
