@@ -1,8 +1,8 @@
 """Checkpoints: signed heads of an audit log, as C2SP signed notes.
 
 A note is text, a blank line, and signature lines "— name base64(key id ‖ signature)"; text and signatures
-part at the *last* blank line. A checkpoint's text is origin, size and root, a line each. Key id: the first 4 bytes
-of SHA-256(name ‖ "\\n" ‖ 0x01 ‖ public key). The log's key name is its origin.
+part at the *last* blank line. A checkpoint's text is origin, size and root, a line each. Key id: the first
+4 bytes of SHA-256(name ‖ "\\n" ‖ 0x01 ‖ public key). The log's key name is its origin.
 Invariants: nothing of a note is believed before a trusted key's signature over the whole text has verified; a
 signature by a trusted key that does not verify condemns the note; unknown keys' signatures are passed over.
 Verification is libsodium's, which refuses small-order keys.
