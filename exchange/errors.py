@@ -38,7 +38,7 @@ class ExchangeError(Exception):
         receipt: serialised proof of the refusal's place in the log, where there is one.
     """
 
-    reason: ClassVar[r.Reason] = r.REASON_INTERNAL
+    reason: ClassVar["r.Reason.ValueType"] = r.REASON_INTERNAL
     code: ClassVar[Code] = Code.INTERNAL
     retryable: ClassVar[bool] = False
 
@@ -67,7 +67,7 @@ E = TypeVar("E", bound=ExchangeError)
 BY_REASON: dict[int, type[ExchangeError]] = {}
 
 
-def _reason(reason: r.Reason, *, retryable: bool = False) -> Callable[[type[E]], type[E]]:
+def _reason(reason: "r.Reason.ValueType", *, retryable: bool = False) -> Callable[[type[E]], type[E]]:
     def register(cls: type[E]) -> type[E]:
         cls.reason, cls.retryable = reason, retryable
         BY_REASON[reason] = cls

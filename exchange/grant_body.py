@@ -19,6 +19,8 @@ from exchange.v1 import common_pb2, grant_pb2
 MAX_PURPOSES = 16
 MAX_MATTERS = 64
 MAX_CODE = 64
+MAX_GRANT_BYTES = 16 * 1024
+MAX_EVENT_BYTES = 4 * 1024
 MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
 
 
@@ -71,6 +73,8 @@ def read_grant(statement: common_pb2.Statement) -> Grant:
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
     """
+    if len(statement.body) > MAX_GRANT_BYTES:
+        raise Oversized("grant")
     try:
         body = grant_pb2.GrantBody.FromString(statement.body)
     except DecodeError as error:
@@ -101,6 +105,8 @@ def read_event(statement: common_pb2.Statement) -> GrantEvent:
     Raises:
         Malformed, Oversized: the body breaks a rule.
     """
+    if len(statement.body) > MAX_EVENT_BYTES:
+        raise Oversized("grant event")
     try:
         body = grant_pb2.GrantEventBody.FromString(statement.body)
     except DecodeError as error:

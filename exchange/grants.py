@@ -55,6 +55,8 @@ __all__ = [
     "transition",
 ]
 
+MAX_REVISIONS = 200
+"""After so many events a grant can only be revoked, so that its record stays small enough to be sent."""
 MAX_STATEMENT_SKEW_MS = 5 * 60 * 1000
 
 PENDING = grant_pb2.GRANT_STATE_PENDING
@@ -65,7 +67,7 @@ REVOKED = grant_pb2.GRANT_STATE_REVOKED
 ACCEPT = grant_pb2.GRANT_ACTION_ACCEPT
 REVOKE = grant_pb2.GRANT_ACTION_REVOKE
 
-_NEXT: dict[tuple[int, int], grant_pb2.GrantState] = {
+_NEXT: dict[tuple[int, int], "grant_pb2.GrantState.ValueType"] = {
     (PENDING, ACCEPT): ACTIVE,
     (PENDING, grant_pb2.GRANT_ACTION_REJECT): REJECTED,
     (PENDING, REVOKE): REVOKED,
@@ -194,6 +196,8 @@ def transition(grant: Grant, event: GrantEvent, statement: common_pb2.Statement)
     state = _NEXT.get((grant.state, event.action))
     if event.revision != grant.revision + 1 or state is None:
         raise WrongState(grant.name)
+    if event.revision > MAX_REVISIONS and event.action != REVOKE:
+        raise WrongState(f"{grant.name} revision {event.revision}")
     record = grant_pb2.GrantRecord()
     record.CopyFrom(grant.record)
     record.events.append(statement)

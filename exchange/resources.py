@@ -125,11 +125,6 @@ def division_prefix(division: str) -> str:
     return prefix
 
 
-def division_within(inner: str, outer: str) -> bool:
-    """Return whether a division equals another or lies below it; both have 6 digits."""
-    return inner.startswith(division_prefix(outer))
-
-
 def wider_divisions(division: str) -> Iterator[str]:
     """Yield a division and those above it, narrowest first: county, city, province."""
     yield division

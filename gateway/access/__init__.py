@@ -1,0 +1,1 @@
+"""Who may do what: roles per method, grants, guards, replay, refusals."""

@@ -1,0 +1,153 @@
+"""Decides whether a verified statement may change the region's state. Pure: reads the state, changes nothing.
+
+1. An organisation is entered by an administrator; names may change, alias and division never.
+2. A resource is published, suspended and resumed by a steward of its provider.
+3. A bundle is published by the agent whose keys it holds, one after the other.
+4. A grant is applied for by a steward of the consumer, within what the catalogue shares.
+5. Its events follow `exchange.grants`.
+6. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
+"""
+
+from collections.abc import Callable
+
+from exchange.errors import Malformed, Oversized, RoleNotAllowed
+from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
+from exchange.identity import Role
+from exchange.keys import open_bundle
+from exchange.resources import check_publisher, parse_resource
+from exchange.trust import TrustAnchor, TrustList, Verified
+from exchange.v1 import audit_pb2, common_pb2
+from gateway.directory.key_bundles import read_bundle
+from gateway.directory.organisations import read_organisation
+from gateway.directory.resources import read_state
+from gateway.state import RegionState
+
+MAX_BODY_BYTES = 48 * 1024
+MAX_STATEMENT_BYTES = 60 * 1024
+
+_Rule = Callable[[common_pb2.Statement, Verified, int, TrustList], str]
+
+
+class Admission:
+    """Checks statements against the state.
+
+    Args:
+        state: of the region.
+        anchor: the division's root, for bundles.
+        region: the region's division, 6 digits.
+    """
+
+    def __init__(self, *, state: RegionState, anchor: TrustAnchor, region: str) -> None:
+        self._state = state
+        self._anchor = anchor
+        self._region = region
+        self._rules: dict[int, _Rule] = {
+            audit_pb2.ACT_ORGANISATION: self._organisation,
+            audit_pb2.ACT_RESOURCE: self._resource,
+            audit_pb2.ACT_RESOURCE_STATE: self._resource_state,
+            audit_pb2.ACT_BUNDLE: self._bundle,
+            audit_pb2.ACT_GRANT: self._grant,
+            audit_pb2.ACT_GRANT_EVENT: self._grant_event,
+        }
+
+    def check(
+        self,
+        act: "audit_pb2.Act.ValueType",
+        statement: common_pb2.Statement,
+        verified: Verified,
+        *,
+        now_ms: int,
+        trust: TrustList,
+    ) -> str:
+        """Refuse a statement that breaks a rule.
+
+        Args:
+            act: what the statement is to do.
+            statement: its signature was verified.
+            verified: who signed it.
+            now_ms: Unix milliseconds.
+            trust: the newest trust list.
+
+        Returns:
+            What it is about, for the log entry: an id or name.
+
+        Raises:
+            ExchangeError: the rule that it breaks.
+        """
+        rule = self._rules.get(act)
+        if rule is None:
+            raise Malformed("act")
+        return rule(statement, verified, now_ms, trust)
+
+    def _organisation(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        if verified.identity.role is not Role.ADMIN:
+            raise RoleNotAllowed(verified.identity.role)
+        new = read_organisation(statement)
+        check_issued(new.issued_at_ms, now_ms)
+        self._state.organisations.check(new, region=self._region)
+        return new.credit_code
+
+    def _resource(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        new = parse_resource(statement)
+        check_publisher(new, verified.identity)
+        check_issued(new.issued_at_ms, now_ms)
+        self._state.catalogue.check(new, self._state.organisations.get(new.provider))
+        return new.id
+
+    def _resource_state(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        change = read_state(statement)
+        check_publisher(self._state.catalogue.exactly(change.id), verified.identity)
+        check_issued(change.issued_at_ms, now_ms)
+        self._state.catalogue.check_state(change)
+        return change.id
+
+    def _bundle(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        new = read_bundle(statement)
+        identity = verified.identity
+        if identity.role is not Role.AGENT or (identity.organisation, identity.name) != (
+            new.organisation,
+            new.agent,
+        ):
+            raise RoleNotAllowed(f"{new.organisation}/{new.agent}")
+        self._state.organisations.get(new.organisation)
+        self._state.bundles.check(new)
+        open_bundle(statement, self._anchor, at_ms=now_ms, trust=trust)
+        return f"{new.organisation}/{new.agent}"
+
+    def _grant(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        grant = parse_grant(statement, verified)
+        self._state.organisations.get(grant.consumer)
+        self._state.organisations.get(grant.provider)
+        check_application(grant, self._state.catalogue.exactly(grant.resource), now_ms=now_ms)
+        return grant.name
+
+    def _grant_event(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        event = read_event(statement)
+        grant = self._state.grants.one(event.grant_id)
+        apply_event(grant, statement, verified, self._state.catalogue.by_id.get(grant.resource))
+        check_issued(event.issued_at_ms, now_ms)
+        return grant.name
+
+
+def check_size(statement: common_pb2.Statement) -> None:
+    """Refuse a statement that is empty or would not fit into a log entry.
+
+    Raises:
+        Malformed, Oversized.
+    """
+    if not statement.body or not statement.signature or not statement.chain:
+        raise Malformed("statement")
+    if len(statement.body) > MAX_BODY_BYTES or statement.ByteSize() > MAX_STATEMENT_BYTES:
+        raise Oversized(f"statement of {statement.ByteSize()} bytes")

@@ -1,0 +1,1 @@
+"""What the region knows: organisations, resources, key bundles."""

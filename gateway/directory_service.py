@@ -1,0 +1,170 @@
+"""The region's catalogue and keys, for whoever holds a certificate of the region."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from exchange.clock import Clock
+from exchange.errors import ProviderAway
+from exchange.identity import Identity
+from exchange.v1 import audit_pb2, directory_pb2, directory_pb2_grpc
+from gateway import pages
+from gateway.calls import Calls
+from gateway.directory.key_bundles import Bundle
+from gateway.registrar import Registrar
+from gateway.state import RegionState
+
+SERVICE = "/exchange.v1.DirectoryService"
+
+LinkedAgents = Callable[[str], Collection[str]]
+"""Returns the names of an organisation's agents that are linked, by its credit code."""
+
+
+class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
+    """Serves the directory.
+
+    Args:
+        registrar: enters what is published.
+        state: of the region.
+        calls: what every call has around it.
+        clock: the time.
+        linked: which agents are linked.
+    """
+
+    def __init__(
+        self, *, registrar: Registrar, state: RegionState, calls: Calls, clock: Clock, linked: LinkedAgents
+    ) -> None:
+        self._registrar = registrar
+        self._state = state
+        self._calls = calls
+        self._clock = clock
+        self._linked = linked
+
+    async def ListOrganisations(
+        self, request: directory_pb2.ListOrganisationsRequest, context: Any
+    ) -> directory_pb2.ListOrganisationsResponse:
+        """List the organisations by credit code."""
+        return await self._calls.run(f"{SERVICE}/ListOrganisations", request, context, self._organisations)
+
+    async def ListResources(
+        self, request: directory_pb2.ListResourcesRequest, context: Any
+    ) -> directory_pb2.ListResourcesResponse:
+        """List the catalogue by id."""
+        return await self._calls.run(f"{SERVICE}/ListResources", request, context, self._resources)
+
+    async def GetResource(
+        self, request: directory_pb2.GetResourceRequest, context: Any
+    ) -> directory_pb2.GetResourceResponse:
+        """Return one resource and its provider's bundles."""
+        return await self._calls.run(f"{SERVICE}/GetResource", request, context, self._resource)
+
+    async def ListBundles(
+        self, request: directory_pb2.ListBundlesRequest, context: Any
+    ) -> directory_pb2.ListBundlesResponse:
+        """List an agent's bundles by seq."""
+        return await self._calls.run(f"{SERVICE}/ListBundles", request, context, self._bundles)
+
+    async def ListEvents(
+        self, request: directory_pb2.ListEventsRequest, context: Any
+    ) -> directory_pb2.ListEventsResponse:
+        """List what the caller's organisation may see of the region's changes."""
+        return await self._calls.run(f"{SERVICE}/ListEvents", request, context, self._events)
+
+    async def PublishResource(
+        self, request: directory_pb2.PublishResourceRequest, context: Any
+    ) -> directory_pb2.PublishResourceResponse:
+        """Publish a resource."""
+        return await self._calls.run(f"{SERVICE}/PublishResource", request, context, self._publish_resource)
+
+    async def SetResourceState(
+        self, request: directory_pb2.SetResourceStateRequest, context: Any
+    ) -> directory_pb2.SetResourceStateResponse:
+        """Suspend or resume a resource."""
+        return await self._calls.run(f"{SERVICE}/SetResourceState", request, context, self._set_state)
+
+    async def PublishBundle(
+        self, request: directory_pb2.PublishBundleRequest, context: Any
+    ) -> directory_pb2.PublishBundleResponse:
+        """Publish a key bundle."""
+        return await self._calls.run(f"{SERVICE}/PublishBundle", request, context, self._publish_bundle)
+
+    async def _organisations(
+        self, request: directory_pb2.ListOrganisationsRequest, caller: Identity
+    ) -> directory_pb2.ListOrganisationsResponse:
+        most = pages.page_size(request.page_size)
+        after = pages.key_of("organisations", request.page_token)
+        found = self._state.organisations.page(after, most + 1)
+        taken = pages.fitting(found, lambda one: one.statement.ByteSize(), most=most)
+        response = directory_pb2.ListOrganisationsResponse(organisations=[one.statement for one in taken])
+        if len(taken) < len(found):
+            response.next_page_token = pages.token("organisations", taken[-1].credit_code)
+        return response
+
+    async def _resources(
+        self, request: directory_pb2.ListResourcesRequest, caller: Identity
+    ) -> directory_pb2.ListResourcesResponse:
+        most = pages.page_size(request.page_size)
+        found = self._state.catalogue.page(pages.key_of("resources", request.page_token), most + 1)
+        taken = pages.fitting(found, lambda one: one.statement.ByteSize(), most=most)
+        response = directory_pb2.ListResourcesResponse(
+            resources=[one.statement for one in taken], suspended=[one.id for one in taken if one.suspended]
+        )
+        if len(taken) < len(found):
+            response.next_page_token = pages.token("resources", taken[-1].id)
+        return response
+
+    async def _resource(
+        self, request: directory_pb2.GetResourceRequest, caller: Identity
+    ) -> directory_pb2.GetResourceResponse:
+        resource = self._state.resource(request.resource)
+        bundles = self._in_force(resource.provider)
+        if not bundles:
+            raise ProviderAway(resource.provider)
+        return directory_pb2.GetResourceResponse(
+            resource=resource.statement, bundles=[bundle.statement for bundle in bundles]
+        )
+
+    def _in_force(self, organisation: str) -> list[Bundle]:
+        """Return the newest bundle of each linked agent; of each agent where none is linked.
+
+        The consumer asks all the same where the provider is away: that its request is refused is for the
+        gateway to say and to log.
+        """
+        now_ms = self._clock.now_ms()
+        heads = self._state.bundles.heads(organisation)
+        valid = {name: bundle for name, bundle in heads.items() if bundle.expires_at_ms > now_ms}
+        linked = set(self._linked(organisation))
+        return [valid[name] for name in sorted(valid) if name in linked] or [valid[n] for n in sorted(valid)]
+
+    async def _bundles(
+        self, request: directory_pb2.ListBundlesRequest, caller: Identity
+    ) -> directory_pb2.ListBundlesResponse:
+        indexes = self._state.bundles.indexes_after(request.organisation, request.agent, request.after_seq)
+        entries = (audit_pb2.AuditEntry.FromString(self._registrar.leaf(index)) for index in indexes)
+        statements = (entry.administrative.statement for entry in entries)
+        taken = pages.fitting(statements, lambda one: one.ByteSize(), most=len(indexes) or 1)
+        return directory_pb2.ListBundlesResponse(bundles=taken)
+
+    async def _events(
+        self, request: directory_pb2.ListEventsRequest, caller: Identity
+    ) -> directory_pb2.ListEventsResponse:
+        most = pages.page_size(request.page_size)
+        page = self._registrar.events(request.since, most, caller.organisation)
+        return directory_pb2.ListEventsResponse(events=page.events, next=page.next, more=page.more)
+
+    async def _publish_resource(
+        self, request: directory_pb2.PublishResourceRequest, caller: Identity
+    ) -> directory_pb2.PublishResourceResponse:
+        index = await self._registrar.record(audit_pb2.ACT_RESOURCE, caller, request.resource)
+        return directory_pb2.PublishResourceResponse(index=index)
+
+    async def _set_state(
+        self, request: directory_pb2.SetResourceStateRequest, caller: Identity
+    ) -> directory_pb2.SetResourceStateResponse:
+        index = await self._registrar.record(audit_pb2.ACT_RESOURCE_STATE, caller, request.state)
+        return directory_pb2.SetResourceStateResponse(index=index)
+
+    async def _publish_bundle(
+        self, request: directory_pb2.PublishBundleRequest, caller: Identity
+    ) -> directory_pb2.PublishBundleResponse:
+        index = await self._registrar.record(audit_pb2.ACT_BUNDLE, caller, request.bundle)
+        return directory_pb2.PublishBundleResponse(index=index)

@@ -1,0 +1,130 @@
+"""Keeps the region's state folded from the log: at the start from projection and log, then entry by entry.
+
+Invariant: a state that is ready holds every change of the log below `applied_index`. The projection may
+lag, never lead: once it could not be written it is left alone until the next start.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from exchange.errors import StoreDamaged
+from exchange.v1 import audit_pb2
+from gateway.state import DOMAINS, Audience, RegionState
+from gateway.state_store import StateStore
+
+SCAN = 512
+SETTLE_AFTER = 20_000
+
+
+class Head(Protocol):
+    """How far the log goes."""
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        ...
+
+
+class Place(Protocol):
+    """Where an entry is."""
+
+    @property
+    def index(self) -> int:
+        """Its index in the log."""
+        ...
+
+
+class Log(Protocol):
+    """What is needed of the audit log."""
+
+    @property
+    def head(self) -> Head:
+        """The newest checkpoint."""
+        ...
+
+    async def append(self, leaf: bytes) -> Place:
+        """Return where a leaf is, once it is durable; raises what keeps it from it."""
+        ...
+
+    def leaves(self, first: int, count: int) -> list[bytes]:
+        """Return at most `count` leaves from an index on."""
+        ...
+
+
+class Fold:
+    """Applies entries to the state and keeps the projection.
+
+    Args:
+        log: the audit log, open.
+        state: empty; filled by `open`.
+        store: the projection.
+    """
+
+    def __init__(self, *, log: Log, state: RegionState, store: StateStore) -> None:
+        self._log = log
+        self._state = state
+        self._store = store
+        self._settled = 0
+        self.fault: StoreDamaged | None = None
+
+    def open(self) -> None:
+        """Fold the projection, then the log from there on.
+
+        Raises:
+            StoreDamaged: the log itself does not fold.
+        """
+        applied = self._store.open()
+        if not self._same_log(applied):
+            applied = self._store.reset()
+        for index, leaf in self._store.events():
+            self._state.apply(index, audit_pb2.AuditEntry.FromString(leaf))
+        size = self._log.head.size
+        self._settled = applied
+        for first in range(applied, size, SCAN):
+            count = min(SCAN, size - first)
+            self._project(list(self._scan(first, count)), first + count)
+
+    def close(self) -> None:
+        """Note how far the log was folded and close the projection."""
+        if self.fault is None:
+            self._project((), self._log.head.size)
+        self._store.close()
+
+    def take_over(self, index: int, leaf: bytes, entry: audit_pb2.AuditEntry) -> Audience:
+        """Apply an entry that is durable, and project it."""
+        audience = self._state.apply(index, entry)
+        self._project([(index, leaf)], index + 1)
+        return audience
+
+    def settle(self) -> None:
+        """Note, now and then, that the log holds no change that was not folded.
+
+        To be called only while no change is under way; a start then need not read the exchanges before.
+        """
+        size = self._log.head.size
+        if size - self._settled >= SETTLE_AFTER:
+            self._project((), size)
+
+    def _same_log(self, applied: int) -> bool:
+        """Compare the projection's last leaf with the log's: a restored or replaced log differs."""
+        if applied > self._log.head.size:
+            return False
+        last = self._store.last()
+        return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
+
+    def _scan(self, first: int, count: int) -> Iterable[tuple[int, bytes]]:
+        for index, leaf in enumerate(self._log.leaves(first, count), first):
+            entry = audit_pb2.AuditEntry.FromString(leaf)
+            if entry.administrative.act in DOMAINS:
+                self._state.apply(index, entry)
+                yield index, leaf
+
+    def _project(self, events: Iterable[tuple[int, bytes]], applied_index: int) -> None:
+        if self.fault is not None:
+            return
+        try:
+            self._store.add(events, applied_index)
+        except StoreDamaged as error:
+            # The log has everything; a gap in the projection would be worse than its end.
+            self.fault = error
+        self._settled = applied_index

@@ -1,0 +1,92 @@
+"""The region's grants: consumers apply, providers decide, parties and overseers read."""
+
+from typing import Any
+
+from exchange.canonical import GRANT, digest
+from exchange.errors import Malformed, UnknownGrant
+from exchange.grants import read_event
+from exchange.identity import OF_ORGANISATION, Identity
+from exchange.v1 import audit_pb2, grant_pb2, grant_pb2_grpc
+from gateway import pages
+from gateway.calls import Calls
+from gateway.registrar import Registrar
+from gateway.state import RegionState
+
+SERVICE = "/exchange.v1.GrantService"
+
+
+class GrantService(grant_pb2_grpc.GrantServiceServicer):
+    """Serves the grants.
+
+    Args:
+        registrar: enters applications and decisions.
+        state: of the region.
+        calls: what every call has around it.
+    """
+
+    def __init__(self, *, registrar: Registrar, state: RegionState, calls: Calls) -> None:
+        self._registrar = registrar
+        self._state = state
+        self._calls = calls
+
+    async def ApplyGrant(
+        self, request: grant_pb2.ApplyGrantRequest, context: Any
+    ) -> grant_pb2.ApplyGrantResponse:
+        """Apply for a grant."""
+        return await self._calls.run(f"{SERVICE}/ApplyGrant", request, context, self._apply)
+
+    async def DecideGrant(
+        self, request: grant_pb2.DecideGrantRequest, context: Any
+    ) -> grant_pb2.DecideGrantResponse:
+        """Decide on a grant."""
+        return await self._calls.run(f"{SERVICE}/DecideGrant", request, context, self._decide)
+
+    async def GetGrant(self, request: grant_pb2.GetGrantRequest, context: Any) -> grant_pb2.GetGrantResponse:
+        """Return one grant."""
+        return await self._calls.run(f"{SERVICE}/GetGrant", request, context, self._get)
+
+    async def ListGrants(
+        self, request: grant_pb2.ListGrantsRequest, context: Any
+    ) -> grant_pb2.ListGrantsResponse:
+        """List grants, oldest first."""
+        return await self._calls.run(f"{SERVICE}/ListGrants", request, context, self._list)
+
+    async def _apply(
+        self, request: grant_pb2.ApplyGrantRequest, caller: Identity
+    ) -> grant_pb2.ApplyGrantResponse:
+        index = await self._registrar.record(audit_pb2.ACT_GRANT, caller, request.grant)
+        return grant_pb2.ApplyGrantResponse(grant_id=digest(GRANT, request.grant.body), index=index)
+
+    async def _decide(
+        self, request: grant_pb2.DecideGrantRequest, caller: Identity
+    ) -> grant_pb2.DecideGrantResponse:
+        index = await self._registrar.record(audit_pb2.ACT_GRANT_EVENT, caller, request.event)
+        grant = self._state.grants.one(read_event(request.event).grant_id)
+        return grant_pb2.DecideGrantResponse(state=grant.record.state, index=index)
+
+    async def _get(self, request: grant_pb2.GetGrantRequest, caller: Identity) -> grant_pb2.GetGrantResponse:
+        grant = self._state.grants.one(request.grant_id)
+        party = _party(caller)
+        if party is not None and party not in (grant.consumer, grant.provider):
+            # The same answer as for a grant that is not there.
+            raise UnknownGrant(grant.name)
+        return grant_pb2.GetGrantResponse(grant=grant.record)
+
+    async def _list(
+        self, request: grant_pb2.ListGrantsRequest, caller: Identity
+    ) -> grant_pb2.ListGrantsResponse:
+        most = pages.page_size(request.page_size)
+        key = pages.key_of("grants", request.page_token) or "-1"
+        if not key.removeprefix("-").isdecimal():
+            raise Malformed("page_token")
+        found = self._state.grants.page(_party(caller), int(key), most + 1)
+        taken = pages.fitting(found, lambda one: one.grant.record.ByteSize(), most=most)
+        response = grant_pb2.ListGrantsResponse(grants=[one.grant.record for one in taken])
+        if len(taken) < len(found):
+            response.next_page_token = pages.token("grants", str(taken[-1].index))
+        return response
+
+
+def _party(caller: Identity) -> str | None:
+    """Return the organisation to which the caller's view is bound; None for overseers, who see all."""
+    return caller.organisation if caller.role in OF_ORGANISATION else None

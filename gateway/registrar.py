@@ -1,0 +1,316 @@
+"""The one way into the region's state: verify → check against the state → durable in the log → fold → tell.
+
+1. One change at a time: what is checked is what is changed, also when administrators race.
+2. Nothing is folded that is not durable; what is durable is folded, also when the caller is gone by then.
+3. The same body again gives the same index and no second entry.
+4. A crash between log and fold loses nothing: the next start folds the log.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from exchange.canonical import TRUST_LIST, digest
+from exchange.clock import Clock, Random, system_random
+from exchange.errors import ExchangeError, Malformed, RoleNotAllowed, StoreDamaged, TrustStale
+from exchange.identity import Identity
+from exchange.trust import TrustAnchor, TrustList
+from exchange.trust_feed import TrustFeed
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, reason_pb2, trust_pb2
+from gateway.access.refusals import RefusalLimiter
+from gateway.act_entries import ActEntries
+from gateway.admission import MAX_STATEMENT_BYTES, Admission, check_size
+from gateway.directory.key_bundles import read_bundle
+from gateway.fold import Fold, Log
+from gateway.state import DOMAINS, Audience, RegionState
+from gateway.state_store import StateStore
+
+MAX_EVENT_BYTES = 2 * 1024 * 1024
+
+Subscriber = Callable[[int, bytes, audit_pb2.AuditEntry], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some events of one organisation: where to go on, and whether there is more now."""
+
+    events: Sequence[directory_pb2.Event]
+    next: int
+    more: bool
+
+
+class Registrar:
+    """Enters administrative acts.
+
+    Args:
+        log: the audit log, open.
+        state: empty; filled by `open`.
+        store: the projection.
+        anchor: the division's root.
+        trust_feed: the newest trust list.
+        clock: the time.
+        origin: of the log.
+        region: the gateway's division, 6 digits; the anchor's where empty.
+        refusals: which refusals become entries of their own.
+        random: for salts.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        state: RegionState,
+        store: StateStore,
+        anchor: TrustAnchor,
+        trust_feed: TrustFeed,
+        clock: Clock,
+        origin: str,
+        region: str = "",
+        refusals: RefusalLimiter | None = None,
+        random: Random = system_random,
+    ) -> None:
+        self._log = log
+        self._state = state
+        self._fold = Fold(log=log, state=state, store=store)
+        self._anchor = anchor
+        self._trust_feed = trust_feed
+        self._clock = clock
+        self._entries = ActEntries(origin=origin, clock=clock, random=random)
+        self._refusals = refusals or RefusalLimiter()
+        self._admission = Admission(state=state, anchor=anchor, region=region or anchor.division)
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[int]] = set()
+        self._subscribers: list[Subscriber] = []
+        self._told: tuple[audit_pb2.AuditEntry, Audience] | None = None
+
+    @property
+    def fault(self) -> StoreDamaged | None:
+        """Why the projection is no longer written; the gateway works on, its next start takes longer."""
+        return self._fold.fault
+
+    @property
+    def next_index(self) -> int:
+        """The index from which on a change is still to come: every event below it was folded and told."""
+        return self._state.applied_index
+
+    def open(self) -> list[ExchangeError]:
+        """Fold the projection, then the log from there on, and put the newest bundles in force.
+
+        Returns:
+            Why bundles that have not expired are not in force; the gateway works without them.
+
+        Raises:
+            StoreDamaged: the log itself does not fold.
+        """
+        self._fold.open()
+        trust, now_ms = self._trust_feed.current, self._clock.now_ms()
+        return [error for _, error in self._state.bundles.restore(trust, now_ms)]
+
+    async def close(self) -> None:
+        """Finish what is under way, note how far the log was read, and close the projection."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._fold.close()
+
+    async def record(
+        self,
+        act: "audit_pb2.Act.ValueType",
+        actor: Identity,
+        statement: common_pb2.Statement,
+        subject: str = "",
+    ) -> int:
+        """Enter a signed statement.
+
+        Args:
+            act: what it does; one that changes the state.
+            actor: the caller, from its certificate; must be the signer.
+            statement: what was signed.
+            subject: what it is about; found from the statement where empty.
+
+        Returns:
+            Index of its entry: durable and folded. Of the first entry where the same body was entered before.
+
+        Raises:
+            Malformed, Oversized, BadSignature, RoleNotAllowed, TrustStale: before the state is looked at.
+            ExchangeError: the rule of `gateway.admission` that it breaks.
+            AuditUnavailable, QueueFull: it could not be made durable; nothing has changed.
+        """
+        check_size(statement)
+        trust = self._trust_feed.current
+        if trust is None:
+            raise TrustStale("no trust list")
+        task = asyncio.create_task(self._enter(act, actor, statement, subject, trust))
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        # The caller may go; what has begun is brought to its end, for it may be durable already.
+        return await asyncio.shield(task)
+
+    async def record_trust_list(self, trust: TrustList) -> int | None:
+        """Enter a trust list that differs in more than number and time from the one entered last.
+
+        Returns:
+            Index of its entry; None where nothing but time has changed.
+        """
+        mark = _mark(trust)
+        async with self._lock:
+            if mark == self._state.trust_mark:
+                return None
+            act, statement = audit_pb2.ACT_TRUST_LIST, trust.statement
+            now_ms = self._clock.now_ms()
+            verified = self._anchor.verify_statement(statement, DOMAINS[act], at_ms=now_ms, trust=trust)
+            fits = statement.ByteSize() <= MAX_STATEMENT_BYTES
+            entry = self._entries.act(act, verified.identity, mark, statement=statement if fits else None)
+            return await self._append(entry)
+
+    async def record_refusal(
+        self, actor: Identity, method: str, reason: "reason_pb2.Reason.ValueType"
+    ) -> None:
+        """Enter that an administrative call was refused, within the caller's rate; count it beyond.
+
+        Raises:
+            AuditUnavailable, QueueFull: it could not be made durable.
+        """
+        if not self._refusals.admit(actor, reason, self._clock.now_ms()):
+            return
+        entry = self._entries.act(audit_pb2.ACT_REFUSED, actor, method, reason=reason)
+        await self._log.append(entry.SerializeToString())
+
+    async def record_read(self, actor: Identity, subject: str) -> int:
+        """Enter that somebody reads the log, before it is read.
+
+        Raises:
+            AuditUnavailable, QueueFull: it could not be made durable; nothing may be shown then.
+        """
+        entry = self._entries.act(audit_pb2.ACT_READ, actor, subject)
+        return (await self._log.append(entry.SerializeToString())).index
+
+    async def flush_refusals(self) -> int:
+        """Enter the refusals that were only counted.
+
+        Returns:
+            How many entries were made.
+
+        Raises:
+            AuditUnavailable, QueueFull: the rest of the counts is lost, the refusals themselves stand.
+        """
+        counts = self._refusals.drain(self._clock.now_ms())
+        for count in counts:
+            await self._log.append(self._entries.counted(count).SerializeToString())
+        return len(counts)
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call back with index, leaf and entry of every change, in order, after it was folded.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def visible(self, entry: audit_pb2.AuditEntry, organisation: str) -> bool:
+        """Return whether an organisation is told of an entry that was folded.
+
+        Asked for one entry by every link in turn, so the answer for the last entry is kept.
+        """
+        if self._told is None or self._told[0] is not entry:
+            self._told = entry, self._state.audience(entry)
+        return self._told[1].admits(organisation)
+
+    def leaf(self, index: int) -> bytes:
+        """Return the exact bytes of one entry."""
+        return self._log.leaves(index, 1)[0]
+
+    def events(self, since: int, limit: int, organisation: str) -> EventPage:
+        """Return the events that an organisation may see, from an index on.
+
+        Args:
+            since: the first index wanted.
+            limit: at most this many; fewer where they are large (2 MiB).
+            organisation: credit code.
+        """
+        indexes = self._state.event_indexes(organisation, since, limit + 1)
+        events: list[directory_pb2.Event] = []
+        size = 0
+        for index in indexes[:limit]:
+            leaf = self.leaf(index)
+            size += len(leaf)
+            if events and size > MAX_EVENT_BYTES:
+                break
+            events.append(directory_pb2.Event(index=index, leaf=leaf))
+        if len(events) < len(indexes):
+            return EventPage(events, events[-1].index + 1, True)
+        return EventPage(events, max(since, self._state.applied_index), False)
+
+    def settle(self) -> None:
+        """Note, now and then, how far the log was folded; to be called after a group of entries.
+
+        Does nothing while a change is under way, and costs nothing until some 20,000 entries have come.
+        """
+        if not self._lock.locked():
+            self._fold.settle()
+
+    async def _enter(
+        self,
+        act: "audit_pb2.Act.ValueType",
+        actor: Identity,
+        statement: common_pb2.Statement,
+        subject: str,
+        trust: TrustList,
+    ) -> int:
+        now_ms = self._clock.now_ms()
+        verified = self._anchor.verify_statement(statement, _domain(act), at_ms=now_ms, trust=trust)
+        if verified.identity != actor:
+            raise RoleNotAllowed("the signer is not the caller")
+        async with self._lock:
+            known = self._known(act, statement)
+            if known is not None:
+                return known
+            found = self._admission.check(act, statement, verified, now_ms=now_ms, trust=trust)
+            entry = self._entries.act(act, actor, subject or found, statement=statement)
+            index = await self._append(entry)
+            if act == audit_pb2.ACT_BUNDLE:
+                self._state.bundles.put_in_force(read_bundle(statement), trust)
+        return index
+
+    async def _append(self, entry: audit_pb2.AuditEntry) -> int:
+        leaf = entry.SerializeToString()
+        index = (await self._log.append(leaf)).index
+        # A crash here: the entry is durable, the next start folds it.
+        self._fold.take_over(index, leaf, entry)
+        for callback in tuple(self._subscribers):
+            callback(index, leaf, entry)
+        return index
+
+    def _known(self, act: "audit_pb2.Act.ValueType", statement: common_pb2.Statement) -> int | None:
+        if act != audit_pb2.ACT_BUNDLE:
+            return self._state.index_of(_domain(act), statement.body)
+        bundle = read_bundle(statement)
+        index = self._state.bundles.index_of(bundle.organisation, bundle.agent, bundle.seq)
+        if index is None:
+            return None
+        held = audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
+        return index if held.body == statement.body else None
+
+    def _finished(self, task: asyncio.Task[int]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Looked at here, so that a caller who went away leaves no unread error behind.
+            task.exception()
+
+
+def _domain(act: "audit_pb2.Act.ValueType") -> bytes:
+    domain = DOMAINS.get(act)
+    if domain is None or act == audit_pb2.ACT_TRUST_LIST:
+        raise Malformed("act")
+    return domain
+
+
+def _mark(trust: TrustList) -> str:
+    """Return the digest of a trust list without what changes each minute, hexadecimal.
+
+    It tells lists apart and proves nothing: the signed statement is in the entry, where it fits.
+    """
+    body = trust_pb2.TrustListBody.FromString(trust.statement.body)
+    body.ClearField("number")
+    body.ClearField("issued_at")
+    return digest(TRUST_LIST, body.SerializeToString(deterministic=True)).hex()

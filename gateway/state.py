@@ -1,0 +1,169 @@
+"""The state of the region: a fold of the log's administrative entries.
+
+1. `apply` is pure and deterministic: the same entries in the same order make the same state.
+2. It checks no signature: an entry is in the log because its statement was checked before (`registrar`).
+3. It never refuses an entry of the log; one that does not fit means a damaged log, and it stops.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import merge
+
+from exchange import canonical
+from exchange.errors import ExchangeError, StoreDamaged
+from exchange.grants import Grant, read_event, read_grant, transition
+from exchange.keys import BundleBook
+from exchange.resources import Resource, parse_resource
+from exchange.v1 import audit_pb2
+from gateway.access.grants import GrantIndex
+from gateway.directory.key_bundles import KeyBundles, read_bundle
+from gateway.directory.organisations import Organisations, read_organisation
+from gateway.directory.resources import Catalogue, read_state
+
+DOMAINS = {
+    audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
+    audit_pb2.ACT_RESOURCE: canonical.RESOURCE,
+    audit_pb2.ACT_RESOURCE_STATE: canonical.RESOURCE_STATE,
+    audit_pb2.ACT_BUNDLE: canonical.BUNDLE,
+    audit_pb2.ACT_GRANT: canonical.GRANT,
+    audit_pb2.ACT_GRANT_EVENT: canonical.GRANT_EVENT,
+    audit_pb2.ACT_TRUST_LIST: canonical.TRUST_LIST,
+}
+"""The acts that change the state, and the domain under which their statements are signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is told of an event: everybody, or the organisations named by credit code."""
+
+    everybody: bool = False
+    organisations: frozenset[str] = frozenset()
+
+    def admits(self, organisation: str) -> bool:
+        """Return whether an organisation is told."""
+        return self.everybody or organisation in self.organisations
+
+
+EVERYBODY = Audience(everybody=True)
+NOBODY = Audience()
+
+
+class RegionState:
+    """What the region knows, as of `applied_index`.
+
+    Attributes:
+        trust_mark: digest of the trust list entered last, without what changes each minute.
+
+    Args:
+        book: holds the keys of bundles in force; in memory.
+    """
+
+    def __init__(self, *, book: BundleBook) -> None:
+        self.organisations = Organisations()
+        self.catalogue = Catalogue()
+        self.bundles = KeyBundles(book=book)
+        self.grants = GrantIndex()
+        self.trust_mark = ""
+        self.applied_index = 0
+        self._seen: dict[bytes, int] = {}
+        self._public: array[int] = array("Q")
+        self._private: dict[str, array[int]] = {}
+
+    def resource(self, requested: str) -> Resource:
+        """Return the resource that a requested id resolves to: exact, then county, city, province.
+
+        Raises:
+            UnknownResource, BadIdentifier.
+        """
+        return self.catalogue.resolve(requested)
+
+    def index_of(self, domain: bytes, body: bytes) -> int | None:
+        """Return the index of the entry that has exactly this statement body; bundles are not found here."""
+        return self._seen.get(canonical.digest(domain, body))
+
+    def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
+        """Return the indexes, from `since` on, of at most `limit` events that an organisation may see."""
+        own = self._private.get(organisation, array("Q"))
+        return list(merge(_from(self._public, since, limit), _from(own, since, limit)))[:limit]
+
+    def apply(self, index: int, entry: audit_pb2.AuditEntry) -> Audience:
+        """Take over the entry at an index; entries that change nothing only move `applied_index`.
+
+        Args:
+            index: not below `applied_index`.
+            entry: of the log, verbatim.
+
+        Returns:
+            Who is told of it.
+
+        Raises:
+            StoreDamaged: the entry does not fit what came before.
+        """
+        if index < self.applied_index:
+            raise StoreDamaged(f"entry {index} twice")
+        audience = NOBODY
+        act = entry.administrative.act
+        if act in DOMAINS:
+            statement = entry.administrative.statement
+            try:
+                self._fold(index, act, entry.administrative)
+                audience = self.audience(entry)
+            except (ExchangeError, KeyError) as error:
+                raise StoreDamaged(f"entry {index}") from error
+            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST):
+                self._seen.setdefault(canonical.digest(DOMAINS[act], statement.body), index)
+            self._announce(index, audience)
+        self.applied_index = index + 1
+        return audience
+
+    def audience(self, entry: audit_pb2.AuditEntry) -> Audience:
+        """Return who is told of an entry that was applied.
+
+        Organisations and resources: everybody. Grants and their events: both parties. Bundles: the
+        agent's own organisation. All else: nobody.
+        """
+        act, statement = entry.administrative.act, entry.administrative.statement
+        if act in (audit_pb2.ACT_ORGANISATION, audit_pb2.ACT_RESOURCE, audit_pb2.ACT_RESOURCE_STATE):
+            return EVERYBODY
+        if act == audit_pb2.ACT_GRANT:
+            return _parties(read_grant(statement))
+        if act == audit_pb2.ACT_GRANT_EVENT:
+            return _parties(self.grants.one(read_event(statement).grant_id))
+        if act == audit_pb2.ACT_BUNDLE:
+            return Audience(organisations=frozenset({read_bundle(statement).organisation}))
+        return NOBODY
+
+    def _fold(self, index: int, act: int, administrative: audit_pb2.AdministrativeEntry) -> None:
+        statement = administrative.statement
+        if act == audit_pb2.ACT_BUNDLE:
+            self.bundles.apply(index, read_bundle(statement))
+        elif act == audit_pb2.ACT_GRANT:
+            self.grants.add(index, read_grant(statement))
+        elif act == audit_pb2.ACT_GRANT_EVENT:
+            event = read_event(statement)
+            self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
+        elif act == audit_pb2.ACT_RESOURCE:
+            self.catalogue.apply(parse_resource(statement))
+        elif act == audit_pb2.ACT_RESOURCE_STATE:
+            self.catalogue.apply_state(read_state(statement))
+        elif act == audit_pb2.ACT_ORGANISATION:
+            self.organisations.apply(read_organisation(statement))
+        else:
+            self.trust_mark = administrative.subject
+
+    def _announce(self, index: int, audience: Audience) -> None:
+        if audience.everybody:
+            self._public.append(index)
+        for organisation in audience.organisations:
+            self._private.setdefault(organisation, array("Q")).append(index)
+
+
+def _from(indexes: Sequence[int], since: int, limit: int) -> Sequence[int]:
+    start = bisect_left(indexes, since)
+    return indexes[start : start + limit]
+
+
+def _parties(grant: Grant) -> Audience:
+    return Audience(organisations=frozenset({grant.consumer, grant.provider}))
