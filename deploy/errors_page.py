@@ -1,4 +1,4 @@
-"""Writes docs/errors.md from the errors themselves: `python deploy/errors_page.py`, or `--check` to compare."""
+"""Writes docs/errors.md from the errors themselves; with `--check` only compares."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ GROUP = """
 | 代码 Code | № | 原因 · Reason | 处理 · What to do | 重试 Retry |
 |---|---|---|---|---|
 """
-ROW = "| <a id=\"{anchor}\"></a>`{name}` | {number} | {zh}<br>{en} | {remedy_zh}<br>{remedy_en} | {retry} |\n"
+ROW = '| <a id="{anchor}"></a>`{name}` | {number} | {zh}<br>{en} | {remedy_zh}<br>{remedy_en} | {retry} |\n'
 
 
 def render() -> str:

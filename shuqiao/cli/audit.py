@@ -1,0 +1,243 @@
+"""`shuqiao audit`: reads a gateway's log, proves entries, and verifies folders and receipts offline."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from shuqiao.cli.invocation import Invocation, of
+from shuqiao.output import BAD, GOOD, UNSURE, Cell
+from shuqiao.words import Text, term
+
+app = typer.Typer(name="audit", help="审计 | The audit log")
+
+Key = Annotated[
+    str,
+    typer.Argument(
+        metavar="INDEX|EXCHANGE_ID", help="记录序号或交换编号 | Index of the entry, or exchange id"
+    ),
+]
+TRUST_NAME, ROOT_NAME = "trust-list.pb", "root.pem"
+DECISION_STYLES = {"released": GOOD, "refused": UNSURE, "failed": BAD}
+COLUMNS = (
+    Text("记录", "Entry"),
+    Text("时间", "Time"),
+    Text("结果", "What"),
+    Text("代码", "Code"),
+    Text("谁", "Who"),
+    Text("对象", "About"),
+)
+
+
+@app.command("tail", help="按序查看记录（安全员、审计） | Print entries in order (officer, auditor)")
+def tail(
+    context: typer.Context,
+    first: Annotated[int, typer.Option("--from", min=0, help="起始序号 | First index")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="持续显示新记录 | Go on as entries come")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="最多条数，0 不限 | At most this many, 0 for all")
+    ] = 0,
+) -> None:
+    """Print entries, one JSON line each for programs."""
+    from shuqiao import regional, views
+
+    call = of(context)
+    rows: list[list[object]] = []
+    with call.gateway() as channel:
+        for index, leaf in regional.tail(channel, first=first, follow=follow, limit=limit):
+            view = views.entry(index, leaf)
+            if call.out.json_mode:
+                call.out.line(view)
+            elif follow:
+                call.out.raw(_followed(call, view))
+            else:
+                rows.append(_row(call, view))
+    if not call.out.json_mode and not follow:
+        call.out.table(Text("审计记录", "Audit log"), COLUMNS, rows)
+
+
+@app.command("show", help="查看一条记录 | Show one entry")
+def show(context: typer.Context, key: Key) -> None:
+    """Print one entry whole, after checking its proof against the checkpoint that came with it."""
+    from shuqiao import regional, views
+
+    call = of(context)
+    with call.gateway() as channel:
+        found = regional.get_entry(channel, _key(key))
+    head, keys = _proven(call, found)
+    view = views.entry(found.receipt.index, found.receipt.leaf)
+
+    def people() -> None:
+        pairs = [(Text(name, name), value) for name, value in view.items()]
+        call.out.facts(Text("记录 {i}", "Entry {i}").filled(i=found.receipt.index), pairs)
+        call.out.done(Text(f"证明有效：{keys.source.zh}", f"The proof holds: {keys.source.en}"))
+
+    call.out.show({**view, "proof_verified": True, "log": _head(head)}, people)
+
+
+@app.command(
+    "prove", help="导出一条记录的证明（C2SP tlog-proof） | Write the proof of an entry (C2SP tlog-proof)"
+)
+def prove(
+    context: typer.Context,
+    key: Key,
+    out: Annotated[Path, typer.Option("--out", "-o", help="写入的文件 | File to write")],
+) -> None:
+    """Fetch an entry with its proof and keep both in a file that verifies offline."""
+    from exchange.receipt import to_tlog_proof
+    from shuqiao import regional
+
+    call = of(context)
+    with call.gateway() as channel:
+        found = regional.get_entry(channel, _key(key))
+    _proven(call, found)
+    out.write_text(to_tlog_proof(found.receipt, found.checkpoint), encoding="utf-8")
+    said = Text("记录 {index} 的证明已写入 {file}", "Wrote the proof of entry {index} to {file}")
+    call.out.show(
+        {"ok": True, "index": found.receipt.index, "file": str(out)},
+        lambda: call.out.done(said.filled(index=found.receipt.index, file=out)),
+    )
+
+
+@app.command("verify", help="离线验证日志目录或回执文件 | Verify a log folder or a receipt file offline")
+def verify(
+    context: typer.Context,
+    receipt: Annotated[
+        Path | None, typer.Argument(metavar="[RECEIPTFILE]", help="回执文件 | Receipt file")
+    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", help="网关的目录 | Folder of a gateway")] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option("--trust", help="信任列表或日志公钥文件 | Trust list (trust-list.pb) or log key file"),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            help="根证书，用于验证信任列表 | Root certificate, against which the trust list is checked",
+        ),
+    ] = None,
+) -> int:
+    """Verify one of the two; exit 0 and the root when whole, exit 1 and the place when not."""
+    from exchange.errors import BadConfiguration
+
+    call = of(context)
+    if (receipt is None) == (log is None):
+        raise BadConfiguration("RECEIPTFILE | --log DIR")
+    if log is not None:
+        return _verify_log(call, log, trust, root)
+    return _verify_receipt(call, receipt or Path(), trust, root)
+
+
+def _proven(call: Invocation, found: Any) -> tuple[Any, Any]:
+    """Show that an entry is in the log, on the word of the trust list kept in the identity folder."""
+    from exchange.checkpoint import open_checkpoint
+    from exchange.receipt import verify_receipt
+    from shuqiao.trust_files import read_log_keys
+
+    keys = read_log_keys(call.context.identity / TRUST_NAME, root=call.context.identity / ROOT_NAME)
+    origin = found.checkpoint.partition("\n")[0]
+    head = open_checkpoint(found.checkpoint, origin=origin, log_keys=keys.of(origin))
+    verify_receipt(found.receipt, head)
+    return head, keys
+
+
+def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path | None) -> int:
+    from gateway.audit.verify import verify_folder
+    from shuqiao.trust_files import FROM_FOLDER, read_log_keys
+
+    keys = read_log_keys(trust, root=root) if trust is not None else None
+    report = verify_folder(folder, keys.trust if keys else None)
+    source = keys.source if keys else FROM_FOLDER
+    faults = [str(fault) for fault in report.faults]
+    document = {
+        "ok": not faults,
+        "log": str(folder),
+        "size": report.size,
+        "root": report.root.hex(),
+        "faults": faults,
+        "key_source": source._asdict(),
+    }
+
+    def people() -> None:
+        facts = [
+            (Text("目录", "Folder"), folder),
+            (Text("记录数", "Entries"), report.size),
+            (Text("根", "Root"), report.root.hex()),
+            (Text("公钥来源", "Key"), source),
+        ]
+        call.out.facts(Text("审计日志", "Audit log"), facts)
+        if faults:
+            rows = [[Cell("✗", BAD), fault] for fault in faults]
+            call.out.table(Text("问题", "Faults"), (Text("", ""), Text("位置", "Place")), rows)
+        else:
+            call.out.done(Text("日志完整", "The log is whole"))
+
+    call.out.show(document, people)
+    return 1 if faults else 0
+
+
+def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path | None) -> int:
+    from exchange.errors import BadConfiguration
+    from exchange.receipt import from_tlog_proof, verify_receipt_file
+    from shuqiao import views
+    from shuqiao.trust_files import read_log_keys
+
+    if trust is None:
+        trust, root = call.context.identity / TRUST_NAME, root or call.context.identity / ROOT_NAME
+    keys = read_log_keys(trust, root=root)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{file}: {type(error).__name__}") from error
+    receipt, note = from_tlog_proof(text)
+    origin = note.partition("\n")[0]
+    _, head = verify_receipt_file(text, origin=origin, log_keys=keys.of(origin))
+    entry = views.entry(receipt.index, receipt.leaf)
+
+    def people() -> None:
+        call.out.facts(Text("回执", "Receipt"), [(Text(name, name), value) for name, value in entry.items()])
+        said = Text("回执有效：{origin} 共 {size} 条；{zh}", "Receipt holds: {origin}, {size} entries; {en}")
+        call.out.done(said.filled(origin=head.origin, size=head.size, zh=keys.source.zh, en=keys.source.en))
+
+    call.out.show({"ok": True, **_head(head), "key_source": keys.source._asdict(), "entry": entry}, people)
+    return 0
+
+
+def _head(head: Any) -> dict[str, object]:
+    return {"origin": head.origin, "size": head.size, "root": head.root.hex()}
+
+
+def _key(text: str) -> int | bytes:
+    from exchange.errors import BadConfiguration
+
+    if text.isdecimal() and len(text) < 20:
+        return int(text)
+    try:
+        return UUID(text).bytes
+    except ValueError as error:
+        raise BadConfiguration(f"INDEX|EXCHANGE_ID: {text}") from error
+
+
+def _row(call: Invocation, view: dict[str, Any]) -> list[object]:
+    language = call.out.language
+    if view["type"] == "exchange":
+        what = Cell(term(view["decision"], language), DECISION_STYLES.get(view["decision"], ""))
+        about = f"{view['resource']} {', '.join(view['fields'])}"
+        return [view["index"], view["time"], what, view["reason"], view["consumer"], about]
+    if view["type"] == "refusals":
+        what = Cell(term("refusals", language), UNSURE)
+        return [view["index"], view["time"], what, view["reason"], view["caller"], f"× {view['count']}"]
+    what = Cell(term(view.get("act", "?"), language), BAD if view.get("act") == "refused" else "")
+    actor, subject = view.get("actor", ""), view.get("subject", "")
+    return [view["index"], view["time"], what, view.get("reason", ""), actor, subject]
+
+
+def _followed(call: Invocation, view: dict[str, Any]) -> str:
+    index, moment, what, code, who, about = _row(call, view)
+    word = what.value if isinstance(what, Cell) else what
+    told = (str(part) for part in (moment, word, code, who, about) if part)
+    return f"{index!s:>8}  " + "  ".join(told) + "\n"

@@ -1,0 +1,286 @@
+"""`shuqiao certs`: the authority, enrolment, renewal and revocation."""
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shuqiao.cli.invocation import Invocation, of
+from shuqiao.output import BAD, GOOD, Cell
+from shuqiao.words import Text, term
+
+app = typer.Typer(name="certs", help="认证机构与证书 | The authority and certificates")
+
+
+class Role(StrEnum):
+    """What can be enrolled."""
+
+    AGENT = "agent"
+    GATEWAY = "gateway"
+    STEWARD = "steward"
+    OFFICER = "officer"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+Config = Annotated[Path, typer.Option("--config", help="配置文件（TOML） | Configuration file (TOML)")]
+RoleOption = Annotated[Role, typer.Option("--role", help="角色 | Role")]
+Organisation = Annotated[
+    str,
+    typer.Option(
+        "--organisation", help="统一社会信用代码（前置节点、数据专员） | Credit code (agent, steward)"
+    ),
+]
+Name = Annotated[
+    str, typer.Option("--name", help="节点或网关名称，或人员编号 | Name of agent or gateway, or person's id")
+]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--host", help="网关的主机名或 IP，可重复 | Host of a gateway, repeatable")
+]
+TokenId = Annotated[str, typer.Argument(metavar="TOKEN_ID", help="令牌编号 | Public id of the token")]
+
+NEEDS = {
+    "ready": Text("可以注册", "ready to enrol"),
+    "second-person": Text(
+        "还需另一位管理员：shuqiao certs approve {id}",
+        "another administrator must run: shuqiao certs approve {id}",
+    ),
+    "countersignature": Text(
+        "还需本部门会签：shuqiao certs countersign {id}",
+        "its organisation must countersign: shuqiao certs countersign {id}",
+    ),
+}
+
+
+@app.command("token", help="制作注册文件（管理员） | Make an enrolment file (administrator)")
+def token(
+    context: typer.Context,
+    role: RoleOption,
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", "-o", help="写入的注册文件 | Enrolment file to write")],
+    organisation: Organisation = "",
+    division: Annotated[str, typer.Option("--division", help="区划代码 | Division code")] = "",
+    host: Hosts = None,
+    lifetime: Annotated[
+        int, typer.Option("--lifetime", min=0, max=86400, help="有效秒数 | Seconds it works")
+    ] = 0,
+) -> None:
+    """Have the authority make a one-time token and write all that enrolment needs into one file."""
+    from shuqiao import certification, enrolling
+
+    call = of(context)
+    known = call.folder.enrolment()
+    who = certification.enrolment(role=role, organisation=organisation, name=name, hosts=host or [])
+    with call.authority() as channel:
+        made = certification.create_token(channel, who, lifetime_s=lifetime)
+    with call.enrolment() as channel:
+        gateways = enrolling.gateways_of(certification.get_trust_list(channel))
+    file = enrolling.enrolment_file(
+        known,
+        gateways,
+        role=role,
+        organisation=organisation,
+        name=name,
+        division=division,
+        hosts=host or [],
+        token=made.token,
+    )
+    enrolling.write_private(out, file.to_json())
+    said = Text("注册文件已写入 {file}，令牌 {id}", "Wrote the enrolment file {file}, token {id}")
+
+    def people() -> None:
+        call.out.done(said.filled(file=out, id=made.token_id))
+        _say_needs(call, made.needs, made.token_id)
+
+    call.out.show({"ok": True, "token_id": made.token_id, "needs": made.needs, "file": str(out)}, people)
+
+
+@app.command("approve", help="批准令牌（第二位管理员） | Approve a token (second administrator)")
+def approve(context: typer.Context, token_id: TokenId) -> None:
+    """Approve a token as the second person."""
+    from shuqiao import certification
+
+    call = of(context)
+    with call.authority() as channel:
+        needs = certification.approve_token(channel, token_id)
+    _approved(call, token_id, needs)
+
+
+@app.command("countersign", help="会签令牌（本部门节点或数据专员） | Countersign a token (agent or steward)")
+def countersign(
+    context: typer.Context,
+    token_id: TokenId,
+    name: Name,
+    role: RoleOption = Role.AGENT,
+    organisation: Organisation = "",
+) -> None:
+    """Countersign an enrolment with a key of the same organisation."""
+    from shuqiao import certification
+
+    call = of(context)
+    mine = call.holder.identity().organisation
+    who = certification.enrolment(role=role, organisation=organisation or mine, name=name)
+    with call.authority() as channel:
+        needs = certification.countersign_token(channel, call.signer, token_id, who, clock=call.clock)
+    _approved(call, token_id, needs)
+
+
+@app.command("serve", help="运行认证机构 | Run the authority")
+def serve(config: Config) -> int:
+    """Run the authority until it is told to stop; return its exit code."""
+    from certs.app import serve as run
+
+    return run(config)
+
+
+@app.command("enrol", help="用注册文件取得证书 | Enrol from an enrolment file")
+def enrol(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="注册文件 | Enrolment file")],
+    identity: Annotated[Path, typer.Option("--identity", help="身份目录 | Identity folder to make")],
+    passphrase_file: Annotated[
+        Path, typer.Option("--passphrase-file", help="私钥口令文件 | File with the key's passphrase")
+    ],
+    context_out: Annotated[
+        Path | None, typer.Option("--write-context", help="写入的上下文文件 | Context file to write")
+    ] = None,
+) -> None:
+    """Make a key here, have it certified, and keep both in the identity folder."""
+    from exchange.enrolment import enrol as run
+    from exchange.enrolment_file import read_enrolment
+    from exchange.errors import BadConfiguration
+    from shuqiao import enrolling
+
+    call = of(context)
+    try:
+        told = read_enrolment(file.read_bytes())
+    except OSError as error:
+        raise BadConfiguration(f"{file}: {error.strerror}") from error
+    held = enrolling.folder_of(identity, enrolling.read_passphrase(passphrase_file))
+    verified = asyncio.run(run(told, held.keystore, identity, clock=call.clock))
+    if context_out is not None:
+        text = enrolling.context_text(told, identity=identity, passphrase_file=passphrase_file)
+        enrolling.write_private(context_out, text.encode())
+    _certified(call, verified, Text("已注册", "Enrolled"))
+
+
+@app.command("renew", help="续期证书 | Renew the certificate")
+def renew(context: typer.Context) -> None:
+    """Replace key and certificate of the context's identity."""
+    from exchange.enrolment import renew as run
+
+    call = of(context)
+    address = call.context.authority if call.context.has("authority") else ""
+    verified = asyncio.run(run(call.folder, address=address, clock=call.clock))
+    _certified(call, verified, Text("已续期", "Renewed"))
+
+
+@app.command("revoke", help="吊销证书或密钥（管理员、安全员） | Revoke (administrator, officer)")
+def revoke(
+    context: typer.Context,
+    serial: Annotated[
+        str, typer.Option("--serial", help="证书序列号（十六进制） | Serial number (hexadecimal)")
+    ] = "",
+    spiffe_id: Annotated[str, typer.Option("--spiffe-id", help="该身份的全部证书 | All of an identity")] = "",
+    kid: Annotated[str, typer.Option("--kid", help="密钥编号（十六进制） | Key id (hexadecimal)")] = "",
+    note: Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")] = "",
+) -> None:
+    """Revoke exactly one thing."""
+    from exchange.errors import BadConfiguration
+    from shuqiao import certification
+
+    call = of(context)
+    if [bool(serial), bool(spiffe_id), bool(kid)].count(True) != 1:
+        raise BadConfiguration("--serial | --spiffe-id | --kid")
+    try:
+        key = bytes.fromhex(kid)
+    except ValueError as error:
+        raise BadConfiguration(f"--kid {kid}") from error
+    with call.authority() as channel:
+        number = certification.revoke(channel, serial=serial.lower(), spiffe_id=spiffe_id, kid=key, note=note)
+    said = Text("已吊销，见第 {n} 号信任列表", "Revoked as of trust list {n}")
+    call.out.show({"ok": True, "trust_list": number}, lambda: call.out.done(said.filled(n=number)))
+
+
+@app.command("show", help="查看证书 | Show certificates")
+def show(
+    context: typer.Context,
+    everyone: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="全部已签发证书（管理员、安全员、审计） | All that were issued (admin, officer, auditor)",
+        ),
+    ] = False,
+) -> None:
+    """Print the context's own certificate, or all that the authority issued."""
+    from shuqiao import certification, views
+
+    call = of(context)
+    if not everyone:
+        _show_own(call)
+        return
+    with call.authority() as channel:
+        found = [views.certificate(record) for record in certification.list_certificates(channel)]
+    columns = (
+        Text("序列号", "Serial"),
+        Text("身份", "Identity"),
+        Text("有效期至", "Until"),
+        Text("状态", "State"),
+    )
+    call.out.show(
+        {"certificates": found},
+        lambda: call.out.table(
+            Text("证书", "Certificates"),
+            columns,
+            [[v["serial"], v["spiffe_id"], v["not_after"], _state(bool(v["revoked"]))] for v in found],
+        ),
+    )
+
+
+def _show_own(call: Invocation) -> None:
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificates(call.holder.chain_pem())[0]
+    who = call.holder.identity()
+    view: dict[str, object] = {
+        "spiffe_id": who.uri,
+        "role": str(who.role),
+        "serial": f"{certificate.serial_number:x}",
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+    }
+    pairs = [
+        (Text("身份", "Identity"), who.uri),
+        (Text("角色", "Role"), term(str(who.role), call.out.language)),
+        (Text("序列号", "Serial"), view["serial"]),
+        (Text("有效期自", "From"), view["not_before"]),
+        (Text("有效期至", "Until"), view["not_after"]),
+    ]
+    call.out.show(view, lambda: call.out.facts(Text("证书", "Certificate"), pairs))
+
+
+def _state(revoked: bool) -> Cell:
+    return Cell(Text("已吊销", "revoked"), BAD) if revoked else Cell(Text("有效", "in force"), GOOD)
+
+
+def _approved(call: Invocation, token_id: str, needs: str) -> None:
+    call.out.show(
+        {"ok": True, "token_id": token_id, "needs": needs}, lambda: _say_needs(call, needs, token_id)
+    )
+
+
+def _say_needs(call: Invocation, needs: str, token_id: str) -> None:
+    call.out.done(NEEDS.get(needs, Text(needs, needs)).filled(id=token_id))
+
+
+def _certified(call: Invocation, verified: Any, done: Text) -> None:
+    until = datetime.fromtimestamp(verified.not_after_ms / 1000, UTC).isoformat()
+    uri = verified.identity.uri
+    said = Text(f"{done.zh} {uri}，有效期至 {until}", f"{done.en} {uri}, valid until {until}")
+    view = {"ok": True, "spiffe_id": uri, "serial": f"{verified.serial:x}", "not_after": until}
+    call.out.show(view, lambda: call.out.done(said))

@@ -1,0 +1,119 @@
+"""Enrolment as a person does it: tokens become files, files become identity folders and context files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from exchange.durable import replace_file
+from exchange.enrolment import IdentityFolder
+from exchange.enrolment_file import EnrolmentFile
+from exchange.errors import BadConfiguration
+from exchange.identity import Identity, Role
+from exchange.keystore import FileKeyStore
+from exchange.trust import TrustedGateway, read_gateway
+from exchange.v1 import common_pb2, trust_pb2
+
+KEYS = "keys"
+"""Folder of the encrypted key inside an identity folder."""
+
+CONTEXT = """\
+# 由 shuqiao certs enrol 生成 · made by `shuqiao certs enrol`
+gateway = {gateway}
+authority = {authority}
+enrolment = {enrolment}
+identity = {identity}
+passphrase_file = {passphrase}
+"""
+
+
+def folder_of(identity: Path, passphrase: bytes) -> IdentityFolder:
+    """Return an identity folder with its encrypted key."""
+    return IdentityFolder(identity, FileKeyStore(folder=identity / KEYS, passphrase=passphrase))
+
+
+def read_passphrase(file: Path) -> bytes:
+    """Return a passphrase without the line's end.
+
+    Raises:
+        BadConfiguration: the file cannot be read or is empty.
+    """
+    try:
+        passphrase = file.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise BadConfiguration(f"{file}: {error.strerror}") from error
+    if not passphrase:
+        raise BadConfiguration(f"{file}: empty")
+    return passphrase
+
+
+def gateways_of(statement: common_pb2.Statement) -> tuple[TrustedGateway, ...]:
+    """Return the gateways that a trust list names."""
+    body = trust_pb2.TrustListBody.FromString(statement.body)
+    return tuple(read_gateway(gateway) for gateway in body.gateways)
+
+
+def enrolment_file(
+    known: EnrolmentFile,
+    gateways: tuple[TrustedGateway, ...],
+    *,
+    role: str,
+    organisation: str,
+    name: str,
+    division: str,
+    hosts: Sequence[str],
+    token: str,
+) -> EnrolmentFile:
+    """Return the one file from which somebody enrols.
+
+    Args:
+        known: where the authority is and which root it has, from the administrator's own enrolment.
+        gateways: of the newest trust list.
+        role: for example "agent".
+        organisation: credit code, for agents and stewards.
+        name: of the agent or gateway, or the person's id.
+        division: 6 digits; the administrator's own where empty.
+        hosts: of a gateway.
+        token: the one-time secret.
+    """
+    who = Identity(
+        known.identity.trust_domain, division or known.identity.division, Role(role), organisation, name
+    )
+    return EnrolmentFile(
+        enrolment_address=known.enrolment_address,
+        service_address=known.service_address,
+        root_pem=known.root_pem,
+        gateways=gateways,
+        identity=who,
+        hosts=tuple(hosts),
+        token=token,
+    )
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file that only its owner may read.
+
+    Raises:
+        BadConfiguration: it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, content)
+    except OSError as error:
+        raise BadConfiguration(f"{file}: {error.strerror}") from error
+
+
+def context_text(file: EnrolmentFile, *, identity: Path, passphrase_file: Path) -> str:
+    """Return a context file for a person or process that has just enrolled."""
+    addresses = [address for gateway in file.gateways for address in gateway.addresses]
+    return CONTEXT.format(
+        gateway=_quoted(addresses[0] if addresses else ""),
+        authority=_quoted(file.service_address),
+        enrolment=_quoted(file.enrolment_address),
+        identity=_quoted(str(identity.absolute())),
+        passphrase=_quoted(str(passphrase_file.absolute())),
+    )
+
+
+def _quoted(text: str) -> str:
+    """A JSON string is a TOML basic string."""
+    return json.dumps(text, ensure_ascii=False)

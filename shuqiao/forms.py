@@ -1,0 +1,217 @@
+"""The small TOML files that people write, and the bodies of the contract they become.
+
+A form holds what a person decides; nonce, version, signer's organisation and time are filled in here.
+Unknown keys are refused and every fault is reported at once. Annotated examples are in deploy/examples/.
+Whether what a form says is allowed is the gateway's to decide, not this module's.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from exchange.canonical import NONCE_BYTES
+from exchange.clock import Clock, Random
+from exchange.errors import BadConfiguration
+from exchange.v1 import common_pb2, directory_pb2, grant_pb2
+from shuqiao.context import faults_of, read_toml
+
+Kind = Literal["query", "verify"]
+ValueType = Literal["text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"]
+Level = Literal["L1", "L2", "L3", "L4"]
+
+
+def _moment(value: object) -> object:
+    """A date means its first instant; a time without a zone is local."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min).astimezone(UTC)
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+class Form(BaseModel):
+    """A file that a person wrote."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class OrganisationForm(Form):
+    """An organisation; deploy/examples/organisation.toml."""
+
+    credit_code: str
+    alias: str
+    name_zh: str
+    name_en: str
+    division: str
+
+
+class FieldForm(Form):
+    """One item of a resource."""
+
+    name: str
+    title_zh: str
+    title_en: str
+    type: ValueType = "text"
+    level: Level
+    share: Literal["unconditional", "conditional", "not_shared"]
+    legal_basis: str = ""
+    padding: int = Field(default=0, ge=0, le=4096)
+
+
+class ParameterForm(Form):
+    """One parameter by which records are found."""
+
+    name: str
+    type: ValueType = "text"
+    level: Level
+    format: Literal["", "citizen_id", "credit_code", "division"] = ""
+
+
+class ResourceForm(Form):
+    """A catalogue entry; deploy/examples/resource.toml."""
+
+    id: str
+    provider: str = ""
+    title_zh: str
+    title_en: str
+    version: int = Field(default=0, ge=0)
+    kinds: list[Kind] = Field(min_length=1)
+    case_required: bool = True
+    row_cap: int = Field(default=100, ge=1, le=1000)
+    fields: list[FieldForm] = Field(min_length=1, max_length=64)
+    parameters: list[ParameterForm] = Field(default=[], max_length=16)
+
+
+class GrantForm(Form):
+    """A grant application; deploy/examples/grant.toml."""
+
+    consumer: str = ""
+    provider: str
+    resource: str
+    fields: list[str] = Field(min_length=1, max_length=64)
+    kinds: list[Kind] = Field(min_length=1)
+    purposes: list[str] = Field(min_length=1, max_length=16)
+    matters: list[str] = Field(default=[], max_length=64)
+    case_required: bool = True
+    not_before: Moment | None = None
+    not_after: Moment
+    justification: str = ""
+
+
+F = TypeVar("F", bound=Form)
+
+
+def read_form(form: type[F], path: Path) -> F:
+    """Read a form.
+
+    Raises:
+        BadConfiguration: with every fault at once.
+    """
+    try:
+        return form.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise BadConfiguration(f"{path}: {faults_of(error)}") from error
+
+
+class Filler:
+    """Turns forms into bodies.
+
+    Args:
+        clock: for the times of signing.
+        random: for the nonces.
+        organisation: credit code of whoever signs; empty for people without one.
+    """
+
+    def __init__(self, *, clock: Clock, random: Random, organisation: str) -> None:
+        self._clock = clock
+        self._random = random
+        self._organisation = organisation
+
+    def organisation(self, form: OrganisationForm) -> directory_pb2.OrganisationBody:
+        """Return the body of an organisation."""
+        return directory_pb2.OrganisationBody(
+            nonce=self._random(NONCE_BYTES), issued_at=timestamp(self._clock.now_ms()), **form.model_dump()
+        )
+
+    def resource(self, form: ResourceForm, *, version: int) -> directory_pb2.ResourceBody:
+        """Return the body of a catalogue entry.
+
+        Args:
+            form: what the file says; its version counts where it names one.
+            version: the one to use otherwise.
+        """
+        return directory_pb2.ResourceBody(
+            nonce=self._random(NONCE_BYTES),
+            id=form.id,
+            provider=form.provider or self._organisation,
+            title_zh=form.title_zh,
+            title_en=form.title_en,
+            version=form.version or version,
+            fields=[_field(field) for field in form.fields],
+            parameters=[
+                directory_pb2.Parameter(name=p.name, type=p.type, level=_level(p.level), format=p.format)
+                for p in form.parameters
+            ],
+            kinds=kinds(form.kinds),
+            case_required=form.case_required,
+            row_cap=form.row_cap,
+            issued_at=timestamp(self._clock.now_ms()),
+        )
+
+    def grant(self, form: GrantForm) -> grant_pb2.GrantBody:
+        """Return the body of a grant application; it begins now where the file does not say when."""
+        begins = form.not_before
+        return grant_pb2.GrantBody(
+            nonce=self._random(NONCE_BYTES),
+            consumer=form.consumer or self._organisation,
+            provider=form.provider,
+            resource=form.resource,
+            fields=form.fields,
+            kinds=kinds(form.kinds),
+            purposes=form.purposes,
+            matters=form.matters,
+            case_required=form.case_required,
+            not_before=timestamp(_ms(begins) if begins else self._clock.now_ms()),
+            not_after=timestamp(_ms(form.not_after)),
+            justification=form.justification,
+        )
+
+
+def timestamp(unix_ms: int) -> Timestamp:
+    """Return Unix milliseconds as a Timestamp."""
+    moment = Timestamp()
+    moment.FromMilliseconds(unix_ms)
+    return moment
+
+
+def kinds(words: Sequence[str]) -> "list[common_pb2.Kind.ValueType]":
+    """Return kinds of exchange by their names."""
+    return [common_pb2.Kind.Value(f"KIND_{word.upper()}") for word in words]
+
+
+def _field(form: FieldForm) -> directory_pb2.Field:
+    return directory_pb2.Field(
+        name=form.name,
+        title_zh=form.title_zh,
+        title_en=form.title_en,
+        type=form.type,
+        level=_level(form.level),
+        share_type=directory_pb2.ShareType.Value(f"SHARE_TYPE_{form.share.upper()}"),
+        legal_basis=form.legal_basis,
+        padding=form.padding,
+    )
+
+
+def _level(word: str) -> "common_pb2.Level.ValueType":
+    return common_pb2.Level.Value(f"LEVEL_{word}")
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,311 @@
+"""What people do to a region, as calls: shared by the command and the demo.
+
+Every function takes an open channel to the gateway; those that change something also take the signer whose
+statement the log will hold. Failures are ExchangeErrors; a gateway that cannot be reached is GatewayAway.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol, TypeVar
+
+import grpc
+
+from exchange import canonical
+from exchange.clock import Clock, Random
+from exchange.errors import ExchangeError, GatewayAway, UnknownResource
+from exchange.identity import Identity
+from exchange.rpc_errors import from_rpc_error
+from exchange.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
+    common_pb2,
+    directory_pb2,
+    directory_pb2_grpc,
+    grant_pb2,
+    grant_pb2_grpc,
+)
+from shuqiao.forms import timestamp
+
+CALL_TIMEOUT_S = 15.0
+PAGE = 500
+HOP = "gateway"
+
+M = TypeVar("M")
+
+
+class Signer(Protocol):
+    """Whoever signs; exchange.statement.StatementSigner is one."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who that is."""
+        ...
+
+    def sign(self, domain: bytes, body: bytes) -> common_pb2.Statement:
+        """Sign a body under its domain."""
+        ...
+
+
+class Listed(NamedTuple):
+    """A catalogue entry and where it stands."""
+
+    body: directory_pb2.ResourceBody
+    suspended: bool
+
+
+class Applied(NamedTuple):
+    """A grant that was applied for."""
+
+    grant_id: bytes
+    entry: int
+
+
+class Decided(NamedTuple):
+    """A grant that something was done to."""
+
+    state: "grant_pb2.GrantState.ValueType"
+    entry: int
+
+
+class Tailed(NamedTuple):
+    """One entry of the log as it was read."""
+
+    entry: int
+    leaf: bytes
+
+
+@contextmanager
+def calling(hop: str = HOP, away: type[ExchangeError] = GatewayAway) -> Iterator[None]:
+    """Turn what a call raises into the error that the other side raised.
+
+    Args:
+        hop: name of the other side.
+        away: what it is called when the other side cannot be reached.
+
+    Raises:
+        ExchangeError: whatever happened.
+    """
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error, hop=hop, away=away) from error
+
+
+def add_organisation(channel: grpc.Channel, signer: Signer, body: directory_pb2.OrganisationBody) -> int:
+    """Add an organisation as an administrator; return the index of its log entry."""
+    statement = signer.sign(canonical.ORGANISATION, body.SerializeToString())
+    request = admin_pb2.AddOrganisationRequest(organisation=statement)
+    with calling():
+        return admin_pb2_grpc.AdminServiceStub(channel).AddOrganisation(request, timeout=CALL_TIMEOUT_S).index
+
+
+def list_organisations(channel: grpc.Channel) -> list[directory_pb2.OrganisationBody]:
+    """Return the organisations of the region."""
+    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+
+    def page(token: str) -> tuple[list[directory_pb2.OrganisationBody], str]:
+        request = directory_pb2.ListOrganisationsRequest(page_size=PAGE, page_token=token)
+        answer = stub.ListOrganisations(request, timeout=CALL_TIMEOUT_S)
+        bodies = [directory_pb2.OrganisationBody.FromString(s.body) for s in answer.organisations]
+        return bodies, answer.next_page_token
+
+    return _pages(page)
+
+
+def publish_resource(channel: grpc.Channel, signer: Signer, body: directory_pb2.ResourceBody) -> int:
+    """Publish a catalogue entry as the provider's steward; return the index of its log entry."""
+    statement = signer.sign(canonical.RESOURCE, body.SerializeToString())
+    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+    with calling():
+        request = directory_pb2.PublishResourceRequest(resource=statement)
+        return stub.PublishResource(request, timeout=CALL_TIMEOUT_S).index
+
+
+def list_resources(channel: grpc.Channel) -> list[Listed]:
+    """Return the catalogue of the region."""
+    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+
+    def page(token: str) -> tuple[list[Listed], str]:
+        request = directory_pb2.ListResourcesRequest(page_size=PAGE, page_token=token)
+        answer = stub.ListResources(request, timeout=CALL_TIMEOUT_S)
+        suspended = frozenset(answer.suspended)
+        bodies = [directory_pb2.ResourceBody.FromString(s.body) for s in answer.resources]
+        return [Listed(body, body.id in suspended) for body in bodies], answer.next_page_token
+
+    return _pages(page)
+
+
+def find_resource(channel: grpc.Channel, resource: str) -> Listed:
+    """Return one catalogue entry by its exact id, whether or not its provider has an agent yet.
+
+    Raises:
+        UnknownResource: there is none.
+    """
+    for listed in list_resources(channel):
+        if listed.body.id == resource:
+            return listed
+    raise UnknownResource(resource, hop=HOP)
+
+
+def next_version(channel: grpc.Channel, resource: str) -> int:
+    """Return the version that the next publication of a resource has: one more than the last."""
+    versions = [listed.body.version for listed in list_resources(channel) if listed.body.id == resource]
+    return max(versions, default=0) + 1
+
+
+def set_resource_state(
+    channel: grpc.Channel, signer: Signer, resource: str, *, suspended: bool, clock: Clock, random: Random
+) -> int:
+    """Suspend or resume a resource as the provider's steward; return the index of its log entry.
+
+    Raises:
+        UnknownResource: there is none of that id.
+    """
+    body = directory_pb2.ResourceStateBody(
+        nonce=random(canonical.NONCE_BYTES),
+        id=resource,
+        version=find_resource(channel, resource).body.version,
+        suspended=suspended,
+        revision=_state_revision(channel, resource) + 1,
+        issued_at=timestamp(clock.now_ms()),
+    )
+    statement = signer.sign(canonical.RESOURCE_STATE, body.SerializeToString())
+    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+    with calling():
+        request = directory_pb2.SetResourceStateRequest(state=statement)
+        return stub.SetResourceState(request, timeout=CALL_TIMEOUT_S).index
+
+
+def apply_grant(channel: grpc.Channel, signer: Signer, body: grant_pb2.GrantBody) -> Applied:
+    """Apply for a grant as the consumer's steward."""
+    statement = signer.sign(canonical.GRANT, body.SerializeToString())
+    stub = grant_pb2_grpc.GrantServiceStub(channel)
+    with calling():
+        answer = stub.ApplyGrant(grant_pb2.ApplyGrantRequest(grant=statement), timeout=CALL_TIMEOUT_S)
+        return Applied(answer.grant_id, answer.index)
+
+
+def decide_grant(
+    channel: grpc.Channel,
+    signer: Signer,
+    grant_id: bytes,
+    action: "grant_pb2.GrantAction.ValueType",
+    *,
+    clock: Clock,
+    random: Random,
+    note: str = "",
+) -> Decided:
+    """Accept, reject, pause, resume or revoke a grant.
+
+    Args:
+        channel: to the gateway.
+        signer: a steward of the provider; for revoke also one of the consumer.
+        grant_id: 32 bytes.
+        action: what to do.
+        clock: for the time of signing.
+        random: for the nonce.
+        note: why; no personal data.
+    """
+    event = grant_pb2.GrantEventBody(
+        nonce=random(canonical.NONCE_BYTES),
+        grant_id=grant_id,
+        revision=get_grant(channel, grant_id).revision + 1,
+        action=action,
+        issued_at=timestamp(clock.now_ms()),
+        note=note,
+    )
+    statement = signer.sign(canonical.GRANT_EVENT, event.SerializeToString())
+    stub = grant_pb2_grpc.GrantServiceStub(channel)
+    with calling():
+        answer = stub.DecideGrant(grant_pb2.DecideGrantRequest(event=statement), timeout=CALL_TIMEOUT_S)
+        return Decided(answer.state, answer.index)
+
+
+def get_grant(channel: grpc.Channel, grant_id: bytes) -> grant_pb2.GrantRecord:
+    """Return one grant with its history."""
+    stub = grant_pb2_grpc.GrantServiceStub(channel)
+    with calling():
+        return stub.GetGrant(grant_pb2.GetGrantRequest(grant_id=grant_id), timeout=CALL_TIMEOUT_S).grant
+
+
+def list_grants(channel: grpc.Channel) -> list[grant_pb2.GrantRecord]:
+    """Return the grants that the caller may see."""
+    stub = grant_pb2_grpc.GrantServiceStub(channel)
+
+    def page(token: str) -> tuple[list[grant_pb2.GrantRecord], str]:
+        request = grant_pb2.ListGrantsRequest(page_size=PAGE, page_token=token)
+        answer = stub.ListGrants(request, timeout=CALL_TIMEOUT_S)
+        return list(answer.grants), answer.next_page_token
+
+    return _pages(page)
+
+
+def get_entry(channel: grpc.Channel, key: int | bytes) -> audit_pb2.GetEntryResponse:
+    """Return an entry with its proof, by index or by exchange id (16 bytes)."""
+    request = (
+        audit_pb2.GetEntryRequest(index=key)
+        if isinstance(key, int)
+        else audit_pb2.GetEntryRequest(exchange_id=key)
+    )
+    with calling():
+        return audit_pb2_grpc.AuditServiceStub(channel).GetEntry(request, timeout=CALL_TIMEOUT_S)
+
+
+def get_checkpoint(channel: grpc.Channel) -> str:
+    """Return the newest checkpoint of the gateway's log, a C2SP signed note."""
+    stub = audit_pb2_grpc.AuditServiceStub(channel)
+    with calling():
+        return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).checkpoint
+
+
+def tail(channel: grpc.Channel, *, first: int, follow: bool, limit: int) -> Iterator[Tailed]:
+    """Yield entries in order, then as they come.
+
+    Args:
+        channel: to the gateway.
+        first: index of the first entry wanted.
+        follow: whether to go on with entries as they come.
+        limit: at most this many; 0 for no bound.
+    """
+    request = audit_pb2.TailRequest(from_index=first, follow=follow, limit=limit)
+    stub = audit_pb2_grpc.AuditServiceStub(channel)
+    with calling():
+        stream = stub.Tail(request, timeout=None if follow else CALL_TIMEOUT_S)
+        try:
+            for answer in stream:
+                for offset, leaf in enumerate(answer.leaves):
+                    yield Tailed(answer.first_index + offset, leaf)
+        finally:
+            stream.cancel()
+
+
+def _state_revision(channel: grpc.Channel, resource: str) -> int:
+    """The highest revision of a resource's state, from the events that the signer may see."""
+    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+    highest, since, more = 0, 0, True
+    while more:
+        with calling():
+            request = directory_pb2.ListEventsRequest(since=since, page_size=PAGE)
+            answer = stub.ListEvents(request, timeout=CALL_TIMEOUT_S)
+        for event in answer.events:
+            act = audit_pb2.AuditEntry.FromString(event.leaf).administrative
+            if act.act == audit_pb2.ACT_RESOURCE_STATE:
+                body = directory_pb2.ResourceStateBody.FromString(act.statement.body)
+                if body.id == resource:
+                    highest = max(highest, body.revision)
+        more = answer.more and answer.next > since
+        since = answer.next
+    return highest
+
+
+def _pages(page: Callable[[str], tuple[list[M], str]]) -> list[M]:
+    found: list[M] = []
+    token = ""
+    while True:
+        with calling():
+            items, token = page(token)
+        found.extend(items)
+        if not token:
+            return found

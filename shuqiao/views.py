@@ -1,0 +1,210 @@
+"""Messages of the contract as plain values for JSON and tables: bytes as hexadecimal, times as RFC 3339."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2, trust_pb2
+
+View = dict[str, object]
+
+
+def moment(stamp: Timestamp) -> str:
+    """Return a Timestamp as RFC 3339 in UTC, empty where it is not set."""
+    return unix_ms(stamp.ToMilliseconds()) if stamp.seconds or stamp.nanos else ""
+
+
+def unix_ms(milliseconds: int) -> str:
+    """Return Unix milliseconds as RFC 3339 in UTC."""
+    return (
+        datetime.fromtimestamp(milliseconds / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def exchange_id(raw: bytes) -> str:
+    """Return an exchange id as a UUID, or as hexadecimal where it is none."""
+    return str(UUID(bytes=raw)) if len(raw) == 16 else raw.hex()
+
+
+def kind(number: "common_pb2.Kind.ValueType") -> str:
+    """Return "query" or "verify"."""
+    return common_pb2.Kind.Name(number).removeprefix("KIND_").lower()
+
+
+def organisation(body: directory_pb2.OrganisationBody) -> View:
+    """Return an organisation."""
+    return {
+        "credit_code": body.credit_code,
+        "alias": body.alias,
+        "division": body.division,
+        "name_zh": body.name_zh,
+        "name_en": body.name_en,
+    }
+
+
+def resource(body: directory_pb2.ResourceBody, *, suspended: bool) -> View:
+    """Return a catalogue entry."""
+    return {
+        "id": body.id,
+        "provider": body.provider,
+        "title_zh": body.title_zh,
+        "title_en": body.title_en,
+        "version": body.version,
+        "suspended": suspended,
+        "kinds": [kind(number) for number in body.kinds],
+        "case_required": body.case_required,
+        "row_cap": body.row_cap,
+        "fields": [_field(field) for field in body.fields],
+        "parameters": [
+            {"name": p.name, "type": p.type, "level": _level(p.level), "format": p.format}
+            for p in body.parameters
+        ],
+        "issued_at": moment(body.issued_at),
+    }
+
+
+def grant(record: grant_pb2.GrantRecord) -> View:
+    """Return a grant with its history."""
+    body = grant_pb2.GrantBody.FromString(record.grant.body)
+    return {
+        "grant_id": record.grant_id.hex(),
+        "state": grant_state(record.state),
+        "revision": record.revision,
+        "consumer": body.consumer,
+        "provider": body.provider,
+        "resource": body.resource,
+        "fields": list(body.fields),
+        "kinds": [kind(number) for number in body.kinds],
+        "purposes": list(body.purposes),
+        "matters": list(body.matters),
+        "case_required": body.case_required,
+        "not_before": moment(body.not_before),
+        "not_after": moment(body.not_after),
+        "justification": body.justification,
+        "events": [_grant_event(event) for event in record.events],
+    }
+
+
+def grant_state(number: "grant_pb2.GrantState.ValueType") -> str:
+    """Return for example "active"."""
+    return grant_pb2.GrantState.Name(number).removeprefix("GRANT_STATE_").lower()
+
+
+def certificate(record: trust_pb2.CertificateRecord) -> View:
+    """Return a certificate that the authority issued."""
+    return {
+        "serial": record.serial,
+        "spiffe_id": record.spiffe_id,
+        "not_after": moment(record.not_after),
+        "revoked": record.revoked,
+    }
+
+
+def entry(index: int, leaf: bytes) -> View:
+    """Return an entry of the log: what happened, to what, by whom, how it ended."""
+    told = audit_pb2.AuditEntry.FromString(leaf)
+    view: View = {"index": index, "time": unix_ms(told.time_ms), "gateway": told.gateway}
+    which = told.WhichOneof("subject")
+    if which == "exchange":
+        view |= {"type": "exchange", **_exchange(told.exchange)}
+    elif which == "administrative":
+        view |= {"type": "administrative", **_administrative(told.administrative)}
+    elif which == "refusals":
+        count = told.refusals
+        view |= {
+            "type": "refusals",
+            "caller": count.caller,
+            "reason": reason(count.reason),
+            "count": count.count,
+            "since": unix_ms(count.since_ms),
+        }
+    return view
+
+
+def reason(number: "reason_pb2.Reason.ValueType") -> str:
+    """Return the stable code, empty for none; a code this version does not know as its number."""
+    if not number:
+        return ""
+    try:
+        return reason_pb2.Reason.Name(number).removeprefix("REASON_")
+    except ValueError:
+        return str(int(number))
+
+
+def records(answer: agent_pb2.Answer) -> list[dict[str, str | None]]:
+    """Return the records of an answer, one mapping from field to text each."""
+    columns: Mapping[str, tuple[list[str], frozenset[int]]] = {
+        column.name: (list(column.values), frozenset(column.nulls)) for column in answer.columns
+    }
+    return [
+        {name: None if row in nulls else values[row] for name, (values, nulls) in columns.items()}
+        for row in range(answer.records)
+    ]
+
+
+def _exchange(told: audit_pb2.ExchangeEntry) -> View:
+    return {
+        "exchange_id": exchange_id(told.exchange_id),
+        "decision": audit_pb2.Decision.Name(told.decision).removeprefix("DECISION_").lower(),
+        "reason": reason(told.reason),
+        "rule": told.rule,
+        "hop": told.hop,
+        "consumer": told.consumer_organisation,
+        "consumer_agent": told.consumer_agent,
+        "provider": told.provider_organisation,
+        "provider_agent": told.provider_agent,
+        "operator": told.operator,
+        "resource": told.resource,
+        "kind": kind(told.kind),
+        "fields": list(told.fields),
+        "purpose": told.purpose,
+        "matter": told.matter,
+        "case_number": told.case_number,
+        "grant_id": told.grant_id.hex(),
+        "grant_revision": told.grant_revision,
+        "request_digest": told.request_digest.hex(),
+        "response_digest": told.response_digest.hex(),
+        "request_bytes": told.request_bytes,
+        "response_bytes": told.response_bytes,
+        "admit_us": told.admit_us,
+        "provider_us": told.provider_us,
+    }
+
+
+def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
+    return {
+        "act": audit_pb2.Act.Name(told.act).removeprefix("ACT_").lower(),
+        "actor": told.actor,
+        "subject": told.subject,
+        "reason": reason(told.reason),
+    }
+
+
+def _grant_event(statement: common_pb2.Statement) -> View:
+    event = grant_pb2.GrantEventBody.FromString(statement.body)
+    return {
+        "revision": event.revision,
+        "action": grant_pb2.GrantAction.Name(event.action).removeprefix("GRANT_ACTION_").lower(),
+        "issued_at": moment(event.issued_at),
+        "note": event.note,
+    }
+
+
+def _field(field: directory_pb2.Field) -> View:
+    return {
+        "name": field.name,
+        "title_zh": field.title_zh,
+        "title_en": field.title_en,
+        "type": field.type,
+        "level": _level(field.level),
+        "share": directory_pb2.ShareType.Name(field.share_type).removeprefix("SHARE_TYPE_").lower(),
+        "legal_basis": field.legal_basis,
+    }
+
+
+def _level(number: "common_pb2.Level.ValueType") -> str:
+    return common_pb2.Level.Name(number).removeprefix("LEVEL_")

@@ -1,0 +1,154 @@
+"""The command's own words in Chinese and English, and which of the two a person wants.
+
+Help texts are written as "中文 | English" in one string; everything else is a Text. Reasons and remedies
+are not here but in exchange/sentences.py, which agents and gateways use as well.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+SEPARATOR = " | "
+
+
+class Language(StrEnum):
+    """A language of the command."""
+
+    ZH = "zh"
+    EN = "en"
+
+
+class Text(NamedTuple):
+    """One thing said in both languages."""
+
+    zh: str
+    en: str
+
+    def of(self, language: Language) -> str:
+        """Return it in a language."""
+        return self.zh if language is Language.ZH else self.en
+
+    def filled(self, **values: object) -> "Text":
+        """Return it with values put in for names in braces."""
+        return Text(self.zh.format(**values), self.en.format(**values))
+
+
+def language_from(environ: Mapping[str, str]) -> Language:
+    """Return the language that the environment asks for; Chinese where it asks for nothing.
+
+    Args:
+        environ: SHUQIAO_LANG decides, then LC_ALL, LC_MESSAGES and LANG.
+    """
+    for name in ("SHUQIAO_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        wanted = environ.get(name, "").lower()
+        if wanted:
+            return Language.EN if wanted.startswith("en") else Language.ZH
+    return Language.ZH
+
+
+def pick(text: str, language: Language) -> str:
+    """Return one half of "中文 | English"; a text without both halves as it is."""
+    zh, separator, en = text.partition(SEPARATOR)
+    if not separator:
+        return text
+    return zh if language is Language.ZH else en
+
+
+PANELS = {
+    "option": Text("选项", "Options"),
+    "argument": Text("参数", "Arguments"),
+    "command": Text("命令", "Commands"),
+}
+
+
+def localise(command: Any, language: Language) -> Any:
+    """Put the help of a command and of all below it into one language.
+
+    Args:
+        command: what typer.main.get_command returns; its type is private to typer.
+        language: the language.
+
+    Returns:
+        The same object.
+    """
+    for attribute in ("help", "short_help", "epilog"):
+        text = getattr(command, attribute, None)
+        if text:
+            setattr(command, attribute, pick(text, language))
+    command.rich_help_panel = PANELS["command"].of(language)
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            parameter.help = pick(parameter.help, language)
+        parameter.rich_help_panel = PANELS[parameter.param_type_name].of(language)
+    _localise_help_option(command, language)
+    for child in getattr(command, "commands", {}).values():
+        localise(child, language)
+    return command
+
+
+HELP = Text("显示帮助并退出", "Show this message and exit")
+
+
+def _localise_help_option(command: Any, language: Language) -> None:
+    """The option --help is made when it is asked for, so it is put into words there."""
+    make = command.get_help_option
+
+    def made(context: Any) -> Any:
+        option = make(context)
+        if option is not None:
+            option.help = HELP.of(language)
+            option.rich_help_panel = PANELS["option"].of(language)
+        return option
+
+    command.get_help_option = made
+
+
+_ENUMS: dict[str, Text] = {
+    "query": Text("查询", "query"),
+    "verify": Text("核验", "verify"),
+    "unconditional": Text("无条件", "unconditional"),
+    "conditional": Text("有条件", "conditional"),
+    "not_shared": Text("不予共享", "not shared"),
+    "pending": Text("待审批", "pending"),
+    "active": Text("有效", "active"),
+    "paused": Text("已暂停", "paused"),
+    "rejected": Text("已拒绝", "rejected"),
+    "revoked": Text("已撤销", "revoked"),
+    "accept": Text("批准", "accept"),
+    "reject": Text("拒绝", "reject"),
+    "pause": Text("暂停", "pause"),
+    "resume": Text("恢复", "resume"),
+    "revoke": Text("撤销", "revoke"),
+    "released": Text("已释放", "released"),
+    "refused": Text("已拒绝", "refused"),
+    "failed": Text("失败", "failed"),
+    "refusals": Text("拒绝汇总", "refusals"),
+    "log_opened": Text("日志启用", "log opened"),
+    "organisation": Text("部门登记", "organisation"),
+    "resource": Text("资源发布", "resource"),
+    "resource_state": Text("资源状态", "resource state"),
+    "bundle": Text("密钥包", "key bundle"),
+    "grant": Text("授权申请", "grant"),
+    "grant_event": Text("授权决定", "grant event"),
+    "trust_list": Text("信任列表", "trust list"),
+    "read": Text("日志查阅", "read"),
+    "agent": Text("前置节点", "agent"),
+    "gateway": Text("网关", "gateway"),
+    "authority": Text("认证机构", "authority"),
+    "steward": Text("数据专员", "steward"),
+    "officer": Text("安全员", "officer"),
+    "operator": Text("运维", "operator"),
+    "auditor": Text("审计", "auditor"),
+    "admin": Text("管理员", "administrator"),
+    "match": Text("一致", "match"),
+    "mismatch": Text("不一致", "mismatch"),
+    "ready": Text("可用", "ready"),
+    "second-person": Text("需第二人批准", "needs a second person"),
+    "countersignature": Text("需本部门会签", "needs a countersignature"),
+}
+
+
+def term(word: str, language: Language) -> str:
+    """Return a word of the contract in a language; a word that has no translation as it is."""
+    text = _ENUMS.get(word)
+    return text.of(language) if text else word

@@ -1,0 +1,359 @@
+"""A region on loopback that remembers what it was sent, and the command run against it."""
+
+import datetime
+import io
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from grpc_status import rpc_status
+from nacl.signing import SigningKey
+
+from exchange.checkpoint import Checkpoint, LogSigner
+from exchange.errors import ExchangeError, UnknownGrant
+from exchange.identity import Identity, Role
+from exchange.merkle import batch_paths, leaf_hash
+from exchange.rpc_errors import to_status
+from exchange.statement import StatementSigner
+from exchange.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    agent_pb2,
+    agent_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
+    common_pb2,
+    directory_pb2,
+    directory_pb2_grpc,
+    grant_pb2,
+    grant_pb2_grpc,
+    trust_pb2,
+    trust_pb2_grpc,
+)
+from shuqiao.cli.app import run
+from shuqiao.context import Context
+from shuqiao.door import Door
+
+CONSUMER = "11970000MB1A0001X5"
+ORIGIN = "970100.yunchuan.example/gateway-1"
+NOW_MS = 1_790_000_000_000
+HOUSEHOLD = "970100/public-security/household"
+
+
+class StillClock:
+    def now_ms(self) -> int:
+        return NOW_MS
+
+
+class Person:
+    """A steward with a self-signed certificate."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._who = Identity("yunchuan.example", "970100", Role.STEWARD, CONSUMER, "steward-1")
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "steward-1")])
+        moment = datetime.datetime.fromtimestamp(NOW_MS / 1000, datetime.UTC)
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(4242)
+        builder = builder.not_valid_before(moment - datetime.timedelta(days=1))
+        builder = builder.not_valid_after(moment + datetime.timedelta(days=30))
+        builder = builder.public_key(self._key.public_key()).add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self._who.uri)]), critical=False
+        )
+        self.certificate = builder.sign(self._key, hashes.SHA256())
+
+    def key_pem(self) -> bytes:
+        form = serialization.PrivateFormat.PKCS8
+        return self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+    def chain_pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def root_pem(self) -> bytes:
+        return self.chain_pem()
+
+    def identity(self) -> Identity:
+        return self._who
+
+    def statement_signer(self) -> StatementSigner:
+        der = self.certificate.public_bytes(serialization.Encoding.DER)
+        return StatementSigner(key=self._key, chain=[der])
+
+
+def end(context: grpc.ServicerContext, error: ExchangeError) -> Any:
+    context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+
+@dataclass
+class Region:
+    """Everything the servers say and were told."""
+
+    received: list[Any] = field(default_factory=list)
+    refuse: ExchangeError | None = None
+    leaves: list[bytes] = field(default_factory=list)
+    grants: list[grant_pb2.GrantRecord] = field(default_factory=list)
+    resources: list[common_pb2.Statement] = field(default_factory=list)
+    organisations: list[common_pb2.Statement] = field(default_factory=list)
+    answer: agent_pb2.AskResponse = field(default_factory=agent_pb2.AskResponse)
+    hops: list[agent_pb2.HopStatus] = field(default_factory=list)
+    trust_list: trust_pb2.TrustListBody = field(default_factory=trust_pb2.TrustListBody)
+    log: LogSigner = field(default_factory=lambda: LogSigner(origin=ORIGIN, key=SigningKey(b"\7" * 32)))
+    address: str = ""
+    agent_address: str = ""
+
+    def take(self, request: Any, context: grpc.ServicerContext) -> None:
+        self.received.append(request)
+        if self.refuse is not None:
+            end(context, self.refuse)
+
+    def checkpoint(self) -> tuple[str, list[bytes]]:
+        root, paths = batch_paths([leaf_hash(leaf) for leaf in self.leaves])
+        return self.log.sign(Checkpoint(ORIGIN, len(self.leaves), root)), paths
+
+
+class Admin(admin_pb2_grpc.AdminServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def AddOrganisation(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return admin_pb2.AddOrganisationResponse(index=7)
+
+
+class Directory(directory_pb2_grpc.DirectoryServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def ListOrganisations(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        at = int(request.page_token or 0)
+        rest = len(self.region.organisations) - at - 1
+        return directory_pb2.ListOrganisationsResponse(
+            organisations=self.region.organisations[at : at + 1],
+            next_page_token=str(at + 1) if rest > 0 else "",
+        )
+
+    def ListResources(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return directory_pb2.ListResourcesResponse(resources=self.region.resources)
+
+    def ListEvents(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        events = [directory_pb2.Event(index=i, leaf=leaf) for i, leaf in enumerate(self.region.leaves)]
+        return directory_pb2.ListEventsResponse(events=events, next=len(events))
+
+    def PublishResource(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return directory_pb2.PublishResourceResponse(index=8)
+
+    def SetResourceState(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return directory_pb2.SetResourceStateResponse(index=9)
+
+
+class Grants(grant_pb2_grpc.GrantServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def ApplyGrant(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return grant_pb2.ApplyGrantResponse(grant_id=b"\xab" * 32, index=10)
+
+    def DecideGrant(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return grant_pb2.DecideGrantResponse(state=grant_pb2.GRANT_STATE_ACTIVE, index=11)
+
+    def GetGrant(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        for record in self.region.grants:
+            if record.grant_id == request.grant_id:
+                return grant_pb2.GetGrantResponse(grant=record)
+        return end(context, UnknownGrant("none", hop="gateway/gateway-1"))
+
+    def ListGrants(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return grant_pb2.ListGrantsResponse(grants=self.region.grants)
+
+
+class Audit(audit_pb2_grpc.AuditServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def GetCheckpoint(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return audit_pb2.GetCheckpointResponse(checkpoint=self.region.checkpoint()[0])
+
+    def GetEntry(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        note, paths = self.region.checkpoint()
+        index = request.index
+        receipt = audit_pb2.Receipt(leaf=self.region.leaves[index], index=index, proof=paths[index])
+        return audit_pb2.GetEntryResponse(receipt=receipt, checkpoint=note)
+
+    def Tail(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        first = request.from_index
+        yield audit_pb2.TailResponse(first_index=first, leaves=self.region.leaves[first:])
+
+
+class Authority(trust_pb2_grpc.AuthorityServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def ApproveToken(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return trust_pb2.ApproveTokenResponse(needs="ready")
+
+    def CountersignToken(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return trust_pb2.CountersignTokenResponse(needs="second-person")
+
+    def Revoke(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return trust_pb2.RevokeResponse(trust_list=12)
+
+    def ListCertificates(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        record = trust_pb2.CertificateRecord(serial="1092", spiffe_id="spiffe://x", revoked=True)
+        return trust_pb2.ListCertificatesResponse(certificates=[record])
+
+
+class Enrolment(trust_pb2_grpc.EnrolmentServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def GetTrustList(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        body = self.region.trust_list.SerializeToString()
+        return trust_pb2.GetTrustListResponse(trust_list=common_pb2.Statement(body=body))
+
+
+class Agent(agent_pb2_grpc.AgentServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def Ask(self, request: Any, context: Any) -> Any:
+        self.region.take((request, dict(context.invocation_metadata())), context)
+        return self.region.answer
+
+    def GetAgentStatus(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return agent_pb2.GetAgentStatusResponse(spiffe_id="spiffe://agent", hops=self.region.hops)
+
+
+@pytest.fixture
+def region() -> Iterator[Region]:
+    told = Region()
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(Admin(told), server)
+        directory_pb2_grpc.add_DirectoryServiceServicer_to_server(Directory(told), server)
+        grant_pb2_grpc.add_GrantServiceServicer_to_server(Grants(told), server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(told), server)
+        trust_pb2_grpc.add_AuthorityServiceServicer_to_server(Authority(told), server)
+        trust_pb2_grpc.add_EnrolmentServiceServicer_to_server(Enrolment(told), server)
+        told.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        local = grpc.local_server_credentials(grpc.LocalConnectionType.LOCAL_TCP)
+        agents = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
+        agent_pb2_grpc.add_AgentServiceServicer_to_server(Agent(told), agents)
+        told.agent_address = f"127.0.0.1:{agents.add_secure_port('127.0.0.1:0', local)}"
+        server.start()
+        agents.start()
+        yield told
+        server.stop(None).wait()
+        agents.stop(None).wait()
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def person() -> Person:
+    return Person()
+
+
+@pytest.fixture
+def context_file(region: Region, tmp_path: Path) -> Path:
+    (tmp_path / "agent-token").write_text("local-secret\n")
+    (tmp_path / "identity").mkdir()
+    file = tmp_path / "context.toml"
+    file.write_text(
+        f'gateway = "{region.address}"\nauthority = "{region.address}"\nenrolment = "{region.address}"\n'
+        f'identity = "identity"\npassphrase_file = "passphrase"\n'
+        f'agent = "{region.agent_address}"\nagent_token_file = "agent-token"\n'
+    )
+    return file
+
+
+Shuqiao = Callable[..., Ran]
+
+
+@pytest.fixture
+def shuqiao(person: Person, context_file: Path) -> Shuqiao:
+    """Run the command against the region."""
+
+    def hold(context: Context) -> Person:
+        return person
+
+    def dial(address: str, holder: Any) -> grpc.Channel:
+        return grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+
+    def call(*arguments: str, lang: str = "zh", context: Path | None = None) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        environ = {"SHUQIAO_LANG": lang, "SHUQIAO_CONTEXT": str(context or context_file)}
+        code = run(
+            arguments,
+            stdout=out,
+            stderr=err,
+            environ=environ,
+            door=Door(hold=hold, dial=dial),
+            clock=StillClock(),
+            random=bytes,
+        )
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+def exchange_leaf(decision: audit_pb2.Decision, reason: int = 0) -> bytes:
+    told = audit_pb2.ExchangeEntry(
+        exchange_id=b"\1" * 16,
+        consumer_organisation=CONSUMER,
+        resource=HOUSEHOLD,
+        fields=["name"],
+        kind=common_pb2.KIND_QUERY,
+        decision=decision,
+        reason=reason,
+    )
+    return audit_pb2.AuditEntry(version=1, gateway=ORIGIN, time_ms=NOW_MS, exchange=told).SerializeToString()
+
+
+def state_leaf(revision: int) -> bytes:
+    body = directory_pb2.ResourceStateBody(id=HOUSEHOLD, revision=revision, suspended=True)
+    act = audit_pb2.AdministrativeEntry(
+        act=audit_pb2.ACT_RESOURCE_STATE,
+        actor="spiffe://steward",
+        statement=common_pb2.Statement(body=body.SerializeToString()),
+        subject=HOUSEHOLD,
+    )
+    return audit_pb2.AuditEntry(
+        version=1, gateway=ORIGIN, time_ms=NOW_MS, administrative=act
+    ).SerializeToString()
