@@ -290,7 +290,12 @@ def _network_fault(hop: str, address: str, error: OSError, away: type[ExchangeEr
     if isinstance(error, socket.gaierror):
         return bad(hop, away(f"{address}: {error.strerror}"), RESOLVE)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return bad(hop, errors.NoIdentity(f"{address}: {error.verify_message}"), ROOT_REMEDY)
+        return bad(hop, errors.NoIdentity(f"{address}: {_why(error, 'verify_message')}"), ROOT_REMEDY)
     if isinstance(error, ssl.SSLError):
-        return bad(hop, away(f"{address}: {error.reason or 'TLS'}"), TLS_REMEDY)
+        return bad(hop, away(f"{address}: {_why(error, 'reason')}"), TLS_REMEDY)
     return bad(hop, away(f"{address}: {error.strerror or 'timeout'}"), PORT)
+
+
+def _why(error: ssl.SSLError, attribute: str) -> str:
+    """The TLS library fills these in; an error made elsewhere lacks them."""
+    return str(getattr(error, attribute, "") or "TLS")
