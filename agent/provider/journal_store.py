@@ -29,6 +29,12 @@ CREATE INDEX answered_at ON answered (at_ms);
 """
 
 
+_SETTLE = (
+    "UPDATE answered SET state = 1, log_index = ?"
+    " WHERE exchange_id = ? AND request_digest = ? AND response_digest = ?"
+)
+
+
 class Answered(NamedTuple):
     """One answer that is about to leave."""
 
@@ -98,16 +104,10 @@ def put(connection: sqlite3.Connection, rows: Sequence[Answered]) -> None:
 
 def settle(connection: sqlite3.Connection, rows: Sequence[Receipted]) -> list[bytes]:
     """Note receipts; return the ids of those that fit no answer of this journal."""
-    odd = []
-    for row in rows:
-        done = connection.execute(
-            "UPDATE answered SET state = 1, log_index = ?"
-            " WHERE exchange_id = ? AND request_digest = ? AND response_digest = ?",
-            (row.log_index, row.exchange_id, row.request_digest, row.response_digest),
-        )
-        if done.rowcount != 1:
-            odd.append(row.exchange_id)
-    return odd
+    values = [(row.log_index, row.exchange_id, row.request_digest, row.response_digest) for row in rows]
+    if connection.executemany(_SETTLE, values).rowcount == len(values):
+        return []
+    return [value[1] for value in values if connection.execute(_SETTLE, value).rowcount != 1]
 
 
 def lose(connection: sqlite3.Connection, exchange_ids: Sequence[bytes]) -> None:

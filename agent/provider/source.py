@@ -5,7 +5,7 @@ columns of a record go nowhere. Whether it may be asked for at all is decided be
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timezone
 from hmac import compare_digest
 from pathlib import Path
@@ -89,7 +89,7 @@ class Source:
         self._connector = connector
         self._timeout_s = timeout_s
         self._zone = zone
-        self._projections: dict[tuple[str, ...], Projection] = {}
+        self._projections: dict[tuple[bool, tuple[str, ...]], Projection] = {}
 
     @property
     def data_version(self) -> str:
@@ -175,19 +175,22 @@ class Source:
             return [error] * len(keys)
 
     def _table(self, question: Question, records: list[Record]) -> Table:
-        return Table(self._projection(tuple(question.fields)).run(records), len(records))
+        return Table(self._projection(tuple(question.fields), masked=True).run(records), len(records))
 
-    def _projection(self, names: tuple[str, ...]) -> Projection:
-        projection = self._projections.get(names)
+    def _projection(self, names: tuple[str, ...], *, masked: bool) -> Projection:
+        projection = self._projections.get((masked, names))
         if projection is None:
-            projection = self._project(rules_for(self.fields, names))
+            rules = rules_for(self.fields, names)
+            projection = Projection(
+                source=self.resource,
+                columns=self._connector.columns,
+                rules=rules if masked else [replace(rule, mask=None) for rule in rules],
+                zone=self._zone,
+            )
             if len(self._projections) >= PROJECTIONS:
                 self._projections.clear()
-            self._projections[names] = projection
+            self._projections[masked, names] = projection
         return projection
-
-    def _project(self, rules: Sequence[FieldRule]) -> Projection:
-        return Projection(source=self.resource, columns=self._connector.columns, rules=rules, zone=self._zone)
 
     def _verdicts(self, question: Question, records: list[Record]) -> Verdicts:
         if not question.claims:
@@ -196,8 +199,7 @@ class Source:
         claims = [claim_of(rule, question.claims[rule.name]) for rule in rules]
         if len(records) != 1:
             return [None] * len(claims)
-        bare = [FieldRule(name=r.name, column=r.column, type=r.type, level=r.level) for r in rules]
-        values = self._project(bare).run(records)
+        values = self._projection(tuple(question.claims), masked=False).run(records)
         return [
             None if value is None or is_redacted(rule) else compare_digest(normal(rule.type, value), claim)
             for rule, claim, (value,) in zip(rules, claims, values, strict=True)

@@ -44,7 +44,7 @@ _OFFSET = re.compile(r"([+-])([0-9]{2}):([0-9]{2})")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
 
 class SqlSource(_Strict):

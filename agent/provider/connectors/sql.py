@@ -24,9 +24,11 @@ from agent.provider.connectors.port import Found
 from agent.provider.connectors.statements import SIZES, Statement, compile_select
 from agent.provider.connectors.workers import Workers
 from agent.provider.values import parse
-from exchange.errors import BadConfiguration, SourceDown
+from exchange.errors import BadConfiguration, SourceDown, SourceTimeout
 
 T = TypeVar("T")
+_PG_CANCELED = "57014"
+_MYSQL_TIMEOUTS = (1969, 3024)  # MariaDB, MySQL
 _KINDS: Mapping[type, str] = {int: "integer", Decimal: "decimal", float: "decimal", bool: "boolean"}
 
 
@@ -133,6 +135,8 @@ class SqlConnector:
                     finally:
                         running.raw = None
             except sa.exc.DBAPIError as error:
+                if _ran_out_of_time(error.orig):
+                    raise SourceTimeout(self._name) from _plain(error)
                 if attempt == 2 or not error.connection_invalidated:
                     raise SourceDown(self._name) from _plain(error)
             except sa.exc.SQLAlchemyError as error:
@@ -250,6 +254,15 @@ def _sqlite_opener(database: str | None, *, name: str, timeout_s: float) -> Call
         return raw
 
     return opened
+
+
+def _ran_out_of_time(error: object) -> bool:
+    """Whether a driver's error is the database's own time-out, or SQLite's for a lock that others hold."""
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    number = next(iter(getattr(error, "args", ())), None)
+    return state == _PG_CANCELED or number in _MYSQL_TIMEOUTS
 
 
 def _plain(error: Exception) -> Exception | None:

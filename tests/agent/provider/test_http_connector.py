@@ -1,11 +1,17 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from agent.provider.connectors import http as http_module
 from agent.provider.connectors.http import HttpConnector, fill, follow, split_pointer
@@ -106,8 +112,6 @@ async def test_private_addresses_are_denied_unless_listed_and_never_connected_to
 
 
 async def test_the_address_that_was_judged_is_the_one_connected_to(service, monkeypatch):
-    from ipaddress import ip_address
-
     asked = []
 
     async def resolver(host, port):
@@ -121,6 +125,56 @@ async def test_the_address_that_was_judged_is_the_one_connected_to(service, monk
     assert asked == ["people.example"]
     assert service.headers[0]["host"] == f"people.example:{service.port}"
     await source.close()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for people.example alone, and its key, in one file that is also its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "people.example")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("people.example")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "people.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize(("host", "good"), [("people.example", True), ("other.example", False)])
+async def test_the_certificate_is_checked_for_the_origins_name_and_not_for_the_address(
+    certificate, monkeypatch, host, good
+):
+    async def resolver(host, port):
+        return [ip_address("127.0.0.1")]
+
+    monkeypatch.setattr(http_module, "resolve", resolver)
+    one = Service(answer=lambda target: said({"data": {"name": "甲"}}))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    names = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    server = await asyncio.start_server(one.serve, "127.0.0.1", 0, ssl=context)
+    one.port = server.sockets[0].getsockname()[1]
+    source = connector(one, origin=f"https://{host}:{one.port}", ca_file=certificate)
+    (outcome,) = await source.read([{"citizen_id": "1"}], timeout_s=10)
+    assert (outcome == [("甲", None)]) if good else isinstance(outcome, SourceDown)
+    assert names == [host]
+    assert bool(one.targets) == good
+    await source.close()
+    server.close()
 
 
 async def test_a_redirect_is_not_followed(service):

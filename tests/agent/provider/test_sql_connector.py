@@ -3,6 +3,7 @@ import sqlite3
 
 import pytest
 
+from agent.provider.connectors import sql as sql_module
 from agent.provider.connectors.sql import SqlConnector
 from exchange.errors import BadConfiguration, BadParameter, RowCap, SourceDown, SourceTimeout
 from tests.support.people import household_db
@@ -162,11 +163,30 @@ async def test_a_locked_database_fails_in_time_and_works_when_it_is_free(registe
     await source.check()
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises((SourceTimeout, SourceDown)):
+    with pytest.raises(SourceTimeout):
         await source.read([{"citizen_id": persons[0].citizen_id}], timeout_s=0.2)
     holder.execute("ROLLBACK")
     assert len((await source.read([{"citizen_id": persons[0].citizen_id}], timeout_s=5))[0]) == 1
     await source.close()
+
+
+class DriversError(Exception):
+    sqlstate = None
+
+
+@pytest.mark.parametrize(
+    ("error", "timed_out"),
+    [
+        (type("Canceled", (DriversError,), {"sqlstate": "57014"})("canceled"), True),
+        (type("Missing", (DriversError,), {"sqlstate": "42P01"})("no table"), False),
+        (DriversError(3024, "too slow"), True),
+        (DriversError(1045, "denied"), False),
+        (DriversError(), False),
+        (None, False),
+    ],
+)
+def test_a_databases_own_time_out_is_told_from_other_failures(error, timed_out):
+    assert sql_module._ran_out_of_time(error) == timed_out
 
 
 @pytest.fixture
