@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import grpc
@@ -108,6 +109,7 @@ class LocalApi:
         self._http: _Server | None = None
         self._http_task: asyncio.Task[None] | None = None
         self._grpc: grpc.aio.Server | None = None
+        self._sockets: list[Path] = []  # those that were bound here, to be removed at the end
 
     async def start(self) -> Listening:
         """Bind and serve.
@@ -133,12 +135,16 @@ class LocalApi:
                 server, port = serve_grpc(face=face, address=address.grpc_target, unix=unix)
         except RuntimeError:
             raise BadConfiguration(f"{address}: cannot be bound") from None
+        if address.path is not None:
+            self._sockets.append(address.path)
         self._grpc = server
         await server.start()
         return str(address if unix else LocalAddress(host=address.host, port=port))
 
     async def _start_http(self, address: LocalAddress) -> str:
         sock = listen(address)
+        if address.path is not None:
+            self._sockets.append(address.path)
         bound = (
             address
             if address.path is not None
@@ -176,9 +182,9 @@ class LocalApi:
             self._http.should_exit = True
             await self._http_task
             self._http = None
-        for address in (self._http_address, self._grpc_address):
-            if address is not None and address.path is not None:
-                address.path.unlink(missing_ok=True)
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+        self._sockets.clear()
 
 
 def _hosts_of(address: LocalAddress) -> Sequence[str]:

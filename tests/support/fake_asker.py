@@ -77,7 +77,7 @@ class FakeAsker:
     async def ask(self, question: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
         future: asyncio.Future[agent_pb2.AskResponse] = asyncio.get_running_loop().create_future()
         try:
-            self.submit([question], future.set_result)
+            self.submit([question], lambda outcome: future.done() or future.set_result(outcome))
         except ExchangeError as error:
             return failed(question.tag, error)
         try:
