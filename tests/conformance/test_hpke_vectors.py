@@ -1,7 +1,7 @@
 """HPKE against RFC 9180's vectors and those of the post-quantum draft, through the suites of the exchange.
 
 The suites seal one message without an AAD; the vectors' messages have one. So each vector's key and nonce
-make a ciphertext without AAD, beside the vector's own ciphertext, and the suite must open it from the vector's
+make a ciphertext without AAD, beside the vector's own, and the suite must open it from the vector's
 encapsulation: key encapsulation, key schedule and AEAD are then all the vector's.
 """
 
