@@ -72,8 +72,10 @@ class OwnKeys:
         self._random = random
         self._state = load_state(keystore)
         self._secrets: dict[str, bytes] = {}
+        self._sealing: dict[bytes, tuple[int, bytes]] = {}
         self._read_secrets()
         self.rotate_if_due()
+        self._signing_kid = bytes.fromhex(self._signing().kid)
 
     @property
     def bundle(self) -> common_pb2.Statement:
@@ -98,7 +100,7 @@ class OwnKeys:
     @property
     def signing_kid(self) -> bytes:
         """Id of the key that signs now, 16 bytes."""
-        return bytes.fromhex(self._signing().kid)
+        return self._signing_kid
 
     @property
     def signing_key(self) -> SigningKey:
@@ -107,11 +109,8 @@ class OwnKeys:
 
     def sealing_private(self, kid: bytes) -> bytes | None:
         """Return the private sealing key of an id, None where it is unknown or its time is over."""
-        for key in self._state.keys:
-            if key.use == SEAL and key.kid == kid.hex():
-                lasts = self._clock.now_ms() < key.not_after_ms + GRACE_MS
-                return self._secrets.get(key.kid) if lasts else None
-        return None
+        held = self._sealing.get(kid)
+        return held[1] if held is not None and self._clock.now_ms() < held[0] else None
 
     def use_signer(self, signer: StatementSigner) -> None:
         """Sign the next bundles with a renewed certificate."""
@@ -173,6 +172,7 @@ class OwnKeys:
         if not seals:
             keys.append(self._make(SEAL, self._suite, now_ms))
         self._issue(keys, now_ms)
+        self._signing_kid = bytes.fromhex(self._signing().kid)
         self._erase(now_ms)
         return True
 
@@ -262,6 +262,11 @@ class OwnKeys:
         for kid in self._secrets.keys() - needed:
             self._keystore.delete(KEY_PREFIX + kid)
             del self._secrets[kid]
+        self._sealing = {
+            bytes.fromhex(key.kid): (key.not_after_ms + GRACE_MS, self._secrets[key.kid])
+            for key in self._state.keys
+            if key.use == SEAL and key.kid in self._secrets
+        }
 
     def _read_secrets(self) -> None:
         for name in self._keystore.names():
