@@ -10,7 +10,7 @@
 
 from collections.abc import Callable
 
-from exchange.errors import Malformed, Oversized, RoleNotAllowed
+from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
 from exchange.identity import Role
 from exchange.keys import open_bundle
@@ -119,6 +119,8 @@ class Admission:
             raise RoleNotAllowed(f"{new.organisation}/{new.agent}")
         self._state.organisations.get(new.organisation)
         self._state.bundles.check(new)
+        if new.seq < trust.least_seq.get((new.organisation, new.agent), 0):
+            raise BundleRollback(f"{new.organisation}/{new.agent} seq {new.seq}")
         open_bundle(statement, self._anchor, at_ms=now_ms, trust=trust)
         return f"{new.organisation}/{new.agent}"
 

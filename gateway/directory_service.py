@@ -3,13 +3,12 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from exchange.clock import Clock
 from exchange.errors import ProviderAway
 from exchange.identity import Identity
+from exchange.keys import PeerKeys
 from exchange.v1 import audit_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
-from gateway.directory.key_bundles import Bundle
 from gateway.registrar import Registrar
 from gateway.state import RegionState
 
@@ -26,17 +25,15 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         registrar: enters what is published.
         state: of the region.
         calls: what every call has around it.
-        clock: the time.
         linked: which agents are linked.
     """
 
     def __init__(
-        self, *, registrar: Registrar, state: RegionState, calls: Calls, clock: Clock, linked: LinkedAgents
+        self, *, registrar: Registrar, state: RegionState, calls: Calls, linked: LinkedAgents
     ) -> None:
         self._registrar = registrar
         self._state = state
         self._calls = calls
-        self._clock = clock
         self._linked = linked
 
     async def ListOrganisations(
@@ -123,17 +120,16 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
             resource=resource.statement, bundles=[bundle.statement for bundle in bundles]
         )
 
-    def _in_force(self, organisation: str) -> list[Bundle]:
+    def _in_force(self, organisation: str) -> list[PeerKeys]:
         """Return the newest bundle of each linked agent; of each agent where none is linked.
 
         The consumer asks all the same where the provider is away: that its request is refused is for the
         gateway to say and to log.
         """
-        now_ms = self._clock.now_ms()
-        heads = self._state.bundles.heads(organisation)
-        valid = {name: bundle for name, bundle in heads.items() if bundle.expires_at_ms > now_ms}
+        agents = sorted(self._state.bundles.agents(organisation))
+        valid = [keys for agent in agents if (keys := self._state.bundles.newest(organisation, agent))]
         linked = set(self._linked(organisation))
-        return [valid[name] for name in sorted(valid) if name in linked] or [valid[n] for n in sorted(valid)]
+        return [keys for keys in valid if keys.agent in linked] or valid
 
     async def _bundles(
         self, request: directory_pb2.ListBundlesRequest, caller: Identity

@@ -5,7 +5,7 @@ keys of bundles in force live in a `BundleBook`, which verifies them against the
 """
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -90,9 +90,9 @@ class KeyBundles:
         """Return the keys of the bundle with that digest of 32 bytes, if it is in force still."""
         return self._book.by_digest(bundle_digest)
 
-    def heads(self, organisation: str) -> Mapping[str, Bundle]:
-        """Return the newest bundle of each agent of an organisation, by the agent's name."""
-        return {agent: chain.newest for agent, chain in self._chains.get(organisation, {}).items()}
+    def agents(self, organisation: str) -> Collection[str]:
+        """Return the names of an organisation's agents that have a bundle."""
+        return self._chains.get(organisation, {}).keys()
 
     def index_of(self, organisation: str, agent: str, seq: int) -> int | None:
         """Return the log index of one bundle, None where it is not known."""
