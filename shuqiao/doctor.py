@@ -19,7 +19,8 @@ from cryptography import x509
 from exchange import errors
 from exchange.clock import Clock
 from exchange.errors import ExchangeError
-from exchange.v1 import agent_pb2, trust_pb2
+from exchange.trust import read_trust_list
+from exchange.v1 import agent_pb2, common_pb2
 from shuqiao import certification, regional
 from shuqiao.context import Context
 from shuqiao.door import Holder
@@ -212,36 +213,38 @@ class Doctor:
             return
         channel = self._dial(address, holder)
         try:
-            statement = certification.get_trust_list(channel)
-            yield from self._trust(holder, trust_pb2.TrustListBody.FromString(statement.body))
+            yield from self._trust(holder, certification.get_trust_list(channel))
         except ExchangeError as error:
             yield bad("trust-list", error)
         finally:
             channel.close()
 
-    def _trust(self, holder: Holder, body: trust_pb2.TrustListBody) -> Iterator[Finding]:
+    def _trust(self, holder: Holder, statement: common_pb2.Statement) -> Iterator[Finding]:
         """A list is signed again every minute, so its time also tells the authority's clock."""
-        age_ms = self._clock.now_ms() - body.issued_at.ToMilliseconds()
-        age_s = age_ms // 1000
-        if age_ms < -SKEW_MS:
+        now_ms = self._clock.now_ms()
+        told = read_trust_list(statement)
+        age_s = (now_ms - told.issued_at_ms) // 1000
+        if -age_s * 1000 > SKEW_MS:
             yield bad("clock", errors.ClockSkew(f"{age_s} s"))
-        else:
-            yield good(
-                "clock",
-                f"与认证机构时间相符（列表签发于 {age_s} 秒前）",
-                f"agrees with the authority (list signed {age_s} s ago)",
-            )
+            yield from skipped("trust-list")
+            return
+        yield good(
+            "clock",
+            f"与认证机构时间相符（列表签发于 {age_s} 秒前）",
+            f"agrees with the authority (list signed {age_s} s ago)",
+        )
+        trust = holder.anchor().verify_trust_list(statement, now_ms=now_ms, held=None)
         serial = x509.load_pem_x509_certificates(holder.chain_pem())[0].serial_number
-        if serial in {int.from_bytes(revoked) for revoked in body.revoked_serials}:
+        names = ", ".join(gateway.name for gateway in trust.gateways.values()) or "—"
+        if serial in trust.revoked_serials:
             yield bad("trust-list", errors.Revoked(holder.identity().uri))
-        elif age_s > body.max_age_s:
-            yield bad("trust-list", errors.TrustStale(f"{body.number}: {age_s} s > {body.max_age_s} s"))
+        elif not trust.fresh(now_ms):
+            yield bad("trust-list", errors.TrustStale(f"{trust.number}: {age_s} s > {trust.max_age_s} s"))
         else:
-            gateways = ", ".join(gateway.name for gateway in body.gateways)
             yield good(
                 "trust-list",
-                f"第 {body.number} 号，网关 {gateways or '—'}",
-                f"number {body.number}, gateways {gateways or '—'}",
+                f"第 {trust.number} 号，网关 {names}",
+                f"number {trust.number}, gateways {names}",
             )
 
     def _gateway(self, holder: Holder) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Protocol
 import grpc
 
 from exchange.identity import Identity
+from exchange.trust import TrustAnchor
 from exchange.v1 import agent_pb2
 from shuqiao import local_agent
 from shuqiao.context import Context
@@ -30,6 +31,10 @@ class Holder(Protocol):
 
     def identity(self) -> Identity:
         """Who the certificate names."""
+        ...
+
+    def anchor(self) -> TrustAnchor:
+        """The pinned root as it verifies."""
         ...
 
     def statement_signer(self) -> Signer:

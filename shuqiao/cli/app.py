@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from shuqiao.door import Door
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DEBUG = "SHUQIAO_DEBUG"
+"""Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context"})
 GROUPS = (gateway, agent, certs, org, catalog, grant, audit)
@@ -145,6 +147,11 @@ def run(
         return INTERRUPTED
     except OSError as error:
         out.error(Internal(f"{error.filename or ''}: {error.strerror}", hop="shuqiao"))
+        return FAILED
+    except Exception as error:
+        if environ.get(DEBUG):
+            raise
+        out.error(Internal(f"{type(error).__name__}, {DEBUG}=1", hop="shuqiao"))
         return FAILED
     return code if isinstance(code, int) else DONE
 

@@ -18,7 +18,6 @@ Key = Annotated[
         metavar="INDEX|EXCHANGE_ID", help="记录序号或交换编号 | Index of the entry, or exchange id"
     ),
 ]
-TRUST_NAME, ROOT_NAME = "trust-list.pb", "root.pem"
 DECISION_STYLES = {"released": GOOD, "refused": UNSURE, "failed": BAD}
 COLUMNS = (
     Text("记录", "Entry"),
@@ -133,12 +132,11 @@ def verify(
 
 
 def _proven(call: Invocation, found: Any) -> tuple[Any, Any]:
-    """Show that an entry is in the log, on the word of the trust list kept in the identity folder."""
+    """Show that an entry is in the log, on the word of the newest trust list."""
     from exchange.checkpoint import open_checkpoint
     from exchange.receipt import verify_receipt
-    from shuqiao.trust_files import read_log_keys
 
-    keys = read_log_keys(call.context.identity / TRUST_NAME, root=call.context.identity / ROOT_NAME)
+    keys = call.log_keys()
     origin = found.checkpoint.partition("\n")[0]
     head = open_checkpoint(found.checkpoint, origin=origin, log_keys=keys.of(origin))
     verify_receipt(found.receipt, head)
@@ -186,9 +184,7 @@ def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path
     from shuqiao import views
     from shuqiao.trust_files import read_log_keys
 
-    if trust is None:
-        trust, root = call.context.identity / TRUST_NAME, root or call.context.identity / ROOT_NAME
-    keys = read_log_keys(trust, root=root)
+    keys = read_log_keys(trust, root=root) if trust is not None else call.log_keys()
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ import typer
 from exchange.clock import Clock, Random, SystemClock, system_random
 from shuqiao.context import Context, find_context, read_context
 from shuqiao.output import Output
+from shuqiao.words import Text
 
 if TYPE_CHECKING:
     import grpc
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from shuqiao.door import Door, Holder
     from shuqiao.forms import Filler
     from shuqiao.regional import Signer
+    from shuqiao.trust_files import LogKeys
+
+
+HELD = Text("认证机构未应答，使用已有的信任列表", "The authority is away; the trust list held counts")
 
 
 class Invocation:
@@ -105,6 +110,29 @@ class Invocation:
         """Open a channel to the authority's enrolment service and close it afterwards."""
         with self._open(self.context.enrolment) as channel:
             yield channel
+
+    def log_keys(self) -> LogKeys:
+        """Return the keys of the region's logs, by the newest trust list that can be had.
+
+        Raises:
+            AuthorityAway: none is held and none can be had.
+        """
+        from exchange.errors import AuthorityAway
+        from exchange.trust_feed import TrustFeed
+        from shuqiao import certification
+        from shuqiao.trust_files import SIGNED, keys_of
+
+        held = self.context.identity / "trust-list.pb"
+        feed = TrustFeed(anchor=self.holder.anchor(), path=held, clock=self.clock)
+        if self.context.has("enrolment"):
+            try:
+                with self.enrolment() as channel:
+                    feed.offer(certification.get_trust_list(channel))
+            except AuthorityAway:
+                self.out.progress(HELD)
+        if feed.current is None:
+            raise AuthorityAway(str(held))
+        return keys_of(feed.current, SIGNED)
 
     @contextmanager
     def _open(self, address: str) -> Iterator[grpc.Channel]:

@@ -10,16 +10,24 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from certs.profiles import make_leaf
+from exchange.clock import SystemClock
+from exchange.enrolment import pem_of
 from exchange.errors import Revoked
+from exchange.identity import Identity, Role
 from exchange.v1 import agent_pb2
 from shuqiao import local_agent
 from shuqiao.context import read_context
 from shuqiao.doctor import RESOLVE, ROOT_REMEDY, SHADOWED, Doctor, Finding, check_modules
 from shuqiao.probe import Handshake, SocketProbe, host_and_port, socket_file
-from tests.support.command_region import NOW_MS, ORIGIN, Person, Region, Shuqiao, StillClock
+from tests.support.command_region import Person, Region, Shuqiao
+from tests.support.region import DIVISION, DOMAIN, ORIGIN, Authority
+from tests.support.sealing import NOW_MS, StillClock
 
-TRUSTED_S = 120
+TRUSTED_S = 120  # of the region's list
 
 
 class FakeProbe:
@@ -51,9 +59,6 @@ Examine = Callable[..., dict[str, Finding]]
 
 @pytest.fixture
 def examine(person: Person, context_file: Path, region: Region) -> Examine:
-    region.trust_list.number = 5
-    region.trust_list.max_age_s = TRUSTED_S
-    region.trust_list.issued_at.FromMilliseconds(NOW_MS - 30_000)
     region.leaves = [b"leaf"]
 
     def dial(address: str, holder: Any) -> grpc.Channel:
@@ -122,8 +127,10 @@ def test_an_old_trust_list_is_stale(examine: Examine, region: Region) -> None:
     assert examine()["trust-list"].reason == "TRUST_STALE"
 
 
-def test_ones_own_revoked_certificate_is_found_in_the_trust_list(examine: Examine, region: Region) -> None:
-    region.trust_list.revoked_serials.append((4242).to_bytes(2))
+def test_ones_own_revoked_certificate_is_found_in_the_trust_list(
+    examine: Examine, region: Region, person: Person
+) -> None:
+    region.trust_list.revoked_serials.append(person.certificate.serial_number.to_bytes(20))
     assert examine()["trust-list"].reason == "REVOKED"
 
 
@@ -181,9 +188,23 @@ def test_addresses_are_taken_apart() -> None:
     assert socket_file("127.0.0.1:1") is None
 
 
-def test_a_certificate_of_another_root_fails_the_real_handshake(person: Person, tmp_path: Path) -> None:
-    (tmp_path / "key.pem").write_bytes(person.key_pem())
-    (tmp_path / "chain.pem").write_bytes(person.chain_pem())
+def test_a_certificate_of_another_root_fails_the_real_handshake(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    authority = Authority()
+    who = Identity(DOMAIN, DIVISION, Role.GATEWAY, name="gateway-1")
+    leaf = make_leaf(
+        authority.issuing,
+        who,
+        key.public_key(),
+        now_ms=SystemClock().now_ms(),
+        lifetime_ms=3_600_000,
+        hosts=["127.0.0.1"],
+    )
+    ders = [each.public_bytes(serialization.Encoding.DER) for each in (leaf, authority.issuing.certificate)]
+    (tmp_path / "key.pem").write_bytes(pem)
+    (tmp_path / "chain.pem").write_bytes(pem_of(ders))
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(tmp_path / "chain.pem", tmp_path / "key.pem")
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -196,5 +217,5 @@ def test_a_certificate_of_another_root_fails_the_real_handshake(person: Person, 
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(ssl.SSLCertVerificationError):
-            SocketProbe().shake("127.0.0.1", listening.getsockname()[1], Person().root_pem())
+            SocketProbe().shake("127.0.0.1", listening.getsockname()[1], Authority().root_pem)
         thread.join()

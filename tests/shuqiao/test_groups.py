@@ -19,13 +19,13 @@ from exchange.v1 import (
 from tests.support.command_region import (
     CONSUMER,
     HOUSEHOLD,
-    NOW_MS,
     Person,
     Region,
     Shuqiao,
     exchange_leaf,
     state_leaf,
 )
+from tests.support.sealing import NOW_MS
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "examples"
 
@@ -247,7 +247,7 @@ def test_exactly_one_thing_is_revoked(shuqiao: Shuqiao, region: Region) -> None:
     assert shuqiao("certs", "revoke", "--serial", "AB", "--kid", "00").code == 2
 
 
-def test_certificates_are_shown_with_their_state(shuqiao: Shuqiao) -> None:
+def test_certificates_are_shown_with_their_state(shuqiao: Shuqiao, person: Person) -> None:
     assert "已吊销" in shuqiao("certs", "show", "--all").out
     own = shuqiao("certs", "show", "--json").document
-    assert (own["role"], own["serial"]) == ("steward", f"{4242:x}")
+    assert (own["role"], own["serial"]) == ("steward", f"{person.certificate.serial_number:x}")

@@ -1,6 +1,5 @@
 """A region on loopback that remembers what it was sent, and the command run against it."""
 
-import datetime
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -12,18 +11,18 @@ from typing import Any
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_status import rpc_status
 from nacl.signing import SigningKey
 
+from exchange import canonical
 from exchange.checkpoint import Checkpoint, LogSigner
+from exchange.enrolment import pem_of
 from exchange.errors import ExchangeError, UnknownGrant
 from exchange.identity import Identity, Role
 from exchange.merkle import batch_paths, leaf_hash
 from exchange.rpc_errors import to_status
 from exchange.statement import StatementSigner
+from exchange.trust import TrustAnchor
 from exchange.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -42,50 +41,40 @@ from exchange.v1 import (
 from shuqiao.cli.app import run
 from shuqiao.context import Context
 from shuqiao.door import Door
+from tests.support.region import DIVISION, DOMAIN, ORIGIN
+from tests.support.region import Authority as AuthorityOfTests
+from tests.support.sealing import NOW_MS, StillClock
 
 CONSUMER = "11970000MB1A0001X5"
-ORIGIN = "970100.yunchuan.example/gateway-1"
-NOW_MS = 1_790_000_000_000
 HOUSEHOLD = "970100/public-security/household"
 
 
-class StillClock:
-    def now_ms(self) -> int:
-        return NOW_MS
-
-
 class Person:
-    """A steward with a self-signed certificate."""
+    """A steward below an authority, as an identity folder would hold one."""
 
     def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._who = Identity("yunchuan.example", "970100", Role.STEWARD, CONSUMER, "steward-1")
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "steward-1")])
-        moment = datetime.datetime.fromtimestamp(NOW_MS / 1000, datetime.UTC)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(4242)
-        builder = builder.not_valid_before(moment - datetime.timedelta(days=1))
-        builder = builder.not_valid_after(moment + datetime.timedelta(days=30))
-        builder = builder.public_key(self._key.public_key()).add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self._who.uri)]), critical=False
-        )
-        self.certificate = builder.sign(self._key, hashes.SHA256())
-
-    def key_pem(self) -> bytes:
-        form = serialization.PrivateFormat.PKCS8
-        return self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        self.authority = AuthorityOfTests()
+        self._signer = self.authority.person(Role.STEWARD, "steward-1", CONSUMER)
+        self._chain = list(self._signer.sign(b"", b"").chain)
+        self.certificate = x509.load_der_x509_certificate(self._chain[0])
 
     def chain_pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
+        return pem_of(self._chain)
+
+    def key_pem(self) -> bytes:
+        raise AssertionError("no mutual TLS on loopback")
 
     def root_pem(self) -> bytes:
-        return self.chain_pem()
+        return self.authority.root_pem
 
     def identity(self) -> Identity:
-        return self._who
+        return self._signer.identity
+
+    def anchor(self) -> TrustAnchor:
+        return TrustAnchor(root_pem=self.root_pem(), division=DIVISION, trust_domain=DOMAIN)
 
     def statement_signer(self) -> StatementSigner:
-        der = self.certificate.public_bytes(serialization.Encoding.DER)
-        return StatementSigner(key=self._key, chain=[der])
+        return self._signer
 
 
 def end(context: grpc.ServicerContext, error: ExchangeError) -> Any:
@@ -104,6 +93,7 @@ class Region:
     organisations: list[common_pb2.Statement] = field(default_factory=list)
     answer: agent_pb2.AskResponse = field(default_factory=agent_pb2.AskResponse)
     hops: list[agent_pb2.HopStatus] = field(default_factory=list)
+    authority: AuthorityOfTests = field(default_factory=AuthorityOfTests)
     trust_list: trust_pb2.TrustListBody = field(default_factory=trust_pb2.TrustListBody)
     log: LogSigner = field(default_factory=lambda: LogSigner(origin=ORIGIN, key=SigningKey(b"\7" * 32)))
     address: str = ""
@@ -234,7 +224,8 @@ class Enrolment(trust_pb2_grpc.EnrolmentServiceServicer):
     def GetTrustList(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)
         body = self.region.trust_list.SerializeToString()
-        return trust_pb2.GetTrustListResponse(trust_list=common_pb2.Statement(body=body))
+        statement = self.region.authority.signer.sign(canonical.TRUST_LIST, body)
+        return trust_pb2.GetTrustListResponse(trust_list=statement)
 
 
 class Agent(agent_pb2_grpc.AgentServiceServicer):
@@ -251,8 +242,13 @@ class Agent(agent_pb2_grpc.AgentServiceServicer):
 
 
 @pytest.fixture
-def region() -> Iterator[Region]:
-    told = Region()
+def region(person: Person) -> Iterator[Region]:
+    told = Region(authority=person.authority)
+    told.trust_list = trust_pb2.TrustListBody(
+        number=5, division=DIVISION, trust_domain=DOMAIN, max_age_s=120, suite=2
+    )
+    told.trust_list.issued_at.FromMilliseconds(NOW_MS - 30_000)
+    told.trust_list.gateways.add(name="gateway-1", origin=ORIGIN, log_keys=[told.log.public_key])
     with ThreadPoolExecutor(max_workers=4) as threads:
         server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
         admin_pb2_grpc.add_AdminServiceServicer_to_server(Admin(told), server)

@@ -1,0 +1,75 @@
+"""Entries are shown with a proof that holds; receipts and folders verify offline, or say where not."""
+
+from pathlib import Path
+
+import pytest
+from nacl.signing import SigningKey
+
+from exchange.checkpoint import LogSigner
+from exchange.v1 import audit_pb2
+from tests.support.command_region import Person, Region, Shuqiao, exchange_leaf, state_leaf
+from tests.support.region import ORIGIN
+
+
+@pytest.fixture(autouse=True)
+def three_entries(region: Region) -> None:
+    region.leaves = [state_leaf(1), exchange_leaf(audit_pb2.DECISION_RELEASED), state_leaf(2)]
+
+
+def test_an_entry_is_shown_after_its_proof_was_checked(shuqiao: Shuqiao) -> None:
+    shown = shuqiao("audit", "show", "1", "--json").document
+    assert (shown["decision"], shown["proof_verified"], shown["log"]["size"]) == ("released", True, 3)
+    assert "证明有效" in shuqiao("audit", "show", "1").out
+
+
+def test_an_entry_of_a_log_with_another_key_is_not_shown(shuqiao: Shuqiao, region: Region) -> None:
+    region.log = LogSigner(origin=ORIGIN, key=SigningKey(b"\1" * 32))
+    ran = shuqiao("audit", "show", "1", "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (1, "RECEIPT_BROKEN")
+
+
+def test_the_trust_list_held_counts_while_the_authority_is_away(
+    shuqiao: Shuqiao, context_file: Path, tmp_path: Path
+) -> None:
+    assert shuqiao("audit", "show", "1").code == 0
+    away = tmp_path / "away.toml"
+    lines = [line for line in context_file.read_text().splitlines() if not line.startswith("enrolment")]
+    away.write_text("\n".join([*lines, 'enrolment = "127.0.0.1:1"']))
+    ran = shuqiao("audit", "show", "1", context=away)
+    assert ran.code == 0
+    assert "使用已有的信任列表" in ran.err
+
+
+def test_a_proof_written_to_a_file_verifies_offline(
+    shuqiao: Shuqiao, region: Region, person: Person, tmp_path: Path
+) -> None:
+    file = tmp_path / "entry.tlog-proof"
+    assert shuqiao("audit", "prove", "1", "--out", str(file)).code == 0
+    held = tmp_path / "identity" / "trust-list.pb"
+    alone = shuqiao("audit", "verify", str(file), "--trust", str(held), "--json").document
+    assert alone["ok"]
+    assert "not checked" in alone["key_source"]["en"]
+    root = tmp_path / "pinned.pem"
+    root.write_bytes(person.root_pem())
+    pinned = shuqiao("audit", "verify", str(file), "--trust", str(held), "--root", str(root), "--json")
+    assert "signature checked" in pinned.document["key_source"]["en"]
+    key = tmp_path / "log-key.pub"
+    key.write_text(region.log.verifier_key + "\n")
+    assert shuqiao("audit", "verify", str(file), "--trust", str(key)).code == 0
+
+
+def test_a_receipt_file_with_one_changed_byte_does_not_verify(shuqiao: Shuqiao, tmp_path: Path) -> None:
+    file = tmp_path / "entry.tlog-proof"
+    shuqiao("audit", "prove", "1", "--out", str(file))
+    text = file.read_text()
+    at = text.index("extra ") + 40
+    file.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
+    ran = shuqiao("audit", "verify", str(file), "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (1, "RECEIPT_BROKEN")
+
+
+def test_a_trust_file_that_is_neither_list_nor_key_is_a_usage_error(shuqiao: Shuqiao, tmp_path: Path) -> None:
+    junk = tmp_path / "junk"
+    junk.write_bytes(b"\xff\xfe junk")
+    ran = shuqiao("audit", "verify", str(junk), "--trust", str(junk), "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")
