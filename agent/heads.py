@@ -76,7 +76,7 @@ class Heads:
             self._dirty = True
 
     def save(self) -> None:
-        """Write the heads, atomically. A crash before it costs the last seconds of memory, not the ones before."""
+        """Write the heads, atomically. A crash before it costs the memory of the last seconds only."""
         if not self._dirty:
             return
         rows = {origin: [head.size, head.root.hex()] for origin, head in self._heads.items()}

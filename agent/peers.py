@@ -1,7 +1,8 @@
 """Resolves whom a question goes to: the catalogue entry and the provider agent's keys, verified end to end.
 
-The gateway hands both out and can falsify neither: the entry is signed by the provider's steward, the bundle by the
-provider agent's certificate, both up to the root pinned at enrolment; older bundles than one already seen are refused.
+The gateway hands both out and can falsify neither: the entry is signed by the provider's steward, the bundle
+by the provider agent's certificate, both up to the root pinned at enrolment; bundles older than one already
+seen are refused.
 """
 
 import asyncio
@@ -107,8 +108,8 @@ class Peers:
     async def take_bundle(self, statement: common_pb2.Statement) -> PeerKeys:
         """Take over a bundle; where it leaves a gap to the one held, fetch what lies between."""
         body = directory_pb2.KeyBundleBody.FromString(statement.body)
-        held = self._book.newest(body.organisation, body.agent)
-        if held is not None and held.seq + 1 < body.seq:
+        mark = self._book.mark(body.organisation, body.agent)
+        if mark is not None and mark[0] + 1 < body.seq:
             return await self.newest(body.organisation, body.agent)
         return self._book.accept([statement], self._trust())
 
@@ -136,10 +137,12 @@ class Peers:
         Raises:
             ProviderAway: the agent has published none.
         """
-        held = self._book.newest(organisation, agent)
+        held, mark = self._book.newest(organisation, agent), self._book.mark(organisation, agent)
+        # A mark without keys is of an earlier process: its bundle is fetched again.
+        after = held.seq if held else max(0, mark[0] - 1) if mark else 0
         while True:
             request = directory_pb2.ListBundlesRequest(
-                organisation=organisation, agent=agent, after_seq=held.seq if held else 0
+                organisation=organisation, agent=agent, after_seq=after
             )
             try:
                 answer = await self._stub().ListBundles(request, timeout=FETCH_TIMEOUT_S)
@@ -148,6 +151,7 @@ class Peers:
             if not answer.bundles:
                 break
             held = self._book.accept(list(answer.bundles), self._trust())
+            after = held.seq
         if held is None:
             raise ProviderAway(f"{organisation}/{agent}", hop=self._hop)
         return held

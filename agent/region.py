@@ -1,7 +1,7 @@
-"""What the agent knows of its region from signed statements alone: resources, and the grants it is a party to.
+"""What the agent knows of its region from signed statements alone: resources, and its organisation's grants.
 
-Invariants: nothing is taken over whose signature does not verify up to the pinned root; a grant's revision and a
-resource's version only count up, whatever a gateway serves; what was taken over is on disk before it counts.
+Invariants: nothing is taken over whose signature does not verify up to the pinned root; a grant's revision
+and a resource's version only count up, whatever a gateway serves; what was taken over is on disk first.
 A gateway that withholds an event leaves the agent with less, never with more than was signed.
 """
 
@@ -25,8 +25,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS resource (id TEXT PRIMARY KEY, statement BLOB NOT NULL, suspended INTEGER NOT NULL,
     revision INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS grant_ (grant_id BLOB PRIMARY KEY, statement BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLOB NOT NULL, signer TEXT NOT NULL,
-    PRIMARY KEY (grant_id, revision));
+CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLOB NOT NULL,
+    signer TEXT NOT NULL, PRIMARY KEY (grant_id, revision));
 CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL);
 """
 
@@ -162,7 +162,7 @@ class RegionView:
 
     def _keep_resource(self, resource: Resource, revision: int) -> None:
         row = (resource.id, resource.statement.SerializeToString(), resource.suspended, revision)
-        # A crash before this line leaves the older entry, which the gateway's backlog brings up to date again.
+        # A crash before this line leaves the older entry; the backlog brings the newer one again.
         self._db.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)
         self._resources[resource.id] = resource
         self._revisions[resource.id] = revision
@@ -172,7 +172,7 @@ class RegionView:
         if grant.grant_id in self._grants:
             return
         signer = self._anchor.verify_statement(statement, canonical.GRANT, at_ms=at_ms, trust=self._trust())
-        grant = grants.parse_grant(statement, signer.identity)
+        grant = grants.parse_grant(statement, signer)
         row = (grant.grant_id, statement.SerializeToString())
         self._db.execute("INSERT INTO grant_ VALUES (?, ?)", row)
         self._keep_grant(grant)
@@ -187,10 +187,10 @@ class RegionView:
         signer = self._anchor.verify_statement(
             statement, canonical.GRANT_EVENT, at_ms=at_ms, trust=self._trust()
         )
-        decided = grants.apply_event(grant, statement, signer.identity, self._resources.get(grant.resource))
+        decided = grants.apply_event(grant, statement, signer, self._resources.get(grant.resource))
         row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
-        # A crash before this line leaves the older revision: for a revocation the gateway still refuses, and the
-        # backlog repeats the event, because the cursor is moved after it.
+        # A crash before this line leaves the older revision: for a revocation the gateway still refuses,
+        # and the backlog repeats the event, because the cursor is moved after it.
         self._db.execute("INSERT INTO event VALUES (?, ?, ?, ?)", row)
         self._keep_grant(decided)
 

@@ -59,11 +59,11 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             await abort(context, error)
         try:
             await context.write(welcome)
-            error = await self._serve(link, context, write)
+            ended = await self._serve(link, context, write)
         finally:
             self._.path.lose(self._.links.remove(link))
-        if error is not None:
-            await abort(context, error)
+        if ended is not None:
+            await abort(context, ended)
 
     async def _open(self, context: Context) -> tuple[AgentLink, link_pb2.LinkResponse, "FrameWriter"]:
         p = self._
@@ -78,7 +78,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
         except TimeoutError:
             raise DeadlinePassed("hello") from None
-        if first is grpc.aio.EOF or first.hello.protocol != PROTOCOL or not 0 < first.hello.window <= 65_536:
+        if not isinstance(first, link_pb2.LinkRequest) or first.hello.protocol != PROTOCOL or not 0 < first.hello.window <= 65_536:
             raise Malformed("hello")
         consistency = b""
         if first.hello.last_head.size:
@@ -117,7 +117,8 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
         reader = asyncio.create_task(self._read(link, context))
         writer = asyncio.create_task(link.outbox.run())
         try:
-            await asyncio.wait({reader, writer, link.closing}, return_when=asyncio.FIRST_COMPLETED)
+            waits: set[asyncio.Future[Any]] = {reader, writer, link.closing}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if link.closing.done():
                 return link.closing.result()
             return reader.result() if reader.done() else None
@@ -132,13 +133,14 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
         path = self._.path
         while True:
             frame = await context.read()
-            if frame is grpc.aio.EOF:
+            if not isinstance(frame, link_pb2.LinkRequest):
                 return None
             try:
                 check_frame(frame)
             except ExchangeError as error:
                 return error
-            requests, answers = [], []
+            requests: list[link_pb2.LinkItem] = []
+            answers: list[link_pb2.LinkItem] = []
             for item in frame.items:
                 (requests if item.HasField("request") else answers).append(item)
             if answers:
@@ -160,13 +162,14 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
                 link.notify(link_pb2.Notice(trust_list=trust.statement))
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new links, tell the linked agents, and wait until nothing is pending or the grace is over."""
+        """Take no new links, tell the linked agents, wait until nothing is pending or the grace is over."""
         self._draining = True
         for link in self._.links:
             link.notify(link_pb2.Notice(drain=link_pb2.Drain(grace_ms=int(grace_s * 1000))))
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while any(link.pending or len(link.outbox) for link in self._.links):
+                # Nobody announces that the last of many queues is empty.
+                while any(link.pending or len(link.outbox) for link in self._.links):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
 

@@ -220,8 +220,8 @@ class Path:
     ) -> None:  # 9
         p = self._
         if isinstance(outcome, ExchangeError):
-            # Not durable: the answer is dropped here and goes nowhere. Whether the entry exists after all does
-            # not matter to anyone: an entry without a release is allowed, a release without an entry is not.
+            # Not durable: the answer is dropped here and goes nowhere. An entry that exists after all does no
+            # harm: an entry without a release is allowed, a release without an entry is not.
             for exchange in exchanges:
                 exchange.answer, exchange.failure = None, 0
                 exchange.stop(AuditUnavailable(), rule="append", hop=p.hop)

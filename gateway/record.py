@@ -81,7 +81,7 @@ class Exchange:
     failure: int = 0
 
     @property
-    def decision(self) -> audit_pb2.Decision:
+    def decision(self) -> "audit_pb2.Decision.ValueType":
         """How it ended."""
         if self.error is None:
             return audit_pb2.DECISION_RELEASED

@@ -28,6 +28,7 @@ from agent.consumer.plan import Plan, Planner, Speaker, split_parameters, wanted
 from agent.consumer.receipts import ReceiptShelf
 from agent.heads import Seen
 from agent.peers import Peers, Resolved
+from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock, Random
 from exchange.envelope import ColumnPlan, direction_key, seal
@@ -39,6 +40,7 @@ from exchange.errors import (
     QueueFull,
     ReceiptBroken,
     ResponseMismatch,
+    ResponseSignature,
     TrustStale,
 )
 from exchange.keys import OwnKeys
@@ -55,7 +57,7 @@ MAX_TIMEOUT_MS = 300_000
 MAX_PLANS = 4096
 KINDS = frozenset({common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY})
 
-Send = Callable[[bytes, link_pb2.LinkItem, int], None]
+Send = Callable[[bytes, link_pb2.LinkItem, int], LinkStream]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +193,19 @@ class Consumer:
         digest = canonical.digest(canonical.REQUEST, raw)
         item = link_pb2.LinkItem()
         item.request.body = raw
-        p.send(digest, item, len(raw) + 512)  # 4, 5
+        stream = p.send(digest, item, len(raw) + 512)  # 4, 5
         self._pending[exchange_id] = Pending(
-            question, deliver, plan, exchange_id, digest, session.secret, kid, fields, deadline_ms, retried
+            question,
+            deliver,
+            plan,
+            exchange_id,
+            digest,
+            session.secret,
+            kid,
+            fields,
+            deadline_ms,
+            retried,
+            stream,
         )
 
     def _plan(self, question: agent_pb2.AskRequest, resolved: Resolved, now_ms: int) -> Plan:
@@ -330,7 +342,7 @@ class Consumer:
         return verifier
 
     def _stale(self, pending: Pending, error: ExchangeError) -> None:
-        if isinstance(error, outcome.ResponseSignature):
+        if isinstance(error, ResponseSignature):
             # The provider may have changed its key meanwhile: whoever asks next fetches the newest bundle.
             self._.peers.forget(pending.question.resource)
 
@@ -357,11 +369,15 @@ class Consumer:
 
     # -- endings -----------------------------------------------------------------------------------------
 
-    def lost(self, why: ExchangeError) -> None:
-        """Fail everything under way: its link broke."""
-        pending, self._pending = self._pending, {}
-        for item in pending.values():
-            item.deliver(self._failed(item.question, item.exchange_id, type(why)(why.subject, hop=why.hop)))
+    def busy(self, stream: LinkStream) -> bool:
+        """Whether anything is under way on a stream."""
+        return any(item.stream is stream for item in self._pending.values())
+
+    def lost(self, stream: LinkStream, why: ExchangeError) -> None:
+        """Fail everything under way on a stream that ended."""
+        for key in [key for key, item in self._pending.items() if item.stream is stream]:
+            item = self._pending.pop(key)
+            item.deliver(self._failed(item.question, key, type(why)(why.subject, hop=why.hop)))
 
     def expire(self) -> None:
         """Fail what passed its deadline; called several times a second."""

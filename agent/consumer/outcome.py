@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from agent.consumer.asker import Deliver
 from agent.consumer.plan import Plan
+from agent.stream import LinkStream
 from exchange.envelope import direction_key, open_
 from exchange.errors import (
     BadSignature,
@@ -55,6 +56,7 @@ class Pending:
     fields: list[str]
     deadline_ms: int
     retried: bool
+    stream: LinkStream
 
     def formats(self) -> list[tuple[str, str, int]]:
         """Return name, type and padding of the columns that an answer must have."""

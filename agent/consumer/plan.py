@@ -1,10 +1,9 @@
 """Plans a question: which grant it goes under, which fields, what is sealed, and the header's constant part.
 
-A consumer refuses nothing here that the gateway must refuse: a refusal is a log entry. What no header can be made
-of (an unknown parameter, a malformed identifier) fails here.
+A consumer refuses nothing here that the gateway must refuse: a refusal is a log entry. What no header can be
+made of (an unknown parameter, a malformed identifier) fails here.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.peers import Resolved
@@ -64,7 +63,7 @@ class Planner:
         self._region = region
 
     def grant_for(self, question: agent_pb2.AskRequest, resource: Resource, now_ms: int) -> Grant | None:
-        """Return the grant a question goes under: the one it names, the one that covers it, or the nearest."""
+        """Return a question's grant: the one it names, one that covers it, or the nearest."""
         if question.grant_id:
             return self._region.grant(question.grant_id)
         mine = self._speaker.identity.organisation
@@ -218,8 +217,3 @@ def _claims(question: agent_pb2.AskRequest, resource: Resource) -> SealedColumns
 def claim_name(field: str) -> str:
     """Return the column name of a claim, apart from every parameter's."""
     return f"claim:{field}"
-
-
-def parameters_of(columns: Sequence[exchange_pb2.Column]) -> list[str]:
-    """Return the names of columns, in order."""
-    return [column.name for column in columns]

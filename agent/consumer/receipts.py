@@ -1,4 +1,4 @@
-"""The receipts of the last exchanges, for systems that come back for one. Every answer carries its receipt too."""
+"""The receipts of the last exchanges, for systems that come back for one. Every answer carries its own."""
 
 from collections import OrderedDict
 

@@ -18,8 +18,9 @@ A slow source delays its own resource's questions and no other's.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -30,11 +31,11 @@ from agent.provider.inspection import Inspector, Job, parse
 from agent.provider.journal import Journal
 from agent.provider.respond import Responder
 from agent.provider.source import Question, Source
+from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
 from exchange.errors import (
     ExchangeError,
-    Internal,
     QueueFull,
     ReceiptBroken,
     ReceiptOverdue,
@@ -44,8 +45,6 @@ from exchange.merkle import InclusionMemo, leaf_hash
 from exchange.rpc_errors import to_failure
 from exchange.v1 import audit_pb2, common_pb2, link_pb2
 
-RECEIPT_AFTER_S = 30.0
-Send = Callable[[bytes, link_pb2.LinkItem, int], None]
 Finished = tuple[Job, bytes]
 """A request and the body of its answer."""
 
@@ -60,9 +59,9 @@ class ProviderParts:
     peers: Peers
     sources: Mapping[str, Source]
     journal: Journal
-    send: Send
     clock: Clock
     window: int
+    receipt_after_s: float
 
 
 class Provider:
@@ -73,20 +72,21 @@ class Provider:
         self._log = structlog.get_logger("agent.provider")
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand = 0
-        self._link = 0
-        self._sent: dict[bytes, None] = {}
+        self._under_way: dict[LinkStream, int] = {}
+        self._sent: dict[LinkStream, dict[bytes, None]] = {}
         self.fault: ExchangeError | None = None
 
-    def requests(self, items: Sequence[link_pb2.Delivery]) -> None:
-        """Take the requests of one frame."""
+    def requests(self, items: Sequence[link_pb2.Delivery], stream: LinkStream) -> None:
+        """Take the requests of one frame; the answers go back on its stream."""
         if self._in_hand + len(items) > self._.window:
             for item in items:
-                self._reject(item.request, QueueFull("provider window"))
+                self._reject(item.request, QueueFull("provider window"), stream)
             return
         self._in_hand += len(items)
-        self._spawn(self._answer([item.request for item in items], self._link))
+        self._under_way[stream] = self._under_way.get(stream, 0) + len(items)
+        self._spawn(self._answer([item.request for item in items], stream))
 
-    def _spawn(self, work: "asyncio.coroutines.Coroutine[object, object, None]") -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -96,14 +96,14 @@ class Provider:
         if not task.cancelled() and task.exception() is not None:
             self._log.error("answering failed", error=type(task.exception()).__name__)
 
-    async def _answer(self, requests: Sequence[common_pb2.Signed], link: int) -> None:
+    async def _answer(self, requests: Sequence[common_pb2.Signed], stream: LinkStream) -> None:
         try:
             jobs = []
             for signed in requests:
                 try:
                     jobs.append(parse(signed))  # 1
                 except ExchangeError as error:
-                    self._reject(signed, error)
+                    self._reject(signed, error, stream)
             await self._inspect(jobs)  # 2 to 6
             now_ms = self._.clock.now_ms()
             groups: dict[tuple[str, int], list[Job]] = {}
@@ -115,11 +115,14 @@ class Provider:
                     groups.setdefault((job.header.resource, job.header.kind), []).append(job)
             async with asyncio.TaskGroup() as group:
                 if refused:
-                    group.create_task(self._finish(refused, link))
+                    group.create_task(self._finish(refused, stream))
                 for (resource, kind), members in groups.items():
-                    group.create_task(self._read(resource, kind, members, link))
+                    group.create_task(self._read(resource, kind, members, stream))
         finally:
             self._in_hand -= len(requests)
+            self._under_way[stream] -= len(requests)
+            if not self._under_way[stream]:
+                del self._under_way[stream]
 
     async def _inspect(self, jobs: Sequence[Job]) -> None:
         if self.fault is not None:
@@ -138,7 +141,7 @@ class Provider:
             except ExchangeError as error:
                 job.error = error
 
-    async def _read(self, resource: str, kind: int, jobs: Sequence[Job], link: int) -> None:  # 7, 8
+    async def _read(self, resource: str, kind: int, jobs: Sequence[Job], stream: LinkStream) -> None:  # 7, 8
         source = self._.sources.get(resource)
         verify = kind == common_pb2.KIND_VERIFY
         questions = [Question(job.parameters, list(job.header.fields), job.claims) for job in jobs]
@@ -147,7 +150,7 @@ class Provider:
             if source is None:
                 raise UnknownResource(resource)
             left_s = max(
-                0.001, min(job.header.deadline_ms for job in jobs) / 1000 - self._.clock.now_ms() / 1000
+                0.001, max(job.header.deadline_ms for job in jobs) / 1000 - self._.clock.now_ms() / 1000
             )
             if verify:
                 outcomes = await source.verify(questions, timeout_s=left_s)
@@ -162,7 +165,7 @@ class Provider:
             (job, self._body(job, result, verify, version, now_ms))
             for job, result in zip(jobs, outcomes, strict=True)
         ]
-        await self._finish(finished, link)
+        await self._finish(finished, stream)
 
     def _body(self, job: Job, result: object, verify: bool, version: str, now_ms: int) -> bytes:
         responder = self._.responder
@@ -175,7 +178,7 @@ class Provider:
         except ExchangeError as error:
             return responder.failure(job, error.reason, now_ms)
 
-    async def _finish(self, finished: Sequence[Finished], link: int) -> None:
+    async def _finish(self, finished: Sequence[Finished], stream: LinkStream) -> None:
         p = self._
         now_ms = p.clock.now_ms()
         rows, items = [], []
@@ -189,21 +192,20 @@ class Provider:
             await p.journal.answered(rows)  # 9
         except ExchangeError as error:
             for job, _ in finished:
-                self._reject(job.signed, error)
+                self._reject(job.signed, error, stream)
             return
         lost = []
         for (exchange_id, *_), (digest, item, size) in zip(rows, items, strict=True):
             try:
-                if link != self._link:
-                    raise Internal("link gone")
-                p.send(digest, item, size)  # 10
-                self._sent[exchange_id] = None
+                stream.send(digest, item, size)  # 10
             except ExchangeError:
                 lost.append(exchange_id)
+            else:
+                self._sent.setdefault(stream, {})[exchange_id] = None
         if lost:
             await p.journal.lost(lost)
 
-    def _reject(self, signed: common_pb2.Signed, error: ExchangeError) -> None:
+    def _reject(self, signed: common_pb2.Signed, error: ExchangeError, stream: LinkStream) -> None:
         """Answer what cannot be answered with a signed body; a gateway that is gone needs no answer."""
         try:
             exchange_id = parse(signed).header.exchange_id
@@ -212,7 +214,7 @@ class Provider:
             return
         item = link_pb2.LinkItem(failure=to_failure(error, exchange_id))
         try:
-            self._.send(b"", item, 256)
+            stream.send(b"", item, 256)
         except ExchangeError as gone:
             self._log.debug("refusal not sent", reason=gone.name)
 
@@ -232,7 +234,8 @@ class Provider:
             except (ExchangeError, DecodeError) as error:
                 self._alarm(ReceiptBroken(type(error).__name__, hop=self._.hop))
                 continue
-            self._sent.pop(entry.exchange_id, None)
+            for sent in self._sent.values():
+                sent.pop(entry.exchange_id, None)
             rows.append((entry.exchange_id, entry.request_digest, entry.response_digest, receipt.index))
         if rows:
             self._spawn(self._note(rows))
@@ -248,17 +251,20 @@ class Provider:
 
     def watch(self) -> None:
         """Alarm when receipts are overdue, and resume when they have come; called every second."""
-        late = self._.journal.overdue(self._.clock.now_ms(), RECEIPT_AFTER_S)
+        late = self._.journal.overdue(self._.clock.now_ms(), self._.receipt_after_s)
         if late and self.fault is None:
             self._alarm(ReceiptOverdue(f"{len(late)} answers", hop=self._.hop))
         elif not late and isinstance(self.fault, ReceiptOverdue):
             self._log.warning("receipts have come, answering again")
             self.fault = None
 
-    def lost(self) -> None:
-        """The link broke: receipts of what was sent on it may never come, and answers in hand go nowhere."""
-        self._link += 1
-        ids, self._sent = list(self._sent), {}
+    def busy(self, stream: LinkStream) -> bool:
+        """Whether answers to a stream's requests are in hand, or wait for their receipts."""
+        return stream in self._under_way or bool(self._sent.get(stream))
+
+    def lost(self, stream: LinkStream) -> None:
+        """A stream ended: receipts of what was sent on it may never come, answers in hand go nowhere."""
+        ids = list(self._sent.pop(stream, {}))
         if ids:
             self._spawn(self._.journal.lost(ids))
 

@@ -10,7 +10,7 @@ from exchange.clock import Random
 from exchange.envelope import ColumnPlan, direction_key, seal, slots_of
 from exchange.identity import Identity
 from exchange.suites import suite
-from exchange.v1 import exchange_pb2
+from exchange.v1 import exchange_pb2, reason_pb2
 from exchange.values import clear_cells, encode_value
 
 VERIFY_PADDING = 16
@@ -38,7 +38,7 @@ class Responder:
         self._identity = identity
         self._random = random
 
-    def failure(self, job: Job, reason: int, now_ms: int) -> bytes:
+    def failure(self, job: Job, reason: "reason_pb2.Reason.ValueType", now_ms: int) -> bytes:
         """Return the body of a failure."""
         header = self._header(job, [], now_ms).SerializeToString()
         return exchange_pb2.ResponseBody(header=header, failure=reason).SerializeToString()
@@ -116,7 +116,7 @@ class Responder:
         return header
 
 
-def metering(records: int) -> exchange_pb2.Metering:
+def metering(records: int) -> "exchange_pb2.Metering.ValueType":
     """Return the coarse step of a count."""
     for most, step in _STEPS:
         if records <= most:

@@ -1,0 +1,380 @@
+"""Wires an agent and runs it: the only place that knows every part."""
+
+import asyncio
+import json
+import secrets
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import grpc
+import structlog
+
+from agent.config import AgentConfig, load
+from agent.consumer.ask import Consumer, ConsumerParts
+from agent.consumer.local_api import Listening, LocalApi
+from agent.consumer.plan import Planner, Speaker
+from agent.consumer.receipts import ReceiptShelf
+from agent.desk_view import AgentDesk
+from agent.duties import Duties
+from agent.heads import Heads
+from agent.link import GatewayLink
+from agent.peers import Peers
+from agent.provider.acceptance import Acceptance
+from agent.provider.answer import Provider, ProviderParts
+from agent.provider.inspection import Inspector, InspectorParts
+from agent.provider.journal import Journal
+from agent.provider.respond import Responder
+from agent.provider.source import Source, build_source
+from agent.region import RegionView
+from agent.stream import StreamParts
+from exchange.clock import SystemClock, system_random
+from exchange.enrolment import IdentityFolder, renew
+from exchange.errors import BadConfiguration, ExchangeError
+from exchange.keys import BundleBook, OwnKeys
+from exchange.keystore import FileKeyStore
+from exchange.replay import ReplayWindow
+from exchange.session import ConsumerSessions, ProviderSessions
+from exchange.signing import BatchSigner
+from exchange.suites import DEFAULT_SUITE
+from exchange.telemetry import set_up_logs
+from exchange.tls import CHANNEL_OPTIONS, channel_credentials
+from exchange.trust import TrustList
+from exchange.trust_feed import TrustFeed, watch_authority
+
+SWEEP_S = 0.25
+SECOND_S = 1.0
+KEYS_S = 20.0
+HOUR_S = 3600.0
+WEEK_MS = 7 * 86_400_000
+
+
+class Agent:
+    """One agent process.
+
+    Args:
+        config: its configuration.
+        base: the folder from which relative paths of sources count.
+    """
+
+    def __init__(self, config: AgentConfig, *, base: Path) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        self._log = structlog.get_logger("agent")
+        folder = config.folder
+        passphrase = config.passphrase_file.read_bytes().strip()
+        keystore = FileKeyStore(folder=folder / "keys", passphrase=passphrase)
+        self.identity = IdentityFolder(folder / "identity", keystore)
+        who = self.identity.identity()
+        self._who = who
+        self._authority_fault: ExchangeError | None = None
+        anchor = self.identity.anchor()
+        self.feed = TrustFeed(anchor=anchor, path=self.identity.trust_list_path, clock=self._clock)
+        trust = self.feed.current
+        self.keys = OwnKeys(
+            keystore=keystore,
+            clock=self._clock,
+            organisation=who.organisation,
+            agent=who.name,
+            signer=self.identity.statement_signer(),
+            suite=trust.suite if trust else DEFAULT_SUITE,
+        )
+        self._signer = BatchSigner(kid=self.keys.signing_kid, key=self.keys.signing_key)
+        self.region = RegionView(
+            path=folder / "region.db", anchor=anchor, trust=self._trust, clock=self._clock
+        )
+        self.heads = Heads(path=folder / "heads.json")
+        self.origin, self._fixed_addresses = self._gateway()
+        self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
+        self.peers = Peers(
+            region=self.region,
+            book=self.book,
+            trust=self._trust,
+            clock=self._clock,
+            hop=f"gateway/{self.origin}",
+        )
+        self.sources: dict[str, Source] = {item.id: build_source(item, base=base) for item in config.resource}
+        self.journal = Journal(path=folder / "journal.db", clock=self._clock)
+        self.provider = self._make_provider()
+        self.consumer = self._make_consumer()
+        self.link = self._make_link()
+        self.desk = AgentDesk(
+            identity=self.identity,
+            consumer=self.consumer,
+            provider=self.provider,
+            link=self.link,
+            region=self.region,
+            sources=self.sources,
+            trust=self._trust,
+            authority_fault=lambda: self._authority_fault,
+            clock=self._clock,
+        )
+        self.local = LocalApi(
+            settings=config.local,
+            asker=self.desk,
+            hop=self.consumer.hop,
+            catalogue=self.desk,
+            receipts=self.shelf,
+        )
+
+    # -- wiring ------------------------------------------------------------------------------------------
+
+    def _trust(self) -> TrustList | None:
+        return self.feed.current
+
+    def _gateway(self) -> tuple[str, Sequence[str]]:
+        """Return origin and fixed addresses of the gateway: configured, or the first of the enrolment."""
+        chosen = self._config.gateway
+        if chosen.origin:
+            return chosen.origin, chosen.addresses
+        gateways = self.identity.enrolment().gateways
+        trust = self.feed.current
+        known = gateways or (tuple(trust.gateways.values()) if trust else ())
+        if not known:
+            raise BadConfiguration("gateway: none in the configuration, the enrolment or the trust list")
+        return known[0].origin, chosen.addresses
+
+    def _addresses(self) -> Sequence[str]:
+        if self._fixed_addresses:
+            return self._fixed_addresses
+        trust = self.feed.current
+        found = trust.gateways.get(self.origin) if trust else None
+        return found.addresses if found else ()
+
+    def _log_keys(self) -> Sequence[bytes]:
+        trust = self.feed.current
+        found = trust.gateways.get(self.origin) if trust else None
+        return found.log_keys if found else ()
+
+    def _make_provider(self) -> Provider:
+        inspector = Inspector(
+            InspectorParts(
+                identity=self._who,
+                division=self._who.division,
+                gateway=self.origin,
+                keys=self.keys,
+                region=self.region,
+                sessions=ProviderSessions(clock=self._clock),
+                replay=ReplayWindow(started_ms=self._clock.now_ms()),
+                trust=self._trust,
+                answered=self.journal.known,
+            )
+        )
+        return Provider(
+            ProviderParts(
+                hop=f"provider/{self._who.name}",
+                inspector=inspector,
+                responder=Responder(identity=self._who, random=system_random),
+                peers=self.peers,
+                sources=self.sources,
+                journal=self.journal,
+                clock=self._clock,
+                window=self._config.limits.provider_window,
+                receipt_after_s=self._config.limits.receipt_after_s,
+            )
+        )
+
+    def _make_consumer(self) -> Consumer:
+        speaker = Speaker(identity=self._who, division=self._who.division, gateway=self.origin)
+        self.shelf = ReceiptShelf()
+        self.sessions = ConsumerSessions(clock=self._clock)
+        return Consumer(
+            ConsumerParts(
+                speaker=speaker,
+                keys=self.keys,
+                planner=Planner(speaker=speaker, region=self.region),
+                peers=self.peers,
+                sessions=self.sessions,
+                shelf=self.shelf,
+                send=lambda digest, item, size: self.link.send(digest, item, size),
+                trust=self._trust,
+                head=lambda: self.heads.message(self.origin),
+                clock=self._clock,
+                random=system_random,
+                capacity=self._config.limits.questions,
+            )
+        )
+
+    def _make_link(self) -> GatewayLink:
+        self.duties = Duties(
+            identity=self.identity,
+            region=self.region,
+            feed=self.feed,
+            keys=self.keys,
+            consumer=self.consumer,
+            provider=self.provider,
+            peers=self.peers,
+            acceptance=Acceptance(organisation=self._who.organisation, region=self.region, clock=self._clock),
+            on_drain=lambda: self.link.redial(),
+        )
+        parts = StreamParts(
+            origin=self.origin,
+            instance=secrets.token_bytes(16),
+            window=self._config.limits.provider_window,
+            capacity=self._config.limits.questions + 2 * self._config.limits.provider_window,
+            signer=self._current_signer,
+            log_keys=self._log_keys,
+            heads=self.heads,
+            roles=self.duties,
+            trust_number=lambda: self.feed.current.number if self.feed.current else 0,
+            clock=self._clock,
+        )
+        return GatewayLink(
+            parts=parts,
+            addresses=self._addresses,
+            credentials=self._credentials,
+            options=CHANNEL_OPTIONS,
+        )
+
+    def _current_signer(self) -> BatchSigner:
+        if self._signer.kid != self.keys.signing_kid:
+            self._signer = BatchSigner(kid=self.keys.signing_kid, key=self.keys.signing_key)
+        return self._signer
+
+    def _credentials(self) -> grpc.ChannelCredentials:
+        return channel_credentials(
+            root_pem=self.identity.root_pem(),
+            key_pem=self.identity.key_pem(),
+            chain_pem=self.identity.chain_pem(),
+        )
+
+    # -- running -----------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[Listening], None]) -> None:
+        """Serve until told to stop.
+
+        Args:
+            stop: set to end.
+            ready: told where the faces listen, once they do.
+        """
+        await self.journal.open()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close)
+            background = [
+                watch_authority(
+                    self.feed,
+                    self.identity.enrolment().enrolment_address,
+                    self.identity.root_pem(),
+                    alarm=self._authority_alarm,
+                ),
+                self.link.run(),
+                self._every(SWEEP_S, self.consumer.expire),
+                self._every(SECOND_S, self._each_second),
+                self._renewals(),
+                self._rotations(),
+            ]
+            self.feed.subscribe(lambda _: self._authority_recovered())
+            tasks = [asyncio.create_task(work) for work in background]
+            stack.push_async_callback(_cancel, tasks)
+            listening = await self.local.start()
+            stack.push_async_callback(self.local.stop)
+            ready(listening)
+            stopping = asyncio.create_task(stop.wait())
+            stack.push_async_callback(_cancel, [stopping])
+            done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+
+    async def _close(self) -> None:
+        await self.provider.close()
+        for source in self.sources.values():
+            await source.close()
+        await self.journal.close()
+        self.heads.save()
+        self.region.close()
+        self.book.close()
+
+    async def _every(self, seconds: float, act: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            act()
+
+    def _each_second(self) -> None:
+        self.provider.watch()
+        self.sessions.forget_ended()
+        self.heads.save()
+
+    async def _rotations(self) -> None:
+        """Make and publish keys when they are due; what fails is tried again."""
+        while True:
+            await asyncio.sleep(KEYS_S)
+            try:
+                trust = self.feed.current
+                if trust is not None:
+                    self.keys.use_suite(trust.suite)
+                await self.duties.publish_keys()
+                await self.journal.prune(self._clock.now_ms() - WEEK_MS)
+            except ExchangeError as error:
+                self._log.warning("keys not published", reason=error.name, subject=error.subject)
+
+    async def _renewals(self) -> None:
+        """Renew when two thirds of the certificate's life are over, then make a stream beside the old."""
+        while True:
+            certificate = self.identity.certificate()
+            begun = certificate.not_valid_before_utc.timestamp()
+            life_s = certificate.not_valid_after_utc.timestamp() - begun
+            await asyncio.sleep(min(HOUR_S, max(1.0, life_s / 60)))
+            if not self.identity.renewal_due(self._clock.now_ms()):
+                continue
+            try:
+                await renew(self.identity, clock=self._clock)
+            except ExchangeError as error:
+                self._log.warning("renewal failed", reason=error.name, subject=error.subject)
+                continue
+            self.keys.use_signer(self.identity.statement_signer())
+            self._log.info("certificate renewed")
+            self.link.redial()
+
+    def _authority_alarm(self, error: Exception) -> None:
+        if isinstance(error, ExchangeError):
+            self._authority_fault = error
+            self._log.warning("authority away", reason=error.name, subject=error.subject)
+
+    def _authority_recovered(self) -> None:
+        self._authority_fault = None
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def serve(config_path: Path) -> int:
+    """Run an agent until SIGTERM or SIGINT.
+
+    Args:
+        config_path: the TOML file.
+
+    Returns:
+        The exit code: 0 after a stop.
+
+    Raises:
+        BadConfiguration: every fault of the configuration.
+    """
+    set_up_logs("agent")
+    config = load(config_path)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        agent = Agent(config, base=config_path.parent.resolve())
+
+        def ready(listening: Listening) -> None:
+            told = {
+                "process": "agent",
+                "spiffe_id": agent.identity.identity().uri,
+                "http": listening.http,
+                "grpc": listening.grpc,
+            }
+            print("ready " + json.dumps(told), flush=True)
+
+        await agent.run(stop, ready)
+
+    asyncio.run(main())
+    return 0

@@ -1,0 +1,176 @@
+"""Ties the link to the two roles: who takes which part of a frame, what is done when a stream comes up."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import grpc
+import structlog
+
+from agent.consumer.ask import Consumer
+from agent.heads import Seen
+from agent.peers import Peers
+from agent.provider.acceptance import Acceptance
+from agent.provider.answer import Provider
+from agent.region import RegionView
+from agent.stream import LinkStream
+from exchange import canonical
+from exchange.enrolment import IdentityFolder
+from exchange.errors import ExchangeError, GatewayAway
+from exchange.grants import Grant
+from exchange.keys import OwnKeys
+from exchange.rpc_errors import from_rpc_error
+from exchange.trust_feed import TrustFeed
+from exchange.v1 import directory_pb2, directory_pb2_grpc, grant_pb2_grpc, link_pb2
+
+TIMEOUT_S = 10.0
+
+
+class Duties:
+    """The roles of one agent, as its streams see them.
+
+    Args:
+        identity: of this agent.
+        region: takes events.
+        feed: takes trust lists.
+        keys: the agent's own.
+        consumer: takes outcomes.
+        provider: takes requests and receipts.
+        peers: asks the directory.
+        acceptance: accepts what is unconditional.
+        on_drain: called when the gateway says it will stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: IdentityFolder,
+        region: RegionView,
+        feed: TrustFeed,
+        keys: OwnKeys,
+        consumer: Consumer,
+        provider: Provider,
+        peers: Peers,
+        acceptance: Acceptance,
+        on_drain: Callable[[], None],
+    ) -> None:
+        self._identity = identity
+        self._region = region
+        self._feed = feed
+        self._keys = keys
+        self._consumer = consumer
+        self._provider = provider
+        self._peers = peers
+        self._acceptance = acceptance
+        self._on_drain = on_drain
+        self._log = structlog.get_logger("agent.duties")
+        self._channel: grpc.aio.Channel | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        region.subscribe(self._grant_changed)
+
+    # -- what streams call -------------------------------------------------------------------------------
+
+    def requests(self, items: Sequence[link_pb2.Delivery], stream: LinkStream) -> None:
+        """Hand requests to the provider."""
+        self._provider.requests(items, stream)
+
+    def outcomes(self, items: Sequence[link_pb2.Delivery], checkpoints: Sequence[Seen]) -> None:
+        """Hand outcomes to the consumer."""
+        self._consumer.outcomes(items, checkpoints)
+
+    def receipts(self, items: Sequence[link_pb2.Delivery], checkpoints: Sequence[Seen]) -> None:
+        """Hand the log entries of answers to the provider."""
+        self._provider.receipts(items, checkpoints)
+
+    def notices(self, notices: Sequence[link_pb2.Notice]) -> None:
+        """Take over events and trust lists; what does not verify is left out and logged."""
+        for notice in notices:
+            if notice.HasField("event"):
+                self._region.take_event(notice.event)
+            elif notice.HasField("trust_list"):
+                try:
+                    self._feed.offer(notice.trust_list)
+                except ExchangeError as error:
+                    self._log.warning("trust list left out", reason=error.name, subject=error.subject)
+            elif notice.HasField("drain"):
+                self._on_drain()
+
+    def event(self, event: directory_pb2.Event) -> None:
+        """Take over one event of the backlog."""
+        self._region.take_event(event)
+
+    def cursor(self) -> int:
+        """Return the first event index not seen."""
+        return self._region.cursor
+
+    def busy(self, stream: LinkStream) -> bool:
+        """Whether either role has anything under way on a stream."""
+        return self._consumer.busy(stream) or self._provider.busy(stream)
+
+    def lost(self, stream: LinkStream, why: ExchangeError) -> None:
+        """Tell both roles that a stream ended."""
+        self._consumer.lost(stream, why)
+        self._provider.lost(stream)
+
+    async def linked(self, channel: grpc.aio.Channel) -> None:
+        """Publish the keys and accept what waits, before exchanges go on a new stream."""
+        self._channel = channel
+        self._peers.stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+        await self.publish_keys()
+        for grant in self._region.grants():
+            self._grant_changed(grant)
+
+    # -- keys and grants ---------------------------------------------------------------------------------
+
+    async def publish_keys(self) -> None:
+        """Make new keys where they are due, and publish the bundle until the region's log holds it.
+
+        Raises:
+            BundleRollback: the log holds a bundle under this agent's name that it never made.
+            GatewayAway: there is no link, or what the gateway says.
+        """
+        self._keys.rotate_if_due()
+        if self._keys.confirmed:
+            return
+        await self._confirm_newest()
+        self._keys.rotate_if_due()
+        if self._keys.confirmed:
+            return
+        request = directory_pb2.PublishBundleRequest(bundle=self._keys.bundle)
+        await self._call(self._stub().PublishBundle(request, timeout=TIMEOUT_S))
+        self._keys.confirm(self._keys.seq, self._keys.bundle_digest)
+        self._consumer.forget_plans()
+
+    async def _confirm_newest(self) -> None:
+        """Learn whether an earlier attempt was logged after all."""
+        who = self._identity.identity()
+        request = directory_pb2.ListBundlesRequest(
+            organisation=who.organisation, agent=who.name, after_seq=max(0, self._keys.seq - 1)
+        )
+        answer = await self._call(self._stub().ListBundles(request, timeout=TIMEOUT_S))
+        for statement in answer.bundles:
+            body = directory_pb2.KeyBundleBody.FromString(statement.body)
+            self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
+
+    def _grant_changed(self, grant: Grant) -> None:
+        self._consumer.forget_plans()
+        if self._channel is None or not self._acceptance.due(grant):
+            return
+        stub = grant_pb2_grpc.GrantServiceStub(self._channel)
+        self._spawn(self._acceptance.accept(grant, self._identity.statement_signer(), stub))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stub(self) -> directory_pb2_grpc.DirectoryServiceAsyncStub:
+        if self._channel is None:
+            raise GatewayAway("no link")
+        return directory_pb2_grpc.DirectoryServiceStub(self._channel)
+
+    async def _call(self, call: Any) -> Any:
+        try:
+            return await call
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, hop="gateway", away=GatewayAway) from None

@@ -1,0 +1,297 @@
+"""One stream to the gateway: signs each frame as one batch, and proves each head from the one before.
+
+One frame is one batch signature: whatever queued while the frame before was being written. Every checkpoint
+on the stream is proven to extend the one before it, the first the head held on disk: a fork ends the stream.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import grpc
+
+from agent.heads import Heads, Seen, extend
+from exchange.checkpoint import Checkpoint, CheckpointCache
+from exchange.clock import Clock
+from exchange.errors import ExchangeError, GatewayAway, LinkLost, LogForked, Malformed
+from exchange.link import PROTOCOL, Outbox, check_frame
+from exchange.rpc_errors import from_rpc_error
+from exchange.signing import BatchSigner
+from exchange.v1 import directory_pb2, directory_pb2_grpc, link_pb2
+
+WELCOME_TIMEOUT_S = 10.0
+EVENTS_PER_PAGE = 500
+
+Unsigned = tuple[bytes, link_pb2.LinkItem]
+"""A digest to sign and the item that the signature goes into; the digest is empty for a Failure."""
+Call = grpc.aio.StreamStreamCall[link_pb2.LinkRequest, link_pb2.LinkResponse]
+
+
+class Roles(Protocol):
+    """What a stream hands its frames to."""
+
+    def requests(self, items: Sequence[link_pb2.Delivery], stream: "LinkStream") -> None:
+        """Take requests to this agent as a provider; the answers go back on the same stream."""
+        ...
+
+    def outcomes(self, items: Sequence[link_pb2.Delivery], checkpoints: Sequence[Seen]) -> None:
+        """Take outcomes for this agent as a consumer, with the frame's verified checkpoints."""
+        ...
+
+    def receipts(self, items: Sequence[link_pb2.Delivery], checkpoints: Sequence[Seen]) -> None:
+        """Take the log entries of what this agent answered."""
+        ...
+
+    def notices(self, notices: Sequence[link_pb2.Notice]) -> None:
+        """Take what the gateway tells of the region."""
+        ...
+
+    def event(self, event: directory_pb2.Event) -> None:
+        """Take one event of the backlog."""
+        ...
+
+    def cursor(self) -> int:
+        """Return the first event index not seen."""
+        ...
+
+    async def linked(self, channel: grpc.aio.Channel) -> None:
+        """The backlog is taken; do what must be done before exchanges can be sent."""
+        ...
+
+    def busy(self, stream: "LinkStream") -> bool:
+        """Whether anything is still under way on a stream."""
+        ...
+
+    def lost(self, stream: "LinkStream", why: ExchangeError) -> None:
+        """A stream ended: what was under way on it fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamParts:
+    """What every stream of one link has in common.
+
+    Attributes:
+        origin: of the gateway's log.
+        instance: 16 random bytes of this process.
+        window: requests taken as a provider before they are answered.
+        capacity: items that may wait.
+        signer: the agent's signing key of this moment.
+        log_keys: keys of the gateway's log, from the trust list.
+        heads: last heads seen.
+        roles: takes the frames.
+        trust_number: number of the trust list held.
+    """
+
+    origin: str
+    instance: bytes
+    window: int
+    capacity: int
+    signer: Callable[[], BatchSigner]
+    log_keys: Callable[[], Sequence[bytes]]
+    heads: Heads
+    roles: Roles
+    trust_number: Callable[[], int]
+    clock: Clock
+
+
+class LinkStream:
+    """One stream, from its hello to its end.
+
+    Args:
+        parts: of the link.
+        call: the open call.
+    """
+
+    def __init__(self, parts: StreamParts, call: Call) -> None:
+        self._ = parts
+        self._call = call
+        self._outbox: Outbox[Unsigned] = Outbox(write=self._write, capacity=parts.capacity)
+        self._head: Checkpoint | None = None
+        self.ended = False
+        self.skew_ms = 0
+        self.draining = asyncio.Event()
+
+    @property
+    def hop(self) -> str:
+        """Name of the gateway in errors."""
+        return f"gateway/{self._.origin}"
+
+    def send(self, digest: bytes, item: link_pb2.LinkItem, size: int) -> None:
+        """Queue a request, response or failure; it is signed with its frame.
+
+        Args:
+            digest: what to sign, 32 bytes; empty for a Failure.
+            item: without its signature.
+            size: about how many bytes it takes.
+
+        Raises:
+            LinkLost: the stream has ended.
+            QueueFull: too much waits already.
+        """
+        if self.ended:
+            raise LinkLost(self._.origin, hop=self.hop)
+        self._outbox.put((digest, item), size)
+
+    async def greet(self, channel: grpc.aio.Channel) -> None:
+        """Say hello, check the welcome, take the backlog.
+
+        Raises:
+            GatewayAway, LogForked, ReceiptBroken, Malformed, or what the gateway says.
+        """
+        p = self._
+        hello = link_pb2.Hello(
+            protocol=PROTOCOL,
+            instance=p.instance,
+            cursor=p.roles.cursor(),
+            window=p.window,
+            last_head=p.heads.message(p.origin),
+            trust_list=p.trust_number(),
+        )
+        await self._call.write(link_pb2.LinkRequest(hello=hello))
+        try:
+            first = await asyncio.wait_for(self._call.read(), WELCOME_TIMEOUT_S)
+        except TimeoutError:
+            raise GatewayAway("no welcome", hop=self.hop) from None
+        if not isinstance(first, link_pb2.LinkResponse):
+            await self._raise_status()
+        self._head = self._check_welcome(first)
+        self._until = first.welcome.cursor
+        await self._backlog(channel)
+        await p.roles.linked(channel)
+
+    async def serve(self) -> None:
+        """Carry frames until the stream ends, a frame is wrong, or it has drained.
+
+        Raises:
+            ExchangeError: why it ended, unless it drained.
+        """
+        async with _running(self._read(), self._outbox.run(), self._drained()) as tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                try:
+                    task.result()
+                except grpc.RpcError as error:
+                    raise from_rpc_error(error, hop=self.hop, away=LinkLost) from None
+                except grpc.aio.UsageError:
+                    raise LinkLost(self._.origin, hop=self.hop) from None
+
+    def end(self, why: ExchangeError) -> None:
+        """Take nothing more, and fail what is under way."""
+        if not self.ended:
+            self.ended = True
+            self._outbox.close()
+            self._.roles.lost(self, why)
+
+    def _check_welcome(self, frame: link_pb2.LinkResponse) -> Checkpoint:
+        p, welcome = self._, frame.welcome
+        if welcome.gateway != p.origin or not welcome.checkpoint:
+            raise Malformed("welcome", hop=self.hop)
+        self.skew_ms = welcome.server_time.ToMilliseconds() - p.clock.now_ms()
+        p.roles.notices(frame.notices)
+        offered = CheckpointCache(origin=p.origin, log_keys=p.log_keys()).open(welcome.checkpoint)
+        held = p.heads.get(p.origin)
+        head = offered if held is None else extend(held, offered, welcome.consistency)
+        p.heads.remember(head)
+        return head
+
+    async def _backlog(self, channel: grpc.aio.Channel) -> None:
+        """Take the events that happened before this stream's first notice."""
+        stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+        since = self._.roles.cursor()
+        while since < self._until:
+            request = directory_pb2.ListEventsRequest(since=since, page_size=EVENTS_PER_PAGE)
+            page = await stub.ListEvents(request, timeout=WELCOME_TIMEOUT_S)
+            for event in page.events:
+                self._.roles.event(event)
+            if page.next <= since:
+                break
+            since = page.next
+
+    async def _write(self, items: list[Unsigned]) -> None:
+        frame = link_pb2.LinkRequest(applied=self._.roles.cursor())
+        digests = [digest for digest, _ in items if digest]
+        signatures = iter(self._.signer().sign(digests)) if digests else iter(())
+        for digest, item in items:
+            if digest:
+                signed = item.request if item.HasField("request") else item.response
+                signed.signature.CopyFrom(next(signatures))
+        frame.items.extend(item for _, item in items)
+        await self._call.write(frame)
+
+    async def _read(self) -> None:
+        p = self._
+        keys = p.log_keys()
+        cache = CheckpointCache(origin=p.origin, log_keys=keys)
+        while True:
+            frame = await self._call.read()
+            if not isinstance(frame, link_pb2.LinkResponse):
+                await self._raise_status()
+            check_frame(frame)
+            if p.log_keys() != keys:
+                keys = p.log_keys()
+                cache = CheckpointCache(origin=p.origin, log_keys=keys)
+            self._hand_over(frame, self._check_heads(frame, cache))
+
+    def _check_heads(self, frame: link_pb2.LinkResponse, cache: CheckpointCache) -> list[Seen]:
+        assert self._head is not None
+        if len(frame.checkpoints) != len(frame.consistency):
+            raise LogForked(self._.origin, hop=self.hop)
+        checkpoints = []
+        for note, proof in zip(frame.checkpoints, frame.consistency, strict=True):
+            self._head = extend(self._head, cache.open(note), proof)
+            checkpoints.append(Seen(self._head, note))
+        self._.heads.remember(self._head)
+        return checkpoints
+
+    def _hand_over(self, frame: link_pb2.LinkResponse, checkpoints: list[Seen]) -> None:
+        roles = self._.roles
+        if frame.notices:
+            roles.notices(frame.notices)
+        requests: list[link_pb2.Delivery] = []
+        outcomes: list[link_pb2.Delivery] = []
+        receipts: list[link_pb2.Delivery] = []
+        for item in frame.items:
+            kind = item.WhichOneof("item")
+            (requests if kind == "request" else receipts if kind == "receipt" else outcomes).append(item)
+        if outcomes:
+            roles.outcomes(outcomes, checkpoints)
+        if requests:
+            roles.requests(requests, self)
+        if receipts:
+            roles.receipts(receipts, checkpoints)
+
+    async def _drained(self) -> None:
+        await self.draining.wait()
+        # Nobody announces that the last exchange of two roles is settled.
+        while self._.roles.busy(self) or len(self._outbox):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await self._call.done_writing()
+
+    async def _raise_status(self) -> NoReturn:
+        code, details = await self._call.code(), await self._call.details()
+        if code is grpc.StatusCode.OK:
+            raise LinkLost(self._.origin, hop=self.hop)
+        error = grpc.aio.AioRpcError(
+            code,
+            await self._call.initial_metadata(),
+            await self._call.trailing_metadata(),
+            details=details,
+        )
+        raise from_rpc_error(error, hop=self.hop, away=GatewayAway)
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[list["asyncio.Task[None]"]]:
+    """Run coroutines for as long as the block lasts; each is cancelled and awaited at its end."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, ExchangeError, grpc.RpcError, grpc.aio.UsageError):
+                await task
