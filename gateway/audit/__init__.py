@@ -1,0 +1,1 @@
+"""The audit log: entries, the one sequencer that writes them, proofs, and offline verification."""

@@ -1,0 +1,1 @@
+"""Where a gateway keeps its log: ports that state their durability contracts, and what stands behind them."""

@@ -1,0 +1,212 @@
+"""The audit log in SQLite: `audit.db`, WAL, synchronous FULL.
+
+One connection writes and checkpoints, used by one thread at a time; a second, read-only one reads. SQLite
+before 3.51.3 can damage a WAL database that two connections write or checkpoint, hence also the lock on
+`audit.lock`. Pages never spill before the commit, so staging stays in memory. Few indexes: searches run on
+a projection.
+"""
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from exchange.errors import AuditUnavailable, StoreDamaged, WrongState
+from gateway.storage.ports import Group, StoredHead
+
+DATABASE = "audit.db"
+LOCK = "audit.lock"
+T = TypeVar("T")
+
+# Forward steps: step n leads from schema version n to n + 1 and notes it. Never edited, only added to.
+STEPS = (
+    """
+    CREATE TABLE entry (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT;
+    CREATE TABLE tile (level INTEGER NOT NULL, n INTEGER NOT NULL, data BLOB NOT NULL,
+                       PRIMARY KEY (level, n)) STRICT;
+    CREATE TABLE head (only INTEGER PRIMARY KEY CHECK (only = 1), size INTEGER NOT NULL,
+                       root BLOB NOT NULL, checkpoint TEXT NOT NULL) STRICT;
+    INSERT INTO schema (version) VALUES (1);
+    """,
+)
+
+_SETTINGS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_spill = OFF",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA wal_autocheckpoint = 2000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_HEAD = "SELECT size, root, checkpoint FROM head"
+_SET_HEAD = "INSERT OR REPLACE INTO head (only, size, root, checkpoint) VALUES (1, ?, ?, ?)"
+
+
+class SqliteAuditStore:
+    """Keeps a log in a folder (see `AuditStore` for the contract).
+
+    Args:
+        folder: where `audit.db` is; made where it is absent.
+    """
+
+    def __init__(self, *, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / DATABASE
+        self._lock: int | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        # Reads come from the event loop while a reopening may run in the commit thread.
+        self._reading = threading.Lock()
+
+    def open(self) -> StoredHead | None:
+        """Open or reopen, forgetting whatever is uncertain.
+
+        Closing *both* connections first makes SQLite recover the WAL, so that a commit in doubt is decided
+        by what is in the file. The checkpoint then writes it through to the database and syncs: after a
+        failed fsync the page cache alone would only look durable.
+        """
+        with self._reading:
+            self._disconnect()
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._take_lock()
+                self._writer = self._connect()
+                self._upgrade(self._writer)
+                busy, frames, written = self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if busy or frames != written:
+                    raise AuditUnavailable("audit.db: something else holds the log open")
+                self._reader = sqlite3.connect(
+                    f"{self._path.absolute().as_uri()}?mode=ro",
+                    uri=True,
+                    check_same_thread=False,
+                    timeout=1.0,
+                )
+                row = self._writer.execute(_HEAD).fetchone()
+            except (sqlite3.Error, OSError) as error:
+                self._disconnect()
+                raise _failure(error) from error
+            except (AuditUnavailable, StoreDamaged):
+                self._disconnect()
+                raise
+        return StoredHead(size=row[0], root=row[1], checkpoint=row[2]) if row else None
+
+    def stage(self, group: Group) -> None:
+        """Insert a group without committing it; a crash here leaves nothing of it."""
+        head = group.head
+        try:
+            db = self._open_writer
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(
+                "INSERT INTO entry (idx, leaf) VALUES (?, ?)", enumerate(group.leaves, group.first)
+            )
+            for tile in group.tiles:
+                db.execute(
+                    "INSERT INTO tile (level, n, data) VALUES (?, ?, ?)", (tile.level, tile.n, tile.hashes)
+                )
+            db.execute(_SET_HEAD, (head.size, head.root, head.checkpoint))
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def commit(self) -> None:
+        """Commit what is staged: the WAL is written and synced.
+
+        A crash in here leaves all of the group or nothing; nobody has been told of it yet.
+        """
+        try:
+            self._open_writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def leaves(self, first: int, count: int) -> list[bytes]:
+        """Return the committed leaves from an index on, fewer where the log ends or has a gap."""
+        rows = self._read(
+            lambda db: db.execute(
+                "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (first, first + count)
+            ).fetchall()
+        )
+        return [leaf for place, (index, leaf) in enumerate(rows, first) if index == place]
+
+    def tile(self, level: int, n: int) -> bytes | None:
+        """Return a full tile; None where there is none."""
+        sql = "SELECT data FROM tile WHERE level = ? AND n = ?"
+        row = self._read(lambda db: db.execute(sql, (level, n)).fetchone())
+        return row[0] if row else None
+
+    def free_bytes(self) -> int:
+        """Return the free space of the file system that the folder is on."""
+        return shutil.disk_usage(self._folder).free
+
+    def close(self) -> None:
+        """Close both connections, the reading one first, and let go of the lock."""
+        with self._reading:
+            self._disconnect()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    @property
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise AuditUnavailable("audit.db is not open")
+        return self._writer
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        with self._reading:
+            if self._reader is None:
+                raise AuditUnavailable("audit.db is not open")
+            try:
+                return query(self._reader)
+            except sqlite3.Error as error:
+                raise _failure(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        # Time-out 0: nothing else may write, and the event loop must not wait for it if it does.
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.0)
+        self._writer = db
+        if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise AuditUnavailable("audit.db: the file system does not allow a WAL")
+        for setting in _SETTINGS:
+            db.execute(setting)
+        return db
+
+    def _upgrade(self, db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL) STRICT")
+        row = db.execute("SELECT max(version) FROM schema").fetchone()
+        version = row[0] or 0
+        if version > len(STEPS):
+            raise StoreDamaged("audit.db was written by a newer version")
+        for step in STEPS[version:]:
+            # A crash inside leaves the step undone: it is one transaction.
+            db.executescript(f"BEGIN IMMEDIATE; {step} COMMIT;")
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise WrongState("another process has the audit log open") from None
+        self._lock = lock
+
+    def _disconnect(self) -> None:
+        for db in (self._reader, self._writer):
+            if db is not None:
+                db.close()
+        self._reader = self._writer = None
+
+
+def _failure(error: Exception) -> AuditUnavailable | StoreDamaged:
+    """Tell a damaged file from one that cannot be reached now."""
+    damaged = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    code: Any = getattr(error, "sqlite_errorcode", 0)
+    return StoreDamaged("audit.db") if code & 0xFF in damaged else _unavailable(error)
+
+
+def _unavailable(error: Exception) -> AuditUnavailable:
+    name = getattr(error, "sqlite_errorname", "") or getattr(error, "strerror", "") or type(error).__name__
+    return AuditUnavailable(f"audit.db: {name}")
