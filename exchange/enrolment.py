@@ -246,6 +246,47 @@ async def renew(held: IdentityFolder, *, address: str = "", clock: Clock | None 
     return verified
 
 
+async def register_gateway(
+    held: IdentityFolder,
+    *,
+    origin: str,
+    log_keys: Sequence[bytes],
+    addresses: Sequence[str],
+    address: str = "",
+) -> int:
+    """Enter a gateway's log and addresses in the trust list; idempotent.
+
+    Args:
+        held: the gateway's identity.
+        origin: of its log, "<division>.<trust domain>/<name>".
+        log_keys: Ed25519, 32 bytes each, newest first.
+        addresses: "host:port".
+        address: the authority's port for mutual TLS; the one from enrolment where empty.
+
+    Returns:
+        Number of the trust list that says so.
+
+    Raises:
+        Malformed, RoleNotAllowed, Revoked, AuthorityAway.
+    """
+    gateway = trust_pb2.TrustedGateway(origin=origin, log_keys=log_keys, addresses=addresses)
+    request = trust_pb2.RegisterGatewayRequest(gateway=gateway)
+
+    async def ask(channel: "grpc.aio.Channel") -> trust_pb2.RegisterGatewayResponse:
+        from exchange.v1 import trust_pb2_grpc
+
+        answer: trust_pb2.RegisterGatewayResponse = await trust_pb2_grpc.AuthorityServiceStub(
+            channel
+        ).RegisterGateway(request, timeout=CALL_S)
+        return answer
+
+    place = address or held.enrolment().service_address
+    answer = await call(
+        place, ask, root_pem=held.root_pem(), key_pem=held.key_pem(), chain_pem=held.chain_pem()
+    )
+    return answer.trust_list
+
+
 async def call(
     address: str,
     ask: Callable[["grpc.aio.Channel"], Awaitable[T]],

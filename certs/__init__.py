@@ -1,0 +1,1 @@
+"""The authority of a division: certificates, enrolment and the signed trust list."""

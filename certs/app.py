@@ -1,0 +1,73 @@
+"""The authority's process: environment, logs, signals. What it is made of is in certs/process.py."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from certs.config import AuthorityConfig, load
+from exchange.errors import ExchangeError
+from exchange.tls import prepare_environment
+
+LOG_KEYS = frozenset(
+    {"event", "level", "timestamp", "method", "reason", "subject", "kind", "alarms", "exception"}
+)
+
+
+def serve(config_path: Path) -> int:
+    """Run an authority until SIGTERM or SIGINT.
+
+    Prints "ready {json}" on standard output when it serves, and JSON lines of its log on standard error.
+
+    Returns:
+        0 when it was told to stop, 1 when it could not start; standard error says why.
+    """
+    prepare_environment()
+    _configure_log()
+    try:
+        asyncio.run(_serve(load(config_path)))
+    except ExchangeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(config: AuthorityConfig) -> None:
+    from certs.process import running
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config) as where:
+        told = {
+            "role": "authority",
+            "enrolment": f"{config.listen.hosts[0]}:{where.enrolment_port}",
+            "service": f"{config.listen.hosts[0]}:{where.service_port}",
+            "trust_list": where.authority.trust_lists.newest_number,
+        }
+        print(f"ready {json.dumps(told)}", flush=True)
+        await stop.wait()
+
+
+def _configure_log() -> None:
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _only_allowed,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _only_allowed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop every key that is not on the list, so that no value slips into a log."""
+    return {key: value for key, value in event.items() if key in LOG_KEYS}

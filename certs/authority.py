@@ -1,0 +1,292 @@
+"""The authority's rules as plain functions: who gets a certificate, who loses it, what the trust list says.
+
+Every method runs on one thread, in one transaction; what it returns is durable. Certificates are recorded in
+the transaction that uses up the token, so that a crash leaves either both or neither.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from google.protobuf.message import DecodeError
+
+from certs.own_keys import OwnKeys
+from certs.profiles import hosts_of, key_of_request, not_after_ms
+from certs.records import CERTIFICATES, GATEWAYS, PEOPLE, REVOKED_KIDS, Records, note
+from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, TokenDesk, TokenReused
+from certs.trust_list import TrustListPublisher
+from exchange.canonical import COUNTERSIGN
+from exchange.clock import Clock, Random
+from exchange.errors import (
+    BadSignature,
+    BadToken,
+    Malformed,
+    NoIdentity,
+    Revoked,
+    RoleNotAllowed,
+    TooMany,
+    UnknownEntry,
+)
+from exchange.identity import OF_ORGANISATION, Identity, Role
+from exchange.identity import PEOPLE as PERSONAL
+from exchange.statement import public_bytes
+from exchange.trust import KID_BYTES, MAX_LOG_KEYS, Verified, read_gateway
+from exchange.v1 import common_pb2, trust_pb2
+
+MAX_VALID_CERTIFICATES = 8
+MAX_NOTE_CHARS = 200
+DAY_MS = 24 * 3600 * 1000
+_DER = Encoding.DER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate as it was recorded. `serial` is lower-case hexadecimal."""
+
+    id: int
+    serial: str
+    uri: str
+    not_after_ms: int
+    revoked: bool
+
+
+class Authority:
+    """A division's authority.
+
+    Args:
+        keys: what it issues and signs with.
+        records: what it remembers.
+        trust_lists: makes the trust list.
+        clock, random: time and randomness.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: OwnKeys,
+        records: Records,
+        trust_lists: TrustListPublisher,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self.keys = keys
+        self.trust_lists = trust_lists
+        self._records = records
+        self._clock = clock
+        self._desk = TokenDesk(random=random)
+        self.alarms = 0
+
+    def create_token(
+        self, enrolment: trust_pb2.Enrolment, *, creator: Identity, lifetime_s: int
+    ) -> tuple[str, str, str]:
+        """Make a token; return its id, its secret and what it needs. Raises as TokenDesk.create."""
+        who = self._who(enrolment)
+        with self._records.begin() as connection:
+            return self._desk.create(
+                connection,
+                who,
+                enrolment.hosts,
+                creator=creator,
+                lifetime_s=lifetime_s,
+                now_ms=self._clock.now_ms(),
+            )
+
+    def approve(self, token_id: str, *, by: Identity) -> str:
+        """Approve a token as the second person; return what it still needs. Raises as TokenDesk.second."""
+        with self._records.begin() as connection:
+            return self._desk.second(
+                connection, token_id, by=by, kind=SECOND_PERSON, now_ms=self._clock.now_ms()
+            )
+
+    def countersign(self, statement: common_pb2.Statement, *, by: Identity) -> str:
+        """Enter an organisation's countersignature; return what the token still needs.
+
+        Raises:
+            BadSignature: it does not verify, is not the caller's, or says something else than the token.
+            BadToken, SecondPersonRequired, RoleNotAllowed: as TokenDesk.second.
+        """
+        now_ms = self._clock.now_ms()
+        signer = self.keys.anchor.verify_statement(
+            statement, COUNTERSIGN, at_ms=now_ms, trust=self.trust_lists.current
+        ).identity
+        if signer != by or signer.role not in OF_ORGANISATION:
+            raise BadSignature(str(signer))
+        try:
+            body = trust_pb2.CountersignBody.FromString(statement.body)
+        except DecodeError as error:
+            raise Malformed("countersignature") from error
+        if abs(body.issued_at.ToMilliseconds() - now_ms) > DAY_MS:
+            raise BadSignature(f"{body.token_id}: countersignature too old")
+        with self._records.begin() as connection:
+            who, hosts = self._desk.described(connection, body.token_id, now_ms)
+            if self._who(body.enrolment) != who or list(body.enrolment.hosts) != hosts:
+                raise BadSignature(f"{body.token_id}: countersigned for somebody else")
+            return self._desk.second(connection, body.token_id, by=by, kind=COUNTERSIGNATURE, now_ms=now_ms)
+
+    def enrol(self, token: str, csr: bytes) -> list[bytes]:
+        """Turn a token into a certificate; return its chain, DER.
+
+        Raises:
+            Oversized, Malformed: of the request; the token stays usable.
+            BadToken, SecondPersonRequired, RoleNotAllowed: as TokenDesk.redeem.
+        """
+        now_ms = self._clock.now_ms()
+        key = key_of_request(csr)
+        try:
+            with self._records.begin() as connection:
+                who, hosts = self._desk.redeem(connection, token, now_ms)
+                certificate = self.keys.issue(who, key, now_ms=now_ms, hosts=hosts)
+                record(connection, who, certificate)
+        except TokenReused as error:
+            self.alarms += 1
+            with self._records.begin() as connection:
+                self._desk.count_reuse(connection, error.token_id, now_ms)
+            raise BadToken(f"{error.token_id}: used before") from error
+        return self.keys.chain(certificate)
+
+    def renew(self, caller: Verified, csr: bytes) -> list[bytes]:
+        """Issue a new certificate of the same identity and hosts for a new key; return its chain, DER.
+
+        Raises:
+            Oversized, Malformed: of the request, or its key is the old one.
+            Revoked, NoIdentity: the caller's certificate is revoked or not of this authority's making.
+            TooMany: the identity holds too many certificates already.
+        """
+        now_ms = self._clock.now_ms()
+        key = key_of_request(csr)
+        who = caller.identity
+        if who.role is Role.AUTHORITY:
+            raise RoleNotAllowed(str(who))
+        if public_bytes(key) == public_bytes(caller.certificate.public_key()):
+            raise Malformed(f"{who}: a new key is needed")
+        with self._records.begin() as connection:
+            rows = connection.execute(
+                sa.select(CERTIFICATES).where(
+                    CERTIFICATES.c.uri == who.uri, CERTIFICATES.c.not_after_ms > now_ms
+                )
+            ).all()
+            held = next((row for row in rows if row.serial == f"{caller.serial:x}"), None)
+            if held is None:
+                raise NoIdentity(f"{who}: unknown certificate")
+            if held.revoked_at_ms is not None:
+                raise Revoked(str(who))
+            if sum(row.revoked_at_ms is None for row in rows) >= MAX_VALID_CERTIFICATES:
+                raise TooMany(f"{who}: certificates")
+            certificate = self.keys.issue(who, key, now_ms=now_ms, hosts=hosts_of(caller.certificate))
+            record(connection, who, certificate)
+            note(connection, now_ms, who.uri, "renew", f"{certificate.serial_number:x}")
+        return self.keys.chain(certificate)
+
+    def revoke(self, request: trust_pb2.RevokeRequest, *, by: Identity) -> int:
+        """Revoke a certificate, an identity's certificates or a key; return the new trust list's number.
+
+        Raises:
+            Malformed: nothing or something ill-formed is named.
+            UnknownEntry: there is no such certificate.
+        """
+        now_ms = self._clock.now_ms()
+        target = request.WhichOneof("target")
+        with self._records.begin() as connection:
+            if target == "kid":
+                if len(request.kid) != KID_BYTES:
+                    raise Malformed("kid")
+                connection.execute(REVOKED_KIDS.insert().prefix_with("OR IGNORE").values(kid=request.kid))
+                subject = request.kid.hex()
+            elif target is not None:
+                subject = getattr(request, target)
+                self._revoke_certificates(connection, target, subject, now_ms)
+            else:
+                raise Malformed("nothing to revoke")
+            note(connection, now_ms, by.uri, "revoke", f"{subject} {request.note[:MAX_NOTE_CHARS]}")
+        return self.trust_lists.make(now_ms).number
+
+    def certificates(self, *, after: int, limit: int) -> list[Issued]:
+        """Return the certificates whose record follows another's, in the order in which they were issued."""
+        with self._records.begin() as connection:
+            rows = connection.execute(
+                sa.select(CERTIFICATES)
+                .where(CERTIFICATES.c.id > after)
+                .order_by(CERTIFICATES.c.id)
+                .limit(limit)
+            ).all()
+        return [
+            Issued(
+                id=row.id,
+                serial=row.serial,
+                uri=row.uri,
+                not_after_ms=row.not_after_ms,
+                revoked=row.revoked_at_ms is not None,
+            )
+            for row in rows
+        ]
+
+    def register_gateway(self, gateway: trust_pb2.TrustedGateway, *, by: Identity) -> int:
+        """Enter a gateway's log and addresses; return the number of the trust list that says so.
+
+        Log keys that were entered before stay behind the new ones, so that old receipts verify.
+
+        Raises:
+            Malformed: a part is ill-formed, or name or origin are not the caller's.
+        """
+        named = trust_pb2.TrustedGateway()
+        named.CopyFrom(gateway)
+        named.name = by.name
+        told = read_gateway(named)
+        origin = f"{by.division}.{by.trust_domain}/{by.name}"
+        if gateway.name not in ("", by.name) or told.origin != origin:
+            raise Malformed(f"{by}: name or origin")
+        now_ms = self._clock.now_ms()
+        with self._records.begin() as connection:
+            held = connection.execute(sa.select(GATEWAYS).where(GATEWAYS.c.name == by.name)).one_or_none()
+            keys = [key.hex() for key in told.log_keys]
+            keys += [key for key in (held.log_keys if held else []) if key not in keys]
+            values = {"origin": origin, "log_keys": keys[:MAX_LOG_KEYS], "addresses": list(told.addresses)}
+            if held is not None and all(getattr(held, name) == value for name, value in values.items()):
+                return self.trust_lists.current.number
+            connection.execute(GATEWAYS.delete().where(GATEWAYS.c.name == by.name))
+            connection.execute(GATEWAYS.insert().values(name=by.name, **values))
+            note(connection, now_ms, by.uri, "register-gateway", keys[0])
+        return self.trust_lists.make(now_ms).number
+
+    def _revoke_certificates(self, connection: sa.Connection, target: str, subject: str, now_ms: int) -> None:
+        if target == "spiffe_id":
+            chosen = CERTIFICATES.c.uri == subject
+            self._desk.close_all(connection, subject, now_ms)
+        else:
+            chosen = CERTIFICATES.c.serial == subject.lower().lstrip("0")
+        if connection.execute(sa.select(CERTIFICATES.c.id).where(chosen).limit(1)).first() is None:
+            raise UnknownEntry(subject[:MAX_NOTE_CHARS])
+        still = sa.and_(chosen, CERTIFICATES.c.revoked_at_ms.is_(None))
+        connection.execute(CERTIFICATES.update().where(still).values(revoked_at_ms=now_ms))
+
+    def _who(self, enrolment: trust_pb2.Enrolment) -> Identity:
+        own = self.keys.identity
+        if enrolment.role not in trust_pb2.Role.values() or not enrolment.role:
+            raise Malformed("role")
+        role = Role(trust_pb2.Role.Name(enrolment.role).removeprefix("ROLE_").lower())
+        try:
+            return Identity(own.trust_domain, own.division, role, enrolment.organisation, enrolment.name)
+        except NoIdentity as error:
+            raise Malformed(error.subject) from error
+
+
+def record(connection: sa.Connection, who: Identity, certificate: x509.Certificate) -> None:
+    """Enter a certificate."""
+    connection.execute(
+        CERTIFICATES.insert().values(
+            serial=f"{certificate.serial_number:x}",
+            uri=who.uri,
+            role=str(who.role),
+            organisation=who.organisation,
+            not_after_ms=not_after_ms(certificate),
+            der=certificate.public_bytes(_DER),
+        )
+    )
+
+
+def enter_person(connection: sa.Connection, who: Identity) -> None:
+    """Enter that a person holds a role; only founding does this without a token."""
+    if who.role not in PERSONAL:
+        raise BadToken(str(who))
+    connection.execute(PEOPLE.insert().values(name=who.name, uri=who.uri))
