@@ -148,6 +148,7 @@ class Agent:
         return found.log_keys if found else ()
 
     def _make_provider(self) -> Provider:
+        self.opened = ProviderSessions(clock=self._clock)
         inspector = Inspector(
             InspectorParts(
                 identity=self._who,
@@ -155,7 +156,7 @@ class Agent:
                 gateway=self.origin,
                 keys=self.keys,
                 region=self.region,
-                sessions=ProviderSessions(clock=self._clock),
+                sessions=self.opened,
                 replay=ReplayWindow(started_ms=self._clock.now_ms()),
                 trust=self._trust,
                 answered=self.journal.known,
@@ -264,7 +265,7 @@ class Agent:
                 self._renewals(),
                 self._rotations(),
             ]
-            self.feed.subscribe(lambda _: self._authority_recovered())
+            self.feed.subscribe(self._trust_changed)
             tasks = [asyncio.create_task(work) for work in background]
             stack.push_async_callback(_cancel, tasks)
             listening = await self.local.start()
@@ -293,6 +294,7 @@ class Agent:
     def _each_second(self) -> None:
         self.provider.watch()
         self.sessions.forget_ended()
+        self.opened.forget_ended()
         self.heads.save()
 
     async def _rotations(self) -> None:
@@ -331,8 +333,9 @@ class Agent:
             self._authority_fault = error
             self._log.warning("authority away", reason=error.name, subject=error.subject)
 
-    def _authority_recovered(self) -> None:
+    def _trust_changed(self, trust: TrustList) -> None:
         self._authority_fault = None
+        self.book.recheck(trust)
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:

@@ -120,7 +120,8 @@ class Gateway:
             queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
-        self.state = RegionState(book=BundleBook(anchor=self._anchor, path=None, clock=self._clock))
+        self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
+        self.state = RegionState(book=self._book)
         self.refusals = RefusalLimiter()
         self.registrar = Registrar(
             log=self.sequencer,
@@ -263,6 +264,7 @@ class Gateway:
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
+            self.feed.subscribe(self._trust_changed)
             server = self._make_server()
             link_service = self._add_services(server)
             port = self._bind(server, listen.host, listen.port)
@@ -370,6 +372,10 @@ class Gateway:
                 continue
             self._tls = self._read_tls()
             self._log.info("certificate renewed")
+
+    def _trust_changed(self, trust: TrustList) -> None:
+        for organisation, agent, error in self._book.recheck(trust):
+            self._log.warning("bundle dropped", organisation=organisation, agent=agent, reason=error.name)
 
     def _authority_alarm(self, error: Exception) -> None:
         if isinstance(error, ExchangeError):
