@@ -102,7 +102,7 @@ async def test_a_verification_gives_match_mismatch_and_unknown(tmp_path):
 async def test_a_thousand_questions_come_back_in_order_over_one_stream(tmp_path):
     async with faces(FakeAsker(), tmp_path) as running:
         answers = await _in_thread(running, lambda client: list(client.query_many(_queries(1000))))
-        async with shuqiao.connect_async(running.at.grpc, token_file=running.token_file) as client:
+        async with running.client() as client:
             again = [each async for each in client.query_many(_queries(1000))]
     wanted = [str(place) for place in range(1000)]
     assert [each.records[0]["echo"] for each in answers] == wanted
@@ -163,7 +163,7 @@ async def test_threads_may_share_a_client(tmp_path):
 
 async def test_refusals_and_failures_are_raised_as_their_classes(tmp_path):
     async with faces(FakeAsker(), tmp_path) as running:
-        async with shuqiao.connect_async(running.at.grpc, token_file=running.token_file) as client:
+        async with running.client() as client:
             with pytest.raises(RoleNotAllowed) as caught:
                 await client.query(RESOURCE, purpose="other", operator="op-1")
         with pytest.raises(RoleNotAllowed):
@@ -174,12 +174,11 @@ async def test_refusals_and_failures_are_raised_as_their_classes(tmp_path):
 @pytest.mark.parametrize("parts", [{"fields": "name"}, {"timeout_s": 0}, {"timeout_s": 601}, {"purpose": 5}])
 async def test_what_cannot_be_sent_is_refused_before_it_is_sent(tmp_path, parts):
     asker = FakeAsker()
-    async with faces(asker, tmp_path) as running:
-        async with shuqiao.connect_async(running.at.grpc, token_file=running.token_file) as client:
-            with pytest.raises(BadParameter):
-                await client.query(RESOURCE, **parts)
-            with pytest.raises(BadParameter):
-                await client.verify(RESOURCE, claims={})
+    async with faces(asker, tmp_path) as running, running.client() as client:
+        with pytest.raises(BadParameter):
+            await client.query(RESOURCE, **parts)
+        with pytest.raises(BadParameter):
+            await client.verify(RESOURCE, claims={})
     assert asker.asked == []
 
 
@@ -188,7 +187,7 @@ async def test_a_wrong_token_is_told_as_such_by_both_clients(tmp_path):
         running.token_file.write_text("x" * 43)
         with pytest.raises(NoIdentity):
             await _in_thread(running, lambda client: client.query(RESOURCE, **ASK))
-        async with shuqiao.connect_async(running.at.grpc, token_file=running.token_file) as client:
+        async with running.client() as client:
             with pytest.raises(NoIdentity):
                 await client.query(RESOURCE, **ASK)
 
@@ -238,7 +237,7 @@ async def test_an_agent_that_never_answers_is_given_up(tmp_path, monkeypatch):
     async with faces(FakeAsker(held=True), tmp_path) as running:
         with pytest.raises(DeadlinePassed):
             await _in_thread(running, lambda client: client.query(RESOURCE, timeout_s=0.05, **ASK))
-        async with shuqiao.connect_async(running.at.grpc, token_file=running.token_file) as client:
+        async with running.client() as client:
             with pytest.raises(DeadlinePassed):
                 await client.query(RESOURCE, timeout_s=0.05, **ASK)
 
@@ -246,7 +245,7 @@ async def test_an_agent_that_never_answers_is_given_up(tmp_path, monkeypatch):
 async def test_a_closed_client_asks_no_more_and_fails_what_is_under_way(tmp_path):
     asker = FakeAsker(held=True)
     async with faces(asker, tmp_path) as running:
-        client = shuqiao.connect_async(running.at.grpc, token_file=running.token_file)
+        client = running.client()
         asking = asyncio.create_task(client.query(RESOURCE, **ASK))
         await asker.arrived.wait()
         await client.close()
@@ -258,16 +257,15 @@ async def test_a_closed_client_asks_no_more_and_fails_what_is_under_way(tmp_path
 
 async def test_a_cancelled_caller_is_forgotten(tmp_path):
     asker = FakeAsker(held=True)
-    async with faces(asker, tmp_path) as running:
-        async with shuqiao.connect_async(running.at.grpc, token_file=running.token_file) as client:
-            asking = asyncio.create_task(client.query(RESOURCE, **ASK))
-            await asker.arrived.wait()
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-            assert client._open()._waiting == {}
-            asker.held = False
-            asker.release()
-            assert (await client.query(RESOURCE, **ASK)).records
+    async with faces(asker, tmp_path) as running, running.client() as client:
+        asking = asyncio.create_task(client.query(RESOURCE, **ASK))
+        await asker.arrived.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert client._open()._waiting == {}
+        asker.held = False
+        asker.release()
+        assert (await client.query(RESOURCE, **ASK)).records
 
 
 @pytest.mark.parametrize("address", ["agent.example:7481", "127.0.0.1", "7481", "http://127.0.0.1:1"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+import shuqiao
 from agent.consumer.asker import Catalogue, Receipts
 from agent.consumer.credentials import ApplicationSettings, new_token
 from agent.consumer.local_api import Listening, LocalApi, LocalApiSettings
@@ -39,6 +40,10 @@ class Faces:
             transport = httpx.AsyncHTTPTransport(uds=self.at.http.removeprefix("unix://"))
             return httpx.AsyncClient(base_url="http://localhost", transport=transport, headers=headers)
         return httpx.AsyncClient(base_url=f"http://{self.at.http}", headers=headers)
+
+    def client(self) -> shuqiao.AsyncClient:
+        """Return an asynchronous client of the gRPC face."""
+        return shuqiao.connect_async(self.at.grpc, token_file=self.token_file)
 
 
 @contextlib.asynccontextmanager

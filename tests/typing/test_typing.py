@@ -6,25 +6,20 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+OPTIONS = [
+    "--strict",
+    "--no-error-summary",
+    "--follow-imports=silent",
+    f"--config-file={ROOT / 'pyproject.toml'}",
+    f"--cache-dir={ROOT / '.mypy_cache'}",
+    f"--python-executable={sys.executable}",
+]
 
 
 def _mypy(name: str) -> str:
     api = pytest.importorskip("mypy.api", reason="mypy is not installed")
-    out, _, _ = api.run(
-        [
-            "--strict",
-            "--no-error-summary",
-            "--cache-dir",
-            str(ROOT / ".mypy_cache"),
-            "--follow-imports",
-            "silent",
-            "--config-file",
-            str(ROOT / "pyproject.toml"),
-            "--python-executable",
-            sys.executable,
-            str(HERE / name),
-        ]
-    )
+    out, err, _ = api.run([*OPTIONS, str(HERE / name)])
+    assert not err
     return str(out)
 
 

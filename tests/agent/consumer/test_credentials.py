@@ -3,7 +3,7 @@ import socket
 import pytest
 from pydantic import ValidationError
 
-from agent.consumer.addresses import parse_address
+from agent.consumer.addresses import listen, parse_address
 from agent.consumer.credentials import ApplicationSettings, Credentials, hash_token, new_token
 from agent.consumer.local_api import LocalApi, LocalApiSettings
 from exchange.errors import BadConfiguration, NoIdentity, RoleNotAllowed
@@ -100,6 +100,11 @@ def test_an_address_that_is_none_is_refused(address):
 def test_a_face_beyond_this_machine_is_refused(settings):
     with pytest.raises(BadConfiguration, match="loopback"):
         LocalApi(settings=LocalApiSettings(**settings), asker=FakeAsker(), hop="h")
+
+
+def test_small_answers_are_not_held_back_on_tcp():
+    with listen(parse_address("127.0.0.1:0")) as sock:
+        assert sock.proto == socket.IPPROTO_TCP
 
 
 async def test_a_taken_port_or_file_is_refused_and_nothing_is_left_running(tmp_path):

@@ -224,13 +224,13 @@ class _Shelf:
 
 async def test_catalogue_receipts_and_status_can_be_looked_at(tmp_path):
     shelf = _Shelf()
-    async with faces(FakeAsker(), tmp_path, catalogue=shelf, receipts=shelf) as running:
-        async with running.http() as client:
-            resources = await client.get("/v1/resources")
-            receipt = await client.get(f"/v1/receipts/{uuid.UUID(bytes=EXCHANGE_ID)}")
-            unknown = await client.get(f"/v1/receipts/{uuid.UUID(int=5)}")
-            bad = await client.get("/v1/receipts/nothing")
-            status = await client.get("/v1/status")
+    views = {"catalogue": shelf, "receipts": shelf}
+    async with faces(FakeAsker(), tmp_path, **views) as running, running.http() as client:
+        resources = await client.get("/v1/resources")
+        receipt = await client.get(f"/v1/receipts/{uuid.UUID(bytes=EXCHANGE_ID)}")
+        unknown = await client.get(f"/v1/receipts/{uuid.UUID(int=5)}")
+        bad = await client.get("/v1/receipts/nothing")
+        status = await client.get("/v1/status")
     assert resources.json()["resources"][0]["id"] == RESOURCE
     assert receipt.json()["index"] == 7
     _is_error(unknown, 404, "UNKNOWN_ENTRY", str(uuid.UUID(int=5)))
@@ -246,13 +246,12 @@ async def test_an_unknown_path_or_method_is_told_in_json(tmp_path):
 
 
 async def test_the_documentation_needs_nothing_from_outside(tmp_path):
-    async with faces(FakeAsker(), tmp_path) as running:
-        async with httpx.AsyncClient(base_url=f"http://{running.at.http}") as client:
-            page = await client.get("/docs")
-            linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-            answers = [await client.get(each) for each in linked]
-            start = await client.get("/docs/start.js")
-            rebound = await client.get("/docs", headers={"host": "evil.example"})
+    async with faces(FakeAsker(), tmp_path) as running, running.http(authorization="") as client:
+        page = await client.get("/docs")
+        linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        answers = [await client.get(each) for each in linked]
+        start = await client.get("/docs/start.js")
+        rebound = await client.get("/docs", headers={"host": "evil.example"})
     assert len(linked) == 4
     assert all(each.startswith("/docs/") for each in linked)
     assert "//" not in page.text.replace("<!DOCTYPE html>", "")
