@@ -26,6 +26,7 @@ class ContextFile(BaseModel):
     authority: str = ""
     enrolment: str = ""
     identity: Path | None = None
+    keys: Path | None = None
     passphrase_file: Path | None = None
     agent: str = ""
     agent_token_file: Path | None = None
@@ -67,6 +68,11 @@ class Context:
     def identity(self) -> Path:
         """Folder with the certificate and the encrypted key of whoever acts."""
         return self._file("identity", self._told.identity)
+
+    @property
+    def keys(self) -> Path | None:
+        """Folder of the encrypted keys, where it is not the one inside the identity folder."""
+        return self._file("keys", self._told.keys) if self._told.keys else None
 
     @property
     def passphrase_file(self) -> Path:

@@ -61,9 +61,9 @@ class Door:
 
 def hold_folder(context: Context) -> Holder:
     """Open the identity folder that a context names."""
-    from shuqiao.enrolling import folder_of, read_passphrase
+    from shuqiao.enrolling import held_by
 
-    return folder_of(context.identity, read_passphrase(context.passphrase_file))
+    return held_by(context)
 
 
 def dial_mutual(address: str, holder: Holder) -> grpc.Channel:

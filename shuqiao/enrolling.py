@@ -12,9 +12,10 @@ from exchange.identity import Identity, Role
 from exchange.keystore import FileKeyStore
 from exchange.trust import TrustedGateway, read_gateway
 from exchange.v1 import common_pb2, trust_pb2
+from shuqiao.context import Context
 
 KEYS = "keys"
-"""Folder of the encrypted key inside an identity folder."""
+"""Folder of the encrypted keys inside a person's identity folder; agents and gateways have it beside."""
 
 CONTEXT = """\
 # 由 shuqiao certs enrol 生成 · made by `shuqiao certs enrol`
@@ -22,13 +23,26 @@ gateway = {gateway}
 authority = {authority}
 enrolment = {enrolment}
 identity = {identity}
+keys = {keys}
 passphrase_file = {passphrase}
 """
 
 
-def folder_of(identity: Path, passphrase: bytes) -> IdentityFolder:
-    """Return an identity folder with its encrypted key."""
-    return IdentityFolder(identity, FileKeyStore(folder=identity / KEYS, passphrase=passphrase))
+def folder_of(identity: Path, passphrase: bytes, *, keys: Path) -> IdentityFolder:
+    """Return an identity folder with the folder of its encrypted key."""
+    return IdentityFolder(identity, FileKeyStore(folder=keys, passphrase=passphrase))
+
+
+def held_by(context: Context) -> IdentityFolder:
+    """Return the identity folder that a context names.
+
+    Raises:
+        BadConfiguration: it names none, or the passphrase is wrong.
+    """
+    passphrase = read_passphrase(context.passphrase_file)
+    if not context.identity.is_dir():
+        raise BadConfiguration(f"{context.identity}: not enrolled")
+    return folder_of(context.identity, passphrase, keys=context.keys or context.identity / KEYS)
 
 
 def read_passphrase(file: Path) -> bytes:
@@ -102,7 +116,7 @@ def write_private(file: Path, content: bytes) -> None:
         raise BadConfiguration(f"{file}: {error.strerror}") from error
 
 
-def context_text(file: EnrolmentFile, *, identity: Path, passphrase_file: Path) -> str:
+def context_text(file: EnrolmentFile, *, identity: Path, keys: Path, passphrase_file: Path) -> str:
     """Return a context file for a person or process that has just enrolled."""
     addresses = [address for gateway in file.gateways for address in gateway.addresses]
     return CONTEXT.format(
@@ -110,6 +124,7 @@ def context_text(file: EnrolmentFile, *, identity: Path, passphrase_file: Path) 
         authority=_quoted(file.service_address),
         enrolment=_quoted(file.enrolment_address),
         identity=_quoted(str(identity.absolute())),
+        keys=_quoted(str(keys.absolute())),
         passphrase=_quoted(str(passphrase_file.absolute())),
     )
 

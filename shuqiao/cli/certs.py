@@ -56,6 +56,40 @@ NEEDS = {
 }
 
 
+@app.command("init", help="建立认证机构与首批管理员 | Found an authority and its first administrators")
+def init(
+    context: typer.Context,
+    config: Config,
+    admin: Annotated[
+        list[str],
+        typer.Option("--admin", help="管理员编号，至少两位，可重复 | Id of an administrator, at least two"),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="管理员身份的目录 | Folder for the administrators' identities")
+    ],
+) -> None:
+    """Make root, issuing certificate and administrators, on this machine."""
+    from certs.config import load
+    from shuqiao.founding import CONTEXT, found_authority
+
+    call = of(context)
+    people = found_authority(load(config), admins=admin, out=out, clock=call.clock, random=call.random)
+    found = [
+        {"spiffe_id": who.uri, "name": who.name, "context": str(out / who.name / CONTEXT)} for who in people
+    ]
+
+    def print_people() -> None:
+        columns = (
+            Text("管理员", "Administrator"),
+            Text("身份", "Identity"),
+            Text("上下文文件", "Context file"),
+        )
+        rows = [[view["name"], view["spiffe_id"], view["context"]] for view in found]
+        call.out.table(Text("认证机构已建立", "The authority was founded"), columns, rows)
+
+    call.out.show({"ok": True, "admins": found}, print_people)
+
+
 @app.command("token", help="制作注册文件（管理员） | Make an enrolment file (administrator)")
 def token(
     context: typer.Context,
@@ -145,6 +179,14 @@ def enrol(
     passphrase_file: Annotated[
         Path, typer.Option("--passphrase-file", help="私钥口令文件 | File with the key's passphrase")
     ],
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            help="私钥目录，默认在身份目录内；节点与网关用其目录下的 keys"
+            " | Folder of the keys, inside the identity folder by default; agents and gateways: FOLDER/keys",
+        ),
+    ] = None,
     context_out: Annotated[
         Path | None, typer.Option("--write-context", help="写入的上下文文件 | Context file to write")
     ] = None,
@@ -160,10 +202,11 @@ def enrol(
         told = read_enrolment(file.read_bytes())
     except OSError as error:
         raise BadConfiguration(f"{file}: {error.strerror}") from error
-    held = enrolling.folder_of(identity, enrolling.read_passphrase(passphrase_file))
+    stored = keys or identity / enrolling.KEYS
+    held = enrolling.folder_of(identity, enrolling.read_passphrase(passphrase_file), keys=stored)
     verified = asyncio.run(run(told, held.keystore, identity, clock=call.clock))
     if context_out is not None:
-        text = enrolling.context_text(told, identity=identity, passphrase_file=passphrase_file)
+        text = enrolling.context_text(told, identity=identity, keys=stored, passphrase_file=passphrase_file)
         enrolling.write_private(context_out, text.encode())
     _certified(call, verified, Text("已注册", "Enrolled"))
 

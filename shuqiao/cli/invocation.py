@@ -77,9 +77,9 @@ class Invocation:
     @cached_property
     def folder(self) -> IdentityFolder:
         """The identity folder of the context, for what writes to it."""
-        from shuqiao.enrolling import folder_of, read_passphrase
+        from shuqiao.enrolling import held_by
 
-        return folder_of(self.context.identity, read_passphrase(self.context.passphrase_file))
+        return held_by(self.context)
 
     @property
     def signer(self) -> Signer:

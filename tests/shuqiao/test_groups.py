@@ -16,6 +16,7 @@ from exchange.v1 import (
     grant_pb2,
     reason_pb2,
 )
+from shuqiao.context import ContextFile, read_context
 from tests.support.command_region import (
     CONSUMER,
     HOUSEHOLD,
@@ -251,3 +252,10 @@ def test_certificates_are_shown_with_their_state(shuqiao: Shuqiao, person: Perso
     assert "已吊销" in shuqiao("certs", "show", "--all").out
     own = shuqiao("certs", "show", "--json").document
     assert (own["role"], own["serial"]) == ("steward", f"{person.certificate.serial_number:x}")
+
+
+def test_the_example_context_names_every_key() -> None:
+    context = read_context(EXAMPLES / "context.toml")
+    assert context.gateway.endswith(":7443")
+    assert context.identity == EXAMPLES / "identity"
+    assert all(context.has(key) for key in ContextFile.model_fields if key != "keys")
