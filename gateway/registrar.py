@@ -136,10 +136,7 @@ class Registrar:
             AuditUnavailable, QueueFull: it could not be made durable; nothing has changed.
         """
         check_size(statement)
-        trust = self._trust_feed.current
-        if trust is None:
-            raise TrustStale("no trust list")
-        task = asyncio.create_task(self._enter(act, actor, statement, subject, trust))
+        task = asyncio.create_task(self._enter(act, actor, statement, subject))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         # The caller may go; what has begun is brought to its end, for it may be durable already.
@@ -255,13 +252,15 @@ class Registrar:
         actor: Identity,
         statement: common_pb2.Statement,
         subject: str,
-        trust: TrustList,
     ) -> int:
-        now_ms = self._clock.now_ms()
-        verified = self._anchor.verify_statement(statement, _domain(act), at_ms=now_ms, trust=trust)
-        if verified.identity != actor:
-            raise RoleNotAllowed("the signer is not the caller")
         async with self._lock:
+            # Read here, not before waiting: a signer revoked meanwhile changes nothing any more.
+            trust, now_ms = self._trust_feed.current, self._clock.now_ms()
+            if trust is None:
+                raise TrustStale("no trust list")
+            verified = self._anchor.verify_statement(statement, _domain(act), at_ms=now_ms, trust=trust)
+            if verified.identity != actor:
+                raise RoleNotAllowed("the signer is not the caller")
             known = self._known(act, statement)
             if known is not None:
                 return known

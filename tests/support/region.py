@@ -177,16 +177,16 @@ class Region:
     ) -> int:
         return await self.registrar.record(act, signer.identity, statement)
 
-    async def add(self, code: str, alias: str, **changes: object) -> int:
+    async def add(self, code: str, short: str, **changes: object) -> int:
         return await self.enter(
-            audit_pb2.ACT_ORGANISATION, self.admin, self.organisation(code, alias, **changes)
+            audit_pb2.ACT_ORGANISATION, self.admin, self.organisation(code, short, **changes)
         )
 
     def organisation(
-        self, code: str, alias: str, signer: StatementSigner | None = None, **changes: object
+        self, code: str, short: str, signer: StatementSigner | None = None, **changes: object
     ) -> common_pb2.Statement:
         return (signer or self.admin).sign(
-            canonical.ORGANISATION, organisation_body(self.clock.ms, code, alias, **changes)
+            canonical.ORGANISATION, organisation_body(self.clock.ms, code, short, **changes)
         )
 
     async def publish(self, signer: StatementSigner | None = None, **changes: object) -> int:
@@ -259,11 +259,11 @@ class Region:
         await self.publish()
 
 
-def organisation_body(at_ms: int, code: str, alias: str, **changes: object) -> bytes:
+def organisation_body(at_ms: int, code: str, short: str, **changes: object) -> bytes:
     held: dict[str, object] = {
         "nonce": nonce(),
         "credit_code": code,
-        "alias": alias,
+        "alias": short,
         "name_zh": "单位",
         "name_en": "Body",
         "division": DIVISION,
