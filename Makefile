@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test setup check bench faults proto clean
+.PHONY: demo test setup check lint bench faults proto clean
 
 $(VENV)/.runtime: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,7 +27,9 @@ setup: $(VENV)/.dev $(VENV)/.bench
 test: $(VENV)/.dev  ## all tests but the long ones
 	$(PYTEST) -m "not slow"
 
-check: $(VENV)/.dev  ## format, lint, types, import floors, contract drift
+check: lint test  ## everything that must hold before a change lands
+
+lint: $(VENV)/.dev  ## format, lint, types, import floors, contract drift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy exchange certs gateway agent shuqiao
