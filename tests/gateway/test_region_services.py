@@ -1,0 +1,421 @@
+"""The region's services over a real server: what is answered, refused and entered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from exchange import errors as e
+from exchange.identity import Role, parse_uri
+from exchange.rpc_errors import from_rpc_error
+from exchange.statement import StatementSigner
+from exchange.trust import Verified
+from exchange.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
+    common_pb2,
+    directory_pb2,
+    directory_pb2_grpc,
+    grant_pb2,
+    grant_pb2_grpc,
+    reason_pb2,
+)
+from gateway import pages
+from gateway.admin_service import AdminService
+from gateway.audit_service import AuditService
+from gateway.calls import Calls
+from gateway.directory_service import DirectoryService
+from gateway.grant_service import GrantService
+from gateway.trust_watch import TrustWatch
+from tests.support.region import (
+    CIVIL,
+    HEALTH,
+    POLICE,
+    RESOURCE,
+    Authority,
+    Region,
+    nonce,
+)
+
+ACCEPT = grant_pb2.GRANT_ACTION_ACCEPT
+AUTHORITY = Authority()
+OFFICER = AUTHORITY.person(Role.OFFICER, "officer-1")
+AUDITOR = AUTHORITY.person(Role.AUDITOR, "auditor-1")
+OPERATOR = AUTHORITY.person(Role.OPERATOR, "operator-1")
+HEALTH_AGENT = AUTHORITY.person(Role.AGENT, "health-1", HEALTH)
+CIVIL_STEWARD = AUTHORITY.person(Role.STEWARD, "wang", CIVIL)
+
+
+def peer(context: Any) -> Verified:
+    """Take the caller from the call's metadata, as mutual TLS would give it."""
+    metadata = dict(context.invocation_metadata())
+    if "caller" not in metadata:
+        raise e.NoIdentity("no certificate")
+    identity = parse_uri(metadata["caller"])
+    return Verified(identity=identity, certificate=None, serial=1, not_after_ms=1)  # type: ignore[arg-type]
+
+
+class Served(Region):
+    """A region whose services are served."""
+
+    linked: list[str]
+    faults: list[str]
+
+    async def serve(self) -> grpc.aio.Server:
+        self.linked, self.faults = [], []
+        calls = Calls(registrar=self.registrar, peer=peer)
+        server = grpc.aio.server()
+        directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
+            DirectoryService(
+                registrar=self.registrar, state=self.state, calls=calls, linked=lambda code: self.linked
+            ),
+            server,
+        )
+        grant_pb2_grpc.add_GrantServiceServicer_to_server(
+            GrantService(registrar=self.registrar, state=self.state, calls=calls), server
+        )
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.log,
+                trust_feed=self.feed,
+                agents=lambda: [("spiffe://x", 3)],
+                faults=lambda: self.faults,
+            ),
+            server,
+        )
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(
+            AuditService(registrar=self.registrar, calls=calls, log=self.log, find=self.find, max_tails=1),
+            server,
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        self.directory = directory_pb2_grpc.DirectoryServiceStub(self.channel)
+        self.grants = grant_pb2_grpc.GrantServiceStub(self.channel)
+        self.admins = admin_pb2_grpc.AdminServiceStub(self.channel)
+        self.audit = audit_pb2_grpc.AuditServiceStub(self.channel)
+        return server
+
+    async def find(self, exchange_id: bytes) -> int | None:
+        for index, leaf in enumerate(self.log.entries):
+            if audit_pb2.AuditEntry.FromString(leaf).exchange.exchange_id == exchange_id:
+                return index
+        return None
+
+    def exchange(self, consumer: str, provider: str) -> bytes:
+        one = audit_pb2.AuditEntry(salt=nonce(), version=1)
+        one.exchange.exchange_id = nonce()
+        one.exchange.consumer_organisation, one.exchange.provider_organisation = consumer, provider
+        self.log.entries.append(one.SerializeToString())
+        return one.exchange.exchange_id
+
+
+@pytest.fixture
+async def region(tmp_path: Path) -> AsyncIterator[Served]:
+    served = Served(tmp_path, authority=AUTHORITY)
+    server = await served.serve()
+    yield served
+    await served.channel.close()
+    await server.stop(None)
+
+
+def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
+    return (("caller", signer.identity.uri),)
+
+
+async def refused(call: Any) -> e.ExchangeError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value, hop="gateway")
+
+
+async def test_an_organisation_is_added_and_listed_page_by_page(region: Served) -> None:
+    for code, alias in ((HEALTH, "health"), (POLICE, "police"), (CIVIL, "civil")):
+        request = admin_pb2.AddOrganisationRequest(organisation=region.organisation(code, alias))
+        await region.admins.AddOrganisation(request, metadata=by(region.admin))
+    ask = directory_pb2.ListOrganisationsRequest(page_size=2)
+    first = await region.directory.ListOrganisations(ask, metadata=by(OPERATOR))
+    ask.page_token = first.next_page_token
+    second = await region.directory.ListOrganisations(ask, metadata=by(OPERATOR))
+    assert (len(first.organisations), len(second.organisations), second.next_page_token) == (2, 1, "")
+
+
+async def test_a_refused_change_is_an_entry_with_its_reason(region: Served) -> None:
+    request = admin_pb2.AddOrganisationRequest(organisation=region.organisation(HEALTH, "Bad alias"))
+    error = await refused(region.admins.AddOrganisation(request, metadata=by(region.admin)))
+    assert isinstance(error, e.BadIdentifier)
+    act = region.log.acts()[-1]
+    assert (act.act, act.actor) == (audit_pb2.ACT_REFUSED, region.admin.identity.uri)
+    assert act.subject == "/exchange.v1.AdminService/AddOrganisation"
+    assert act.reason == reason_pb2.REASON_BAD_IDENTIFIER
+
+
+async def test_a_role_without_a_right_is_refused_and_entered(region: Served) -> None:
+    request = admin_pb2.AddOrganisationRequest(organisation=region.organisation(HEALTH, "health"))
+    error = await refused(region.admins.AddOrganisation(request, metadata=by(OFFICER)))
+    assert isinstance(error, e.RoleNotAllowed)
+    assert region.log.acts()[-1].reason == reason_pb2.REASON_ROLE_NOT_ALLOWED
+
+
+async def test_a_refusal_that_cannot_be_entered_is_told_as_unavailable(region: Served) -> None:
+    region.log.fails = e.AuditUnavailable("disk")
+    request = admin_pb2.AddOrganisationRequest(organisation=region.organisation(HEALTH, "health"))
+    error = await refused(region.admins.AddOrganisation(request, metadata=by(OFFICER)))
+    assert isinstance(error, e.AuditUnavailable)
+
+
+async def test_a_caller_without_identity_is_refused_and_leaves_no_entry(region: Served) -> None:
+    for call in (
+        region.directory.ListResources(directory_pb2.ListResourcesRequest()),
+        region.admins.AddOrganisation(admin_pb2.AddOrganisationRequest()),
+    ):
+        assert isinstance(await refused(call), e.NoIdentity)
+    assert not region.log.entries
+
+
+@pytest.mark.parametrize("mangled", ["x", "AAAA", "é", "A" * 500])
+async def test_a_page_token_that_is_not_one_is_refused(region: Served, mangled: str) -> None:
+    request = directory_pb2.ListResourcesRequest(page_token=mangled)
+    error = await refused(region.directory.ListResources(request, metadata=by(OPERATOR)))
+    assert isinstance(error, e.Malformed)
+
+
+async def test_a_page_token_of_another_list_is_refused(region: Served) -> None:
+    token = pages.token("organisations", "x")
+    request = directory_pb2.ListResourcesRequest(page_token=token)
+    error = await refused(region.directory.ListResources(request, metadata=by(OPERATOR)))
+    assert isinstance(error, e.Malformed)
+    too_many = grant_pb2.ListGrantsRequest(page_size=501)
+    assert isinstance(await refused(region.grants.ListGrants(too_many, metadata=by(AUDITOR))), e.Malformed)
+
+
+async def test_the_catalogue_is_listed_with_what_is_suspended(region: Served) -> None:
+    await region.settled()
+    await region.publish(id="970100/police/register")
+    await region.suspend()
+    ask = directory_pb2.ListResourcesRequest(page_size=1)
+    first = await region.directory.ListResources(ask, metadata=by(HEALTH_AGENT))
+    assert list(first.suspended) == [RESOURCE]
+    ask.page_token = first.next_page_token
+    second = await region.directory.ListResources(ask, metadata=by(HEALTH_AGENT))
+    assert (len(second.resources), list(second.suspended), second.next_page_token) == (1, [], "")
+
+
+async def test_a_resource_comes_with_the_bundles_of_its_provider(region: Served) -> None:
+    await region.settled()
+    ask = directory_pb2.GetResourceRequest(resource="970102/police/household")
+    assert isinstance(
+        await refused(region.directory.GetResource(ask, metadata=by(HEALTH_AGENT))), e.ProviderAway
+    )
+    bundles = []
+    for name in ("police-1", "police-2"):
+        agent = AUTHORITY.person(Role.AGENT, name, POLICE)
+        bundles.append(region.own_keys(agent).bundle)
+        publish = directory_pb2.PublishBundleRequest(bundle=bundles[-1])
+        await region.directory.PublishBundle(publish, metadata=by(agent))
+    answer = await region.directory.GetResource(ask, metadata=by(HEALTH_AGENT))
+    assert list(answer.bundles) == bundles
+    region.linked = ["police-2"]
+    answer = await region.directory.GetResource(ask, metadata=by(HEALTH_AGENT))
+    assert list(answer.bundles) == bundles[1:]
+    listed = await region.directory.ListBundles(
+        directory_pb2.ListBundlesRequest(organisation=POLICE, agent="police-1"), metadata=by(HEALTH_AGENT)
+    )
+    assert list(listed.bundles) == bundles[:1]
+    none = directory_pb2.ListBundlesRequest(organisation=POLICE, agent="police-1", after_seq=1)
+    assert not (await region.directory.ListBundles(none, metadata=by(HEALTH_AGENT))).bundles
+
+
+async def test_a_grant_is_read_by_its_parties_and_overseers_only(region: Served) -> None:
+    await region.settled()
+    applied = await region.grants.ApplyGrant(
+        grant_pb2.ApplyGrantRequest(grant=region.grant()), metadata=by(region.health)
+    )
+    decide = grant_pb2.DecideGrantRequest(event=region.event(applied.grant_id, ACCEPT, 1))
+    decided = await region.grants.DecideGrant(decide, metadata=by(region.police))
+    assert decided.state == grant_pb2.GRANT_STATE_ACTIVE
+    assert (await region.grants.DecideGrant(decide, metadata=by(region.police))).index == decided.index
+    one = grant_pb2.GetGrantRequest(grant_id=applied.grant_id)
+    for caller in (region.health, region.police, HEALTH_AGENT, AUDITOR, OFFICER, region.admin):
+        record = (await region.grants.GetGrant(one, metadata=by(caller))).grant
+        assert (record.revision, len(record.events)) == (1, 1)
+        assert (
+            len((await region.grants.ListGrants(grant_pb2.ListGrantsRequest(), metadata=by(caller))).grants)
+            == 1
+        )
+    assert isinstance(await refused(region.grants.GetGrant(one, metadata=by(CIVIL_STEWARD))), e.UnknownGrant)
+    none = await region.grants.ListGrants(grant_pb2.ListGrantsRequest(), metadata=by(CIVIL_STEWARD))
+    assert not none.grants
+
+
+async def test_grants_are_listed_page_by_page(region: Served) -> None:
+    await region.settled()
+    ids = [await region.apply() for _ in range(3)]
+    ask, seen = grant_pb2.ListGrantsRequest(page_size=2), []
+    while True:
+        page = await region.grants.ListGrants(ask, metadata=by(region.police))
+        seen += [one.grant_id for one in page.grants]
+        if not page.next_page_token:
+            break
+        ask.page_token = page.next_page_token
+    assert seen == ids
+
+
+async def test_events_are_told_to_agents_of_the_parties(region: Served) -> None:
+    await region.settled()
+    await region.apply()
+    ask = directory_pb2.ListEventsRequest(page_size=3)
+    first = await region.directory.ListEvents(ask, metadata=by(HEALTH_AGENT))
+    assert (len(first.events), first.more) == (3, True)
+    ask.since = first.next
+    second = await region.directory.ListEvents(ask, metadata=by(HEALTH_AGENT))
+    assert (len(second.events), second.more) == (1, False)
+    assert second.events[0].leaf == region.log.entries[3]
+
+
+async def test_status_tells_faults_and_links(region: Served) -> None:
+    region.faults = ["LOG_BEHIND"]
+    status = await region.admins.GetStatus(admin_pb2.GetStatusRequest(), metadata=by(OPERATOR))
+    assert (status.ready, list(status.faults)) == (False, ["LOG_BEHIND"])
+    assert (status.agents[0].in_flight, status.trust_list) == (3, region.feed.current.number)  # type: ignore[union-attr]
+
+
+async def test_a_read_by_an_officer_is_an_entry_before_it_is_answered(region: Served) -> None:
+    exchange_id = region.exchange(HEALTH, POLICE)
+    ask = audit_pb2.GetEntryRequest(exchange_id=exchange_id)
+    answer = await region.audit.GetEntry(ask, metadata=by(OFFICER))
+    assert answer.receipt.index == 0
+    act = region.log.acts()[-1]
+    assert (act.act, act.actor, act.subject) == (
+        audit_pb2.ACT_READ,
+        OFFICER.identity.uri,
+        "GetEntry 0",
+    )
+    region.log.fails = e.AuditUnavailable()
+    error = await refused(region.audit.GetEntry(ask, metadata=by(AUDITOR)))
+    assert isinstance(error, e.AuditUnavailable)
+
+
+async def test_an_agent_reads_its_own_exchanges_only_and_leaves_no_entry(region: Served) -> None:
+    own, other = region.exchange(HEALTH, POLICE), region.exchange(CIVIL, POLICE)
+    answer = await region.audit.GetEntry(
+        audit_pb2.GetEntryRequest(exchange_id=own), metadata=by(HEALTH_AGENT)
+    )
+    assert answer.receipt.leaf == region.log.entries[0]
+    await region.add(HEALTH, "health")
+    for ask in (
+        audit_pb2.GetEntryRequest(exchange_id=other),
+        audit_pb2.GetEntryRequest(index=1),
+        audit_pb2.GetEntryRequest(index=2),
+        audit_pb2.GetEntryRequest(index=99),
+    ):
+        error = await refused(region.audit.GetEntry(ask, metadata=by(HEALTH_AGENT)))
+        assert isinstance(error, e.UnknownEntry)
+    assert len(region.log.entries) == 3
+
+
+@pytest.mark.parametrize("ask", [audit_pb2.GetEntryRequest(), audit_pb2.GetEntryRequest(exchange_id=b"x")])
+async def test_an_entry_that_is_not_named_rightly_is_refused(
+    region: Served, ask: audit_pb2.GetEntryRequest
+) -> None:
+    assert isinstance(await refused(region.audit.GetEntry(ask, metadata=by(OFFICER))), e.Malformed)
+
+
+async def test_checkpoints_and_consistency_are_for_everybody(region: Served) -> None:
+    region.exchange(HEALTH, POLICE)
+    for caller in (HEALTH_AGENT, OPERATOR, CIVIL_STEWARD):
+        newest = await region.audit.GetCheckpoint(audit_pb2.GetCheckpointRequest(), metadata=by(caller))
+        assert newest.checkpoint == "checkpoint 1"
+        ask = audit_pb2.GetConsistencyRequest(old_size=1)
+        proof = await region.audit.GetConsistency(ask, metadata=by(caller))
+        assert (proof.proof, proof.checkpoint) == (b"p" * 32, "checkpoint 1")
+    for ask, error in (
+        (audit_pb2.GetConsistencyRequest(old_size=0), e.Malformed),
+        (audit_pb2.GetConsistencyRequest(old_size=1, new_size=2), e.UnknownEntry),
+        (audit_pb2.GetConsistencyRequest(old_size=2, new_size=1), e.Malformed),
+    ):
+        assert isinstance(await refused(region.audit.GetConsistency(ask, metadata=by(OPERATOR))), error)
+
+
+async def test_a_tail_tells_what_is_there_and_ends(region: Served) -> None:
+    for _ in range(300):
+        region.exchange(HEALTH, POLICE)
+    call = region.audit.Tail(audit_pb2.TailRequest(from_index=10), metadata=by(AUDITOR))
+    frames = [frame async for frame in call]
+    assert [(frame.first_index, len(frame.leaves)) for frame in frames] == [(10, 256), (266, 35)]
+    assert [leaf for frame in frames for leaf in frame.leaves] == region.log.entries[10:]
+    assert region.log.acts()[-1].act == audit_pb2.ACT_READ
+
+
+async def test_a_tail_stops_at_its_limit(region: Served) -> None:
+    for _ in range(300):
+        region.exchange(HEALTH, POLICE)
+    call = region.audit.Tail(audit_pb2.TailRequest(follow=True, limit=260), metadata=by(AUDITOR))
+    assert sum([len(frame.leaves) async for frame in call]) == 260
+
+
+async def test_a_tail_goes_on_with_entries_as_they_come(region: Served) -> None:
+    entered = asyncio.Event()
+    region.log.subscribe(lambda first, leaves: entered.set())
+    call = region.audit.Tail(audit_pb2.TailRequest(from_index=1, follow=True), metadata=by(OFFICER))
+    pending = asyncio.create_task(call.read())
+    await asyncio.wait_for(entered.wait(), 5)
+    await region.add(HEALTH, "health")
+    frame = await pending
+    assert (frame.first_index, list(frame.leaves)) == (1, region.log.entries[1:2])
+    second = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))
+    assert isinstance(await refused(second.read()), e.TooMany)
+    call.cancel()
+
+
+async def test_a_tail_is_for_officers_and_auditors(region: Served) -> None:
+    for caller in (HEALTH_AGENT, OPERATOR, region.admin):
+        call = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(caller))
+        assert isinstance(await refused(call.read()), e.RoleNotAllowed)
+    assert {one.act for one in region.log.acts()} == {audit_pb2.ACT_REFUSED}
+
+
+async def test_trust_lists_are_entered_as_they_come(tmp_path: Path) -> None:
+    region = Region(tmp_path, authority=Authority())
+    told = asyncio.Event()
+    region.registrar.subscribe(lambda index, leaf, entry: told.set())
+    watch = asyncio.create_task(TrustWatch(registrar=region.registrar, feed=region.feed).run())
+    await asyncio.wait_for(told.wait(), 5)
+    told.clear()
+    region.feed.offer(region.authority.trust_list())
+    region.feed.offer(region.authority.trust_list(revoked_kids=[b"k" * 16]))
+    await asyncio.wait_for(told.wait(), 5)
+    watch.cancel()
+    assert [one.act for one in region.log.acts()] == [audit_pb2.ACT_TRUST_LIST] * 2
+
+
+async def test_a_trust_list_the_log_could_not_take_is_entered_later(tmp_path: Path) -> None:
+    region = Region(tmp_path, authority=Authority())
+    region.log.fails = e.AuditUnavailable()
+    tries, told = asyncio.Event(), asyncio.Event()
+
+    async def before() -> None:
+        if tries.is_set():
+            region.log.fails = None
+        tries.set()
+
+    region.log.before = before
+    region.registrar.subscribe(lambda index, leaf, entry: told.set())
+    watch = TrustWatch(registrar=region.registrar, feed=region.feed, retry_s=0.0)
+    task = asyncio.create_task(watch.run())
+    await asyncio.wait_for(told.wait(), 5)
+    task.cancel()
+    assert len(region.log.entries) == 1
+
+
+def test_a_long_list_is_cut_by_its_bytes() -> None:
+    statements = [common_pb2.Statement(body=b"x" * 900_000) for _ in range(5)]
+    assert len(pages.fitting(statements, lambda one: one.ByteSize(), most=5)) == 2
+    assert len(pages.fitting(statements[:1], lambda one: 9_999_999, most=5)) == 1
