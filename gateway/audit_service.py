@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from exchange.errors import ExchangeError, Malformed, TooMany, UnknownEntry
+from exchange.errors import ExchangeError, Malformed, StoreDamaged, TooMany, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
 from gateway import pages
@@ -165,6 +165,8 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
                 continue
             count = min(FRAME, size - position, left if left is not None else FRAME)
             leaves = pages.fitting(self._log.leaves(position, count), len, most=count)
+            if not leaves:
+                raise StoreDamaged(f"entry {position}")
             yield audit_pb2.TailResponse(first_index=position, leaves=leaves, checkpoint=self._log.checkpoint)
             position += len(leaves)
             left = None if left is None else left - len(leaves)

@@ -113,7 +113,10 @@ class Fold:
         return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
 
     def _scan(self, first: int, count: int) -> Iterable[tuple[int, bytes]]:
-        for index, leaf in enumerate(self._log.leaves(first, count), first):
+        leaves = self._log.leaves(first, count)
+        if len(leaves) != count:
+            raise StoreDamaged(f"entries {first} to {first + count - 1}")
+        for index, leaf in enumerate(leaves, first):
             entry = audit_pb2.AuditEntry.FromString(leaf)
             if entry.administrative.act in DOMAINS:
                 self._state.apply(index, entry)

@@ -214,8 +214,15 @@ class Registrar:
         return self._told[1].admits(organisation)
 
     def leaf(self, index: int) -> bytes:
-        """Return the exact bytes of one entry."""
-        return self._log.leaves(index, 1)[0]
+        """Return the exact bytes of one entry.
+
+        Raises:
+            StoreDamaged: the log has a gap there.
+        """
+        leaves = self._log.leaves(index, 1)
+        if not leaves:
+            raise StoreDamaged(f"entry {index}")
+        return leaves[0]
 
     def events(self, since: int, limit: int, organisation: str) -> EventPage:
         """Return the events that an organisation may see, from an index on.

@@ -1,6 +1,7 @@
 """Who may ask whom for what, until when: every refusal has its own error."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,21 +41,21 @@ PAUSED, REJECTED = grant_pb2.GRANT_STATE_PAUSED, grant_pb2.GRANT_STATE_REJECTED
 REVOKED = grant_pb2.GRANT_STATE_REVOKED
 
 
-def grant(state: int = ACTIVE, **changes: object) -> Grant:
+def grant(state: int = ACTIVE, **changes: Any) -> Grant:
     return replace(read_grant(common_pb2.Statement(body=grant_body(NOW_MS, **changes))), state=state)
 
 
-def resource(**changes: object) -> Resource:
+def resource(**changes: Any) -> Resource:
     return parse_resource(common_pb2.Statement(body=resource_body(NOW_MS, **changes)))
 
 
-def event(of: Grant, action: int, revision: int = 1, **changes: object) -> common_pb2.Statement:
-    held: dict[str, object] = {"nonce": b"n" * 16, "issued_at": moment(NOW_MS), "grant_id": of.grant_id}
-    body = grant_pb2.GrantEventBody(action=action, revision=revision, **(held | changes))  # type: ignore[arg-type]
+def event(of: Grant, action: Any, revision: int = 1, **changes: Any) -> common_pb2.Statement:
+    held: dict[str, Any] = {"nonce": b"n" * 16, "issued_at": moment(NOW_MS), "grant_id": of.grant_id}
+    body = grant_pb2.GrantEventBody(action=action, revision=revision, **(held | changes))
     return common_pb2.Statement(body=body.SerializeToString())
 
 
-ASKED: dict[str, object] = {
+ASKED: dict[str, Any] = {
     "consumer": HEALTH,
     "kind": common_pb2.KIND_QUERY,
     "fields": ["name"],
@@ -65,8 +66,8 @@ ASKED: dict[str, object] = {
 }
 
 
-def ask(of: Grant, about: Resource, **changes: object) -> None:
-    check(of, about, **(ASKED | changes))  # type: ignore[arg-type]
+def ask(of: Grant, about: Resource, **changes: Any) -> None:
+    check(of, about, **(ASKED | changes))
 
 
 def test_what_the_grant_covers_passes() -> None:
@@ -96,7 +97,7 @@ def test_what_the_grant_covers_passes() -> None:
     ],
 )
 def test_what_the_grant_does_not_cover_is_refused(
-    changes: dict[str, object], error: type[e.ExchangeError]
+    changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     with pytest.raises(error):
         ask(grant(), resource(), **changes)
@@ -155,7 +156,7 @@ def test_the_resource_has_its_say_too() -> None:
     ],
 )
 def test_an_application_that_breaks_a_rule_is_refused(
-    changes: dict[str, object], error: type[e.ExchangeError]
+    changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     with pytest.raises(error):
         grant(**changes)
@@ -180,7 +181,7 @@ def test_a_term_beyond_all_time_is_refused() -> None:
     ],
 )
 def test_an_application_beyond_the_catalogue_is_refused(
-    changes: dict[str, object], error: type[e.ExchangeError]
+    changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     with pytest.raises(error):
         check_application(grant(PENDING, **changes), resource(kinds=[1]), now_ms=NOW_MS)
@@ -257,7 +258,7 @@ def test_an_event_of_another_grant_is_refused() -> None:
     ],
 )
 def test_an_event_that_breaks_a_rule_is_refused(
-    changes: dict[str, object], error: type[e.ExchangeError]
+    changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     with pytest.raises(error):
         read_event(event(grant(), ACCEPT, **changes))

@@ -1,5 +1,7 @@
 """What a catalogue entry must look like."""
 
+from typing import Any
+
 import pytest
 
 from exchange.errors import BadIdentifier, ExchangeError, Malformed, Oversized, RoleNotAllowed
@@ -10,7 +12,7 @@ from tests.support.region import CIVIL, DOMAIN, POLICE, item, resource_body
 from tests.support.sealing import NOW_MS
 
 
-def parse(**changes: object) -> Resource:
+def parse(**changes: Any) -> Resource:
     return parse_resource(common_pb2.Statement(body=resource_body(NOW_MS, **changes)))
 
 
@@ -59,17 +61,27 @@ def test_a_field_of_level_3_or_4_forces_the_whole_resource_sealed() -> None:
         ({"fields": [item("name", type="blob")]}, Malformed),
         ({"fields": [item("name", padding=15)]}, Malformed),
         ({"fields": [item("name", padding=4097)]}, Malformed),
-        ({"parameters": [directory_pb2.Parameter(name="id", type="text", level=4, format="x")]}, Malformed),
+        (
+            {
+                "parameters": [
+                    directory_pb2.Parameter(name="id", type="text", level=common_pb2.LEVEL_L4, format="x")
+                ]
+            },
+            Malformed,
+        ),
         ({"parameters": [directory_pb2.Parameter(name="id", type="text")]}, Malformed),
         (
-            {"parameters": [directory_pb2.Parameter(name=f"p{n}", type="text", level=1) for n in range(17)]},
+            {
+                "parameters": [
+                    directory_pb2.Parameter(name=f"p{n}", type="text", level=common_pb2.LEVEL_L1)
+                    for n in range(17)
+                ]
+            },
             Oversized,
         ),
     ],
 )
-def test_an_entry_that_breaks_a_rule_is_refused(
-    changes: dict[str, object], error: type[ExchangeError]
-) -> None:
+def test_an_entry_that_breaks_a_rule_is_refused(changes: dict[str, Any], error: type[ExchangeError]) -> None:
     with pytest.raises(error):
         parse(**changes)
 

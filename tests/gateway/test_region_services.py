@@ -368,7 +368,7 @@ async def test_a_tail_goes_on_with_entries_as_they_come(region: Served) -> None:
     pending = asyncio.create_task(call.read())
     await asyncio.wait_for(entered.wait(), 5)
     await region.add(HEALTH, "health")
-    frame = await pending
+    frame: Any = await pending
     assert (frame.first_index, list(frame.leaves)) == (1, region.log.entries[1:2])
     second = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))
     assert isinstance(await refused(second.read()), e.TooMany)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -181,7 +182,7 @@ async def test_a_statement_too_large_for_an_entry_is_refused(region: Region) -> 
     ],
 )
 async def test_an_organisation_that_breaks_a_rule_is_refused(
-    region: Region, changes: dict[str, object], error: type[e.ExchangeError]
+    region: Region, changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     with pytest.raises(error):
         await region.add(HEALTH, "health", **changes)
@@ -219,7 +220,7 @@ async def test_only_an_administrator_adds_an_organisation(region: Region) -> Non
     ],
 )
 async def test_a_publication_that_breaks_a_rule_is_refused(
-    region: Region, changes: dict[str, object], error: type[e.ExchangeError]
+    region: Region, changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     await region.add(POLICE, "police")
     with pytest.raises(error):
@@ -413,7 +414,7 @@ async def test_refusals_are_entries_until_there_are_too_many_and_then_counts(reg
 
 
 async def test_a_trust_list_is_an_entry_when_more_than_time_changed(region: Region) -> None:
-    async def offer(**changes: object) -> int | None:
+    async def offer(**changes: Any) -> int | None:
         region.feed.offer(region.authority.trust_list(**changes))
         assert region.feed.current is not None
         return await region.registrar.record_trust_list(region.feed.current)

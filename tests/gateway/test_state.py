@@ -182,6 +182,21 @@ async def test_a_projection_that_is_lost_or_damaged_is_made_again(tmp_path: Path
     assert picture(region.state) == before
 
 
+async def test_a_log_with_a_gap_stops_the_start(tmp_path: Path) -> None:
+    region = Region(tmp_path, authority=AUTHORITY)
+    await region.settled()
+    await region.registrar.close()
+    (tmp_path / "state.db").unlink()
+
+    class Gapped(MemoryLog):
+        def leaves(self, first: int, count: int) -> list[bytes]:
+            return super().leaves(first, count)[1:]
+
+    region.log = Gapped(entries=region.log.entries)
+    with pytest.raises(StoreDamaged):
+        region.start()
+
+
 async def test_a_projection_ahead_of_a_restored_log_is_thrown_away(tmp_path: Path) -> None:
     region = Region(tmp_path, authority=AUTHORITY)
     await busy(region)

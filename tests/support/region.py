@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -120,7 +121,7 @@ class Authority:
         chain = [leaf.public_bytes(der), self.issuing.certificate.public_bytes(der)]
         return StatementSigner(key=key, chain=chain)
 
-    def trust_list(self, at_ms: int = NOW_MS, **changes: object) -> common_pb2.Statement:
+    def trust_list(self, at_ms: int = NOW_MS, **changes: Any) -> common_pb2.Statement:
         self.number += 1
         body = trust_pb2.TrustListBody(
             number=self.number,
@@ -129,7 +130,7 @@ class Authority:
             issued_at=moment(at_ms),
             max_age_s=300,
             suite=2,
-            **changes,  # type: ignore[arg-type]
+            **changes,
         )
         return self.signer.sign(canonical.TRUST_LIST, body.SerializeToString())
 
@@ -177,40 +178,46 @@ class Region:
     ) -> int:
         return await self.registrar.record(act, signer.identity, statement)
 
-    async def add(self, code: str, short: str, **changes: object) -> int:
+    async def add(self, code: str, short: str, **changes: Any) -> int:
         return await self.enter(
             audit_pb2.ACT_ORGANISATION, self.admin, self.organisation(code, short, **changes)
         )
 
     def organisation(
-        self, code: str, short: str, signer: StatementSigner | None = None, **changes: object
+        self, code: str, short: str, signer: StatementSigner | None = None, **changes: Any
     ) -> common_pb2.Statement:
         return (signer or self.admin).sign(
             canonical.ORGANISATION, organisation_body(self.clock.ms, code, short, **changes)
         )
 
-    async def publish(self, signer: StatementSigner | None = None, **changes: object) -> int:
+    async def publish(self, signer: StatementSigner | None = None, **changes: Any) -> int:
         signer = signer or self.police
         return await self.enter(audit_pb2.ACT_RESOURCE, signer, self.resource(signer, **changes))
 
-    def resource(self, signer: StatementSigner | None = None, **changes: object) -> common_pb2.Statement:
+    def resource(self, signer: StatementSigner | None = None, **changes: Any) -> common_pb2.Statement:
         return (signer or self.police).sign(canonical.RESOURCE, resource_body(self.clock.ms, **changes))
 
-    async def suspend(self, signer: StatementSigner | None = None, **changes: object) -> int:
+    async def suspend(self, signer: StatementSigner | None = None, **changes: Any) -> int:
         signer = signer or self.police
-        held = {"nonce": nonce(), "id": RESOURCE, "version": 1, "suspended": True, "revision": 1}
-        body = directory_pb2.ResourceStateBody(**(held | changes), issued_at=moment(self.clock.ms))  # type: ignore[arg-type]
+        held: dict[str, Any] = {
+            "nonce": nonce(),
+            "id": RESOURCE,
+            "version": 1,
+            "suspended": True,
+            "revision": 1,
+        }
+        body = directory_pb2.ResourceStateBody(**(held | changes), issued_at=moment(self.clock.ms))
         statement = signer.sign(canonical.RESOURCE_STATE, body.SerializeToString())
         return await self.enter(audit_pb2.ACT_RESOURCE_STATE, signer, statement)
 
-    async def apply(self, signer: StatementSigner | None = None, **changes: object) -> bytes:
+    async def apply(self, signer: StatementSigner | None = None, **changes: Any) -> bytes:
         """Apply for a grant; return its id."""
         signer = signer or self.health
         statement = self.grant(signer, **changes)
         await self.enter(audit_pb2.ACT_GRANT, signer, statement)
         return canonical.digest(canonical.GRANT, statement.body)
 
-    def grant(self, signer: StatementSigner | None = None, **changes: object) -> common_pb2.Statement:
+    def grant(self, signer: StatementSigner | None = None, **changes: Any) -> common_pb2.Statement:
         return (signer or self.health).sign(canonical.GRANT, grant_body(self.clock.ms, **changes))
 
     async def decide(
@@ -219,7 +226,7 @@ class Region:
         action: "grant_pb2.GrantAction.ValueType",
         revision: int,
         signer: StatementSigner | None = None,
-        **changes: object,
+        **changes: Any,
     ) -> int:
         signer = signer or self.police
         statement = self.event(grant_id, action, revision, signer, **changes)
@@ -231,14 +238,14 @@ class Region:
         action: "grant_pb2.GrantAction.ValueType",
         revision: int,
         signer: StatementSigner | None = None,
-        **changes: object,
+        **changes: Any,
     ) -> common_pb2.Statement:
-        held = {"nonce": nonce(), "issued_at": moment(self.clock.ms)}
+        held: dict[str, Any] = {"nonce": nonce(), "issued_at": moment(self.clock.ms)}
         body = grant_pb2.GrantEventBody(
             grant_id=grant_id,
             action=action,
             revision=revision,
-            **(held | changes),  # type: ignore[arg-type]
+            **(held | changes),
         )
         return (signer or self.police).sign(canonical.GRANT_EVENT, body.SerializeToString())
 
@@ -259,8 +266,8 @@ class Region:
         await self.publish()
 
 
-def organisation_body(at_ms: int, code: str, short: str, **changes: object) -> bytes:
-    held: dict[str, object] = {
+def organisation_body(at_ms: int, code: str, short: str, **changes: Any) -> bytes:
+    held: dict[str, Any] = {
         "nonce": nonce(),
         "credit_code": code,
         "alias": short,
@@ -269,25 +276,23 @@ def organisation_body(at_ms: int, code: str, short: str, **changes: object) -> b
         "division": DIVISION,
         "issued_at": moment(at_ms),
     }
-    return directory_pb2.OrganisationBody(**(held | changes)).SerializeToString()  # type: ignore[arg-type]
+    return directory_pb2.OrganisationBody(**(held | changes)).SerializeToString()
 
 
-def item(
-    name: str, level: int = common_pb2.LEVEL_L3, share: int = 2, **changes: object
-) -> directory_pb2.Field:
-    held: dict[str, object] = {
+def item(name: str, level: int = common_pb2.LEVEL_L3, share: int = 2, **changes: Any) -> directory_pb2.Field:
+    held: dict[str, Any] = {
         "name": name,
         "title_zh": "项",
         "type": "text",
         "level": level,
         "share_type": share,
     }
-    return directory_pb2.Field(**(held | changes))  # type: ignore[arg-type]
+    return directory_pb2.Field(**(held | changes))
 
 
-def resource_body(at_ms: int, **changes: object) -> bytes:
+def resource_body(at_ms: int, **changes: Any) -> bytes:
     secret = item("secret", share=3, legal_basis="Act 5")
-    held: dict[str, object] = {
+    held: dict[str, Any] = {
         "nonce": nonce(),
         "id": RESOURCE,
         "provider": POLICE,
@@ -295,17 +300,19 @@ def resource_body(at_ms: int, **changes: object) -> bytes:
         "title_en": "Household",
         "version": 1,
         "fields": [item("name"), item("address", common_pb2.LEVEL_L4), item("station", 2, 1), secret],
-        "parameters": [directory_pb2.Parameter(name="id", type="text", level=4, format="citizen_id")],
+        "parameters": [
+            directory_pb2.Parameter(name="id", type="text", level=common_pb2.LEVEL_L4, format="citizen_id")
+        ],
         "kinds": [common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY],
         "case_required": False,
         "row_cap": 10,
         "issued_at": moment(at_ms),
     }
-    return directory_pb2.ResourceBody(**(held | changes)).SerializeToString()  # type: ignore[arg-type]
+    return directory_pb2.ResourceBody(**(held | changes)).SerializeToString()
 
 
-def grant_body(at_ms: int, **changes: object) -> bytes:
-    held: dict[str, object] = {
+def grant_body(at_ms: int, **changes: Any) -> bytes:
+    held: dict[str, Any] = {
         "nonce": nonce(),
         "consumer": HEALTH,
         "provider": POLICE,
@@ -319,4 +326,4 @@ def grant_body(at_ms: int, **changes: object) -> bytes:
         "not_after": moment(at_ms + YEAR_MS),
         "justification": "出生一件事",
     }
-    return grant_pb2.GrantBody(**(held | changes)).SerializeToString()  # type: ignore[arg-type]
+    return grant_pb2.GrantBody(**(held | changes)).SerializeToString()
