@@ -290,6 +290,10 @@ def item(name: str, level: int = common_pb2.LEVEL_L3, share: int = 2, **changes:
     return directory_pb2.Field(**(held | changes))
 
 
+def parameter(name: str = "id", **changes: Any) -> directory_pb2.Parameter:
+    return directory_pb2.Parameter(**({"name": name, "type": "text", "level": common_pb2.LEVEL_L4} | changes))
+
+
 def resource_body(at_ms: int, **changes: Any) -> bytes:
     secret = item("secret", share=3, legal_basis="Act 5")
     held: dict[str, Any] = {
@@ -300,9 +304,7 @@ def resource_body(at_ms: int, **changes: Any) -> bytes:
         "title_en": "Household",
         "version": 1,
         "fields": [item("name"), item("address", common_pb2.LEVEL_L4), item("station", 2, 1), secret],
-        "parameters": [
-            directory_pb2.Parameter(name="id", type="text", level=common_pb2.LEVEL_L4, format="citizen_id")
-        ],
+        "parameters": [parameter(format="citizen_id")],
         "kinds": [common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY],
         "case_required": False,
         "row_cap": 10,
