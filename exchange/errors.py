@@ -229,6 +229,11 @@ class SecondPersonRequired(Refused):
     """The action needs a second person or a countersignature."""
 
 
+@_reason(r.REASON_APPLICATION_NOT_ALLOWED)
+class ApplicationNotAllowed(Refused):
+    """The local application may not ask for this purpose, resource or operator."""
+
+
 class Unknown(ExchangeError):
     """There is no such thing."""
 
@@ -388,6 +393,11 @@ class ReceiptOverdue(Unavailable):
 @_reason(r.REASON_LOG_BEHIND)
 class LogBehind(Unavailable):
     """The log is behind a head already signed or seen; it refuses to sign."""
+
+
+@_reason(r.REASON_AGENT_AWAY, retryable=True)
+class AgentAway(Unavailable):
+    """The department's own agent cannot be reached."""
 
 
 class Broken(ExchangeError):

@@ -175,6 +175,12 @@ SENTENCES: dict[str, Sentence] = {
         "请另一位有权人员批准",
         "Have another authorised person approve it.",
     ),
+    "APPLICATION_NOT_ALLOWED": Sentence(
+        "该应用无权用于此用途、资源或操作员",
+        "The local application may not ask for this purpose, resource or operator.",
+        "由代理的管理员调整应用的权限",
+        "Have whoever runs the agent widen the application's rights.",
+    ),
     "UNKNOWN_RESOURCE": Sentence(
         "没有该数据资源",
         "There is no such resource.",
@@ -324,6 +330,12 @@ SENTENCES: dict[str, Sentence] = {
         "The log is behind a head already signed or seen; it refuses to sign.",
         "恢复完整的审计存储",
         "Restore the whole audit store.",
+    ),
+    "AGENT_AWAY": Sentence(
+        "无法连接本部门的前置节点",
+        "The department's own agent cannot be reached.",
+        "确认前置节点已启动，检查地址或套接字",
+        "Make sure the agent runs; check its address or socket.",
     ),
     "SEAL_BROKEN": Sentence(
         "密封数据无法打开",

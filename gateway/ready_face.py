@@ -54,7 +54,9 @@ class ReadyFace:
         Raises:
             BadConfiguration: the address cannot be bound.
         """
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # The protocol is named because asyncio turns Nagle's delay off only where it is.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from exchange.errors import DeadlinePassed, ExchangeError, LinkLost
+from exchange.errors import AgentAway, DeadlinePassed, ExchangeError
 from exchange.v1 import agent_pb2, agent_pb2_grpc
 from shuqiao.channel import GRACE_S, MAX_BATCH, OPTIONS, TokenFile, again, lost, metadata_of, target_of
 from shuqiao.questions import (
@@ -95,7 +95,7 @@ class _Stream:
                 return  # the reader learns why
 
     async def _read(self) -> None:
-        error: ExchangeError = LinkLost("stream ended")
+        error: ExchangeError = AgentAway("stream ended")
         waiting = self._waiting
         try:
             async for response in self._call:
@@ -117,7 +117,7 @@ class _Stream:
 
     async def close(self) -> None:
         """End the stream; what is under way fails."""
-        self._end(LinkLost("client closed"))
+        self._end(AgentAway("client closed"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -232,7 +232,7 @@ class AsyncClient:
 
     def _open(self) -> _Stream:
         if self._closed:
-            raise LinkLost("client closed")
+            raise AgentAway("client closed")
         if self._stream is None or self._stream.ended is not None:
             self._stream = _Stream(call=self._stub.AskStream(metadata=self._metadata), address=self._address)
         return self._stream

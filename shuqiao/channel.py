@@ -6,7 +6,7 @@ from typing import Final
 
 import grpc
 
-from exchange.errors import BadConfiguration, ExchangeError, LinkLost
+from exchange.errors import AgentAway, BadConfiguration, ExchangeError
 from exchange.rpc_errors import from_rpc_error
 
 MAX_BATCH: Final = 256
@@ -67,4 +67,4 @@ def lost(error: grpc.RpcError, *, address: str) -> ExchangeError:
         error: what the call ended with.
         address: the agent's address.
     """
-    return from_rpc_error(error, hop=f"agent {address}", away=LinkLost)
+    return from_rpc_error(error, hop=f"agent {address}", away=AgentAway)

@@ -12,7 +12,7 @@ from typing import cast
 
 import grpc
 
-from exchange.errors import ExchangeError, LinkLost
+from exchange.errors import AgentAway, ExchangeError
 from exchange.v1 import agent_pb2, agent_pb2_grpc
 from shuqiao.channel import OPTIONS, TokenFile, lost, metadata_of, target_of
 from shuqiao.questions import (
@@ -218,7 +218,7 @@ class Client:
             return stream
         with self._guard:
             if self._closed:
-                raise LinkLost("client closed")
+                raise AgentAway("client closed")
             if self._stream is None or self._stream.ended:
                 self._stream = SyncStream(open_call=self._call, lost=self._lost)
             return self._stream

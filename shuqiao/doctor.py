@@ -268,7 +268,7 @@ class Doctor:
     def _agent(self) -> Iterator[Finding]:
         path = socket_file(self._context.agent)
         if path is not None and not path.exists():
-            yield bad("agent", errors.LinkLost(str(path)), PORT)
+            yield bad("agent", errors.AgentAway(str(path)), PORT)
             return
         try:
             status = self._status(self._context)

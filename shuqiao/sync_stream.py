@@ -14,7 +14,7 @@ from typing import Protocol
 
 import grpc
 
-from exchange.errors import DeadlinePassed, ExchangeError, LinkLost
+from exchange.errors import AgentAway, DeadlinePassed, ExchangeError
 from exchange.v1 import agent_pb2
 from shuqiao.channel import GRACE_S, MAX_BATCH, again
 from shuqiao.questions import Query, Value, request_of
@@ -153,7 +153,7 @@ class SyncStream:
 
     def _read(self) -> None:
         waiting = self._waiting
-        error: ExchangeError = LinkLost("stream ended")
+        error: ExchangeError = AgentAway("stream ended")
         try:
             for response in self._call:
                 for outcome in response.outcomes:
@@ -182,7 +182,7 @@ class SyncStream:
         """End the stream; what is under way fails."""
         with self._guard:
             if self._ended is None:
-                self._ended = LinkLost("client closed")
+                self._ended = AgentAway("client closed")
         self._wake.release()
         self._call.cancel()
         self._reader.join()

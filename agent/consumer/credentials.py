@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from exchange.clock import Random, system_random
-from exchange.errors import BadConfiguration, NoIdentity, RoleNotAllowed
+from exchange.errors import ApplicationNotAllowed, BadConfiguration, NoIdentity
 
 TOKEN_BYTES = 32
 MAX_TOKEN_CHARS = 256
@@ -107,15 +107,15 @@ class Application:
         """Refuse what the application may not ask.
 
         Raises:
-            RoleNotAllowed: names the application and which of the three is outside its bounds, not its value.
+            ApplicationNotAllowed: names the application and which of the three is out of bounds.
         """
         resources = self.resources
         if resource not in resources and ANY not in resources and not self._below(resource):
-            raise RoleNotAllowed(f"application {self.name}: resource")
+            raise ApplicationNotAllowed(f"application {self.name}: resource")
         if purpose not in self.purposes and ANY not in self.purposes:
-            raise RoleNotAllowed(f"application {self.name}: purpose")
+            raise ApplicationNotAllowed(f"application {self.name}: purpose")
         if operator not in self.operators and ANY not in self.operators:
-            raise RoleNotAllowed(f"application {self.name}: operator")
+            raise ApplicationNotAllowed(f"application {self.name}: operator")
 
     def _below(self, resource: str) -> bool:
         return bool(self.prefixes) and resource.startswith(self.prefixes)

@@ -78,6 +78,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The trust list or the state seen is older than the region allows for L3 and L4."""
     REASON_SECOND_PERSON_REQUIRED: _Reason.ValueType  # 34
     """The action needs a second person or a countersignature."""
+    REASON_APPLICATION_NOT_ALLOWED: _Reason.ValueType  # 35
+    """The local application may not ask for this purpose, resource or operator."""
     REASON_UNKNOWN_RESOURCE: _Reason.ValueType  # 40
     """No such resource."""
     REASON_UNKNOWN_ORGANISATION: _Reason.ValueType  # 41
@@ -128,6 +130,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The provider has answered without getting receipts and has stopped answering."""
     REASON_LOG_BEHIND: _Reason.ValueType  # 89
     """The log is behind a head that was already signed or seen; it refuses to sign."""
+    REASON_AGENT_AWAY: _Reason.ValueType  # 98
+    """The department's own agent cannot be reached."""
     REASON_SEAL_BROKEN: _Reason.ValueType  # 90
     """A sealed value, wrap or commitment does not open."""
     REASON_RESPONSE_SIGNATURE: _Reason.ValueType  # 91
@@ -206,6 +210,8 @@ REASON_TRUST_STALE: Reason.ValueType  # 33
 """The trust list or the state seen is older than the region allows for L3 and L4."""
 REASON_SECOND_PERSON_REQUIRED: Reason.ValueType  # 34
 """The action needs a second person or a countersignature."""
+REASON_APPLICATION_NOT_ALLOWED: Reason.ValueType  # 35
+"""The local application may not ask for this purpose, resource or operator."""
 REASON_UNKNOWN_RESOURCE: Reason.ValueType  # 40
 """No such resource."""
 REASON_UNKNOWN_ORGANISATION: Reason.ValueType  # 41
@@ -256,6 +262,8 @@ REASON_RECEIPT_OVERDUE: Reason.ValueType  # 88
 """The provider has answered without getting receipts and has stopped answering."""
 REASON_LOG_BEHIND: Reason.ValueType  # 89
 """The log is behind a head that was already signed or seen; it refuses to sign."""
+REASON_AGENT_AWAY: Reason.ValueType  # 98
+"""The department's own agent cannot be reached."""
 REASON_SEAL_BROKEN: Reason.ValueType  # 90
 """A sealed value, wrap or commitment does not open."""
 REASON_RESPONSE_SIGNATURE: Reason.ValueType  # 91

@@ -14,10 +14,10 @@ from exchange.errors import (
     BadParameter,
     DeadlinePassed,
     ExchangeError,
-    LinkLost,
+    AgentAway,
     NoIdentity,
     ProviderAway,
-    RoleNotAllowed,
+    ApplicationNotAllowed,
 )
 from exchange.v1 import agent_pb2
 from shuqiao import channel
@@ -164,9 +164,9 @@ async def test_threads_may_share_a_client(tmp_path):
 async def test_refusals_and_failures_are_raised_as_their_classes(tmp_path):
     async with faces(FakeAsker(), tmp_path) as running:
         async with running.client() as client:
-            with pytest.raises(RoleNotAllowed) as caught:
+            with pytest.raises(ApplicationNotAllowed) as caught:
                 await client.query(RESOURCE, purpose="other", operator="op-1")
-        with pytest.raises(RoleNotAllowed):
+        with pytest.raises(ApplicationNotAllowed):
             await _in_thread(running, lambda each: each.query("970100/tax/premium", **ASK))
     assert caught.value.hop == "consumer/health-1"
 
@@ -196,11 +196,11 @@ async def test_an_agent_that_is_away_is_told_and_found_again(tmp_path):
     async with faces(FakeAsker(), tmp_path) as running:
         address, token_file = running.at.grpc, running.token_file
     async with shuqiao.connect_async(address, token_file=token_file) as client:
-        with pytest.raises(LinkLost) as caught:
+        with pytest.raises(AgentAway) as caught:
             await client.query(RESOURCE, **ASK)
         assert caught.value.retryable
         assert address in caught.value.hop
-        with pytest.raises(LinkLost):
+        with pytest.raises(AgentAway):
             await client.status()
 
 
@@ -227,7 +227,7 @@ async def test_a_stream_that_breaks_fails_what_was_under_way_and_the_next_questi
 
     async with faces(asker, tmp_path) as running:
         results, answer = await _in_thread(running, work)
-    assert set(results) <= {LinkLost}
+    assert set(results) <= {AgentAway}
     assert isinstance(answer, shuqiao.Answer)
 
 
@@ -249,9 +249,9 @@ async def test_a_closed_client_asks_no_more_and_fails_what_is_under_way(tmp_path
         asking = asyncio.create_task(client.query(RESOURCE, **ASK))
         await asker.arrived.wait()
         await client.close()
-        with pytest.raises(LinkLost):
+        with pytest.raises(AgentAway):
             await asking
-        with pytest.raises(LinkLost):
+        with pytest.raises(AgentAway):
             await client.query(RESOURCE, **ASK)
 
 

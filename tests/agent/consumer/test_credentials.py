@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from agent.consumer.addresses import listen, parse_address
 from agent.consumer.credentials import ApplicationSettings, Credentials, hash_token, new_token
 from agent.consumer.local_api import LocalApi, LocalApiSettings
-from exchange.errors import BadConfiguration, NoIdentity, RoleNotAllowed
+from exchange.errors import BadConfiguration, NoIdentity, ApplicationNotAllowed
 from tests.support.fake_asker import FakeAsker
 
 
@@ -77,7 +77,7 @@ def test_resources_may_be_named_singly_by_prefix_or_all():
         credentials = Credentials(settings=[_settings(token_hash=token_hash, resources=resources)])
         try:
             credentials.application(f"Bearer {token}").check(resource, "p", "")
-        except RoleNotAllowed:
+        except ApplicationNotAllowed:
             return False
         return True
 

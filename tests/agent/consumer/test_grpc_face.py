@@ -93,7 +93,7 @@ async def test_one_refused_question_leaves_the_others_of_its_batch_alone(tmp_pat
         call.cancel()
     assert outcomes[1].HasField("answer")
     for tag, subject in ((2, "purpose"), (3, "resource"), (4, "operator")):
-        assert outcomes[tag].failure.reason == reason_pb2.REASON_ROLE_NOT_ALLOWED
+        assert outcomes[tag].failure.reason == reason_pb2.REASON_APPLICATION_NOT_ALLOWED
         assert outcomes[tag].failure.subject == f"application wards: {subject}"
     assert [each.tag for each in asker.asked] == [1]
 

@@ -145,7 +145,7 @@ async def test_an_application_may_ask_only_what_it_is_allowed(tmp_path, change, 
     asker = FakeAsker()
     async with faces(asker, tmp_path) as running, running.http() as client:
         response = await client.post("/v1/query", json={**QUESTION, **change})
-    _is_error(response, 403, "ROLE_NOT_ALLOWED", f"application wards: {subject}")
+    _is_error(response, 403, "APPLICATION_NOT_ALLOWED", f"application wards: {subject}")
     assert asker.asked == []
 
 
