@@ -4,17 +4,12 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any
 
 from certs.config import AuthorityConfig, load
 from exchange.errors import ExchangeError
+from exchange.telemetry import set_up_logs
 from exchange.tls import prepare_environment
-
-LOG_KEYS = frozenset(
-    {"event", "level", "timestamp", "method", "reason", "subject", "kind", "alarms", "exception"}
-)
 
 
 def serve(config_path: Path) -> int:
@@ -26,7 +21,7 @@ def serve(config_path: Path) -> int:
         0 when it was told to stop, 1 when it could not start; standard error says why.
     """
     prepare_environment()
-    _configure_log()
+    set_up_logs("authority")
     try:
         asyncio.run(_serve(load(config_path)))
     except ExchangeError as error:
@@ -51,23 +46,3 @@ async def _serve(config: AuthorityConfig) -> None:
         }
         print(f"ready {json.dumps(told)}", flush=True)
         await stop.wait()
-
-
-def _configure_log() -> None:
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _only_allowed,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def _only_allowed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drop every key that is not on the list, so that no value slips into a log."""
-    return {key: value for key, value in event.items() if key in LOG_KEYS}

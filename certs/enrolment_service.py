@@ -70,7 +70,7 @@ class EnrolmentService(trust_pb2_grpc.EnrolmentServiceServicer):
             chain = await self._desk.run(authority.enrol, request.token, request.csr)
         finally:
             if authority.alarms != alarms:
-                self._log.warning("token-reused", alarms=authority.alarms)
+                self._log.warning("token-reused", count=authority.alarms)
         return trust_pb2.EnrolResponse(chain=chain, trust_list=authority.trust_lists.current.statement)
 
     async def GetTrustList(

@@ -125,7 +125,7 @@ class Gate(grpc.aio.ServerInterceptor):
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if not isinstance(error, ExchangeError):
-            self._log.error("unforeseen", method=method, kind=type(error).__name__, exc_info=error)
+            self._log.error("unforeseen", method=method, error=type(error).__name__)
             return Internal(hop=HOP)
         error.hop = error.hop or HOP
         self._log.info("refused", method=method, reason=error.name, subject=error.subject)

@@ -148,7 +148,7 @@ class _Servers:
             newest=lambda: keys.serving(self._clock.now_ms()),
             root_pem=keys.root_pem,
             mutual=mutual,
-            alarm=lambda error: self._log.error("certificate-not-renewed", kind=type(error).__name__),
+            alarm=lambda error: self._log.error("certificate-not-renewed", error=type(error).__name__),
         )
         place = f"{self._listen.host}:{port}"
         try:
