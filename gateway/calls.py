@@ -86,6 +86,4 @@ class Calls:
 
 
 def _is_refusal(method: str, error: ExchangeError) -> bool:
-    if error.code is Code.UNAUTHENTICATED and method not in CHANGES:
-        return False
     return isinstance(error, Refused) or (method in CHANGES and error.code not in _NO_REFUSALS)

@@ -138,9 +138,7 @@ class Authority:
 class Region:
     """A registrar, what it stands on, and people who sign."""
 
-    def __init__(
-        self, folder: Path, *, authority: Authority | None = None, log: MemoryLog | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, authority: Authority | None = None, log: Any = None) -> None:
         self.folder = folder
         self.clock = StillClock()
         self.authority = authority or Authority()
@@ -148,7 +146,7 @@ class Region:
         self.feed = TrustFeed(anchor=self.anchor, path=folder / "trust-list.pb", clock=self.clock)
         if self.feed.current is None:
             self.feed.offer(self.authority.trust_list())
-        self.log = log if log is not None else MemoryLog()
+        self.log: Any = log if log is not None else MemoryLog()
         self.admin = self.authority.person(Role.ADMIN, "admin-1")
         self.health = self.authority.person(Role.STEWARD, "chen", HEALTH)
         self.police = self.authority.person(Role.STEWARD, "li", POLICE)
@@ -291,7 +289,8 @@ def item(name: str, level: int = common_pb2.LEVEL_L3, share: int = 2, **changes:
 
 
 def parameter(name: str = "id", **changes: Any) -> directory_pb2.Parameter:
-    return directory_pb2.Parameter(**({"name": name, "type": "text", "level": common_pb2.LEVEL_L4} | changes))
+    held: dict[str, Any] = {"name": name, "type": "text", "level": common_pb2.LEVEL_L4}
+    return directory_pb2.Parameter(**(held | changes))
 
 
 def resource_body(at_ms: int, **changes: Any) -> bytes:
