@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from exchange.checkpoint import Checkpoint
-from exchange.errors import LogForked, StoreDamaged
+from exchange.checkpoint import Checkpoint, parse_checkpoint
+from exchange.errors import ExchangeError, LogForked, StoreDamaged
 from exchange.merkle import verify_consistency
 from exchange.v1 import common_pb2
 
@@ -54,32 +54,38 @@ class Heads:
 
     def __init__(self, *, path: Path) -> None:
         self._path = path
-        self._heads: dict[str, Checkpoint] = {}
+        self._heads: dict[str, Seen] = {}
         self._dirty = False
         if path.exists():
             self._load()
 
     def get(self, origin: str) -> Checkpoint | None:
         """Return the last head of a log."""
-        return self._heads.get(origin)
+        seen = self._heads.get(origin)
+        return seen.checkpoint if seen else None
+
+    def note(self, origin: str) -> str:
+        """Return the signed checkpoint that the last head is from, empty where there is none."""
+        seen = self._heads.get(origin)
+        return seen.note if seen else ""
 
     def message(self, origin: str) -> common_pb2.LogHead | None:
         """Return the last head of a log as it travels."""
-        head = self._heads.get(origin)
+        head = self.get(origin)
         return common_pb2.LogHead(origin=origin, size=head.size, root=head.root) if head else None
 
-    def remember(self, head: Checkpoint) -> None:
+    def remember(self, seen: Seen) -> None:
         """Take over a head that was proven to extend the one held. `save` makes it durable."""
-        held = self._heads.get(head.origin)
-        if held is None or head.size > held.size:
-            self._heads[head.origin] = head
+        held = self.get(seen.checkpoint.origin)
+        if held is None or seen.checkpoint.size > held.size:
+            self._heads[seen.checkpoint.origin] = seen
             self._dirty = True
 
     def save(self) -> None:
         """Write the heads, atomically. A crash before it costs the memory of the last seconds only."""
         if not self._dirty:
             return
-        rows = {origin: [head.size, head.root.hex()] for origin, head in self._heads.items()}
+        rows = {origin: seen.note for origin, seen in self._heads.items()}
         draft = self._path.with_suffix(".draft")
         with draft.open("w", encoding="utf-8") as file:
             json.dump(rows, file)
@@ -92,8 +98,8 @@ class Heads:
         try:
             rows = json.loads(self._path.read_text(encoding="utf-8"))
             self._heads = {
-                origin: Checkpoint(origin=origin, size=int(size), root=bytes.fromhex(root))
-                for origin, (size, root) in rows.items()
+                origin: Seen(parse_checkpoint(note.rpartition("\n\n")[0] + "\n"), note)
+                for origin, note in rows.items()
             }
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, ExchangeError):
             raise StoreDamaged(self._path.name) from None

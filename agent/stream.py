@@ -149,6 +149,7 @@ class LinkStream:
             window=p.window,
             last_head=p.heads.message(p.origin),
             trust_list=p.trust_number(),
+            last_checkpoint=p.heads.note(p.origin),
         )
         await self._call.write(link_pb2.LinkRequest(hello=hello))
         try:
@@ -194,7 +195,7 @@ class LinkStream:
         offered = CheckpointCache(origin=p.origin, log_keys=p.log_keys()).open(welcome.checkpoint)
         held = p.heads.get(p.origin)
         head = offered if held is None else extend(held, offered, welcome.consistency)
-        p.heads.remember(head)
+        p.heads.remember(Seen(head, welcome.checkpoint))
         return head
 
     async def _backlog(self, channel: grpc.aio.Channel) -> None:
@@ -243,7 +244,8 @@ class LinkStream:
         for note, proof in zip(frame.checkpoints, frame.consistency, strict=True):
             self._head = extend(self._head, cache.open(note), proof)
             checkpoints.append(Seen(self._head, note))
-        self._.heads.remember(self._head)
+        if checkpoints:
+            self._.heads.remember(checkpoints[-1])
         return checkpoints
 
     def _hand_over(self, frame: link_pb2.LinkResponse, checkpoints: list[Seen]) -> None:

@@ -65,6 +65,8 @@ from gateway.registrar import Registrar
 from gateway.routing.links import Links
 from gateway.state import RegionState
 from gateway.state_store import StateStore
+from gateway.storage.high_water import HighWaterFile
+from gateway.storage.sqlite import SqliteAuditStore
 from gateway.trust_watch import TrustWatch
 
 LOG_KEY = "log"
@@ -115,9 +117,10 @@ class Gateway:
         self.feed = TrustFeed(anchor=self._anchor, path=self.identity.trust_list_path, clock=self._clock)
         self._signer = log_signer(keystore, self.origin)
         self.sequencer = Sequencer(
-            folder=folder,
+            store=SqliteAuditStore(folder=folder),
+            high_water=HighWaterFile(path=folder / "high-water"),
             signer=self._signer,
-            queue=config.limits.audit_queue,
+            max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)

@@ -23,6 +23,7 @@ from gateway.registrar import Registrar
 from gateway.routing.links import AgentLink, Links, Parcel
 
 HELLO_TIMEOUT_S = 10.0
+MAX_NOTE = 4096
 Context = grpc.aio.ServicerContext[link_pb2.LinkRequest, link_pb2.LinkResponse]
 
 
@@ -78,11 +79,17 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
         except TimeoutError:
             raise DeadlinePassed("hello") from None
-        if not isinstance(first, link_pb2.LinkRequest) or first.hello.protocol != PROTOCOL or not 0 < first.hello.window <= 65_536:
+        if (
+            not isinstance(first, link_pb2.LinkRequest)
+            or first.hello.protocol != PROTOCOL
+            or not 0 < first.hello.window <= 65_536
+        ):
             raise Malformed("hello")
         consistency = b""
         if first.hello.last_head.size:
-            consistency = p.sequencer.compare_head(first.hello.last_head)
+            consistency = p.sequencer.compare_head(
+                first.hello.last_head, first.hello.last_checkpoint[:MAX_NOTE]
+            )
         write = FrameWriter(context, p.sequencer)
         link = AgentLink(
             identity=verified.identity,

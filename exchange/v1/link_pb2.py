@@ -29,7 +29,7 @@ from exchange.v1 import audit_pb2 as exchange_dot_v1_dot_audit__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65xchange/v1/link.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1b\x65xchange/v1/directory.proto\x1a\x1a\x65xchange/v1/exchange.proto\x1a\x17\x65xchange/v1/audit.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x10\n\x08instance\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x04\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\'\n\tlast_head\x18\x05 \x01(\x0b\x32\x14.exchange.v1.LogHead\x12\x12\n\ntrust_list\x18\x06 \x01(\x04\"\xbf\x01\n\x07Welcome\x12\x0f\n\x07gateway\x18\x01 \x01(\t\x12/\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x04\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\x17\n\x0fmax_frame_bytes\x18\x05 \x01(\r\x12\x10\n\x08replicas\x18\x06 \x03(\t\x12\x13\n\x0b\x63onsistency\x18\x07 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\"\x8c\x01\n\x08LinkItem\x12&\n\x07request\x18\x01 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\'\n\x08response\x18\x02 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.exchange.v1.FailureH\x00\x42\x06\n\x04item\"g\n\x0bLinkRequest\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x12.exchange.v1.Hello\x12$\n\x05items\x18\x02 \x03(\x0b\x32\x15.exchange.v1.LinkItem\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\"\xb7\x01\n\x08\x44\x65livery\x12&\n\x07request\x18\x01 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12)\n\x08released\x18\x02 \x01(\x0b\x32\x15.exchange.v1.ReleasedH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.exchange.v1.FailureH\x00\x12\'\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.exchange.v1.ReceiptH\x00\x42\x06\n\x04item\"\x8a\x01\n\x06Notice\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.exchange.v1.EventH\x00\x12,\n\ntrust_list\x18\x02 \x01(\x0b\x32\x16.exchange.v1.StatementH\x00\x12#\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x12.exchange.v1.DrainH\x00\x42\x08\n\x06notice\"\x19\n\x05\x44rain\x12\x10\n\x08grace_ms\x18\x01 \x01(\r\"\xab\x01\n\x0cLinkResponse\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.exchange.v1.Welcome\x12$\n\x07notices\x18\x02 \x03(\x0b\x32\x13.exchange.v1.Notice\x12$\n\x05items\x18\x03 \x03(\x0b\x32\x15.exchange.v1.Delivery\x12\x13\n\x0b\x63heckpoints\x18\x04 \x03(\t\x12\x13\n\x0b\x63onsistency\x18\x05 \x03(\x0c\x32N\n\x0bLinkService\x12?\n\x04Link\x12\x18.exchange.v1.LinkRequest\x1a\x19.exchange.v1.LinkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65xchange/v1/link.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1b\x65xchange/v1/directory.proto\x1a\x1a\x65xchange/v1/exchange.proto\x1a\x17\x65xchange/v1/audit.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x10\n\x08instance\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x04\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\'\n\tlast_head\x18\x05 \x01(\x0b\x32\x14.exchange.v1.LogHead\x12\x12\n\ntrust_list\x18\x06 \x01(\x04\x12\x17\n\x0flast_checkpoint\x18\x07 \x01(\t\"\xbf\x01\n\x07Welcome\x12\x0f\n\x07gateway\x18\x01 \x01(\t\x12/\n\x0bserver_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x04\x12\x0e\n\x06window\x18\x04 \x01(\r\x12\x17\n\x0fmax_frame_bytes\x18\x05 \x01(\r\x12\x10\n\x08replicas\x18\x06 \x03(\t\x12\x13\n\x0b\x63onsistency\x18\x07 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\"\x8c\x01\n\x08LinkItem\x12&\n\x07request\x18\x01 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\'\n\x08response\x18\x02 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.exchange.v1.FailureH\x00\x42\x06\n\x04item\"g\n\x0bLinkRequest\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x12.exchange.v1.Hello\x12$\n\x05items\x18\x02 \x03(\x0b\x32\x15.exchange.v1.LinkItem\x12\x0f\n\x07\x61pplied\x18\x03 \x01(\x04\"\xb7\x01\n\x08\x44\x65livery\x12&\n\x07request\x18\x01 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12)\n\x08released\x18\x02 \x01(\x0b\x32\x15.exchange.v1.ReleasedH\x00\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x14.exchange.v1.FailureH\x00\x12\'\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.exchange.v1.ReceiptH\x00\x42\x06\n\x04item\"\x8a\x01\n\x06Notice\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.exchange.v1.EventH\x00\x12,\n\ntrust_list\x18\x02 \x01(\x0b\x32\x16.exchange.v1.StatementH\x00\x12#\n\x05\x64rain\x18\x03 \x01(\x0b\x32\x12.exchange.v1.DrainH\x00\x42\x08\n\x06notice\"\x19\n\x05\x44rain\x12\x10\n\x08grace_ms\x18\x01 \x01(\r\"\xab\x01\n\x0cLinkResponse\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.exchange.v1.Welcome\x12$\n\x07notices\x18\x02 \x03(\x0b\x32\x13.exchange.v1.Notice\x12$\n\x05items\x18\x03 \x03(\x0b\x32\x15.exchange.v1.Delivery\x12\x13\n\x0b\x63heckpoints\x18\x04 \x03(\t\x12\x13\n\x0b\x63onsistency\x18\x05 \x03(\x0c\x32N\n\x0bLinkService\x12?\n\x04Link\x12\x18.exchange.v1.LinkRequest\x1a\x19.exchange.v1.LinkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.link_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLO']._serialized_start=181
-  _globals['_HELLO']._serialized_end=317
-  _globals['_WELCOME']._serialized_start=320
-  _globals['_WELCOME']._serialized_end=511
-  _globals['_LINKITEM']._serialized_start=514
-  _globals['_LINKITEM']._serialized_end=654
-  _globals['_LINKREQUEST']._serialized_start=656
-  _globals['_LINKREQUEST']._serialized_end=759
-  _globals['_DELIVERY']._serialized_start=762
-  _globals['_DELIVERY']._serialized_end=945
-  _globals['_NOTICE']._serialized_start=948
-  _globals['_NOTICE']._serialized_end=1086
-  _globals['_DRAIN']._serialized_start=1088
-  _globals['_DRAIN']._serialized_end=1113
-  _globals['_LINKRESPONSE']._serialized_start=1116
-  _globals['_LINKRESPONSE']._serialized_end=1287
-  _globals['_LINKSERVICE']._serialized_start=1289
-  _globals['_LINKSERVICE']._serialized_end=1367
+  _globals['_HELLO']._serialized_end=342
+  _globals['_WELCOME']._serialized_start=345
+  _globals['_WELCOME']._serialized_end=536
+  _globals['_LINKITEM']._serialized_start=539
+  _globals['_LINKITEM']._serialized_end=679
+  _globals['_LINKREQUEST']._serialized_start=681
+  _globals['_LINKREQUEST']._serialized_end=784
+  _globals['_DELIVERY']._serialized_start=787
+  _globals['_DELIVERY']._serialized_end=970
+  _globals['_NOTICE']._serialized_start=973
+  _globals['_NOTICE']._serialized_end=1111
+  _globals['_DRAIN']._serialized_start=1113
+  _globals['_DRAIN']._serialized_end=1138
+  _globals['_LINKRESPONSE']._serialized_start=1141
+  _globals['_LINKRESPONSE']._serialized_end=1312
+  _globals['_LINKSERVICE']._serialized_start=1314
+  _globals['_LINKSERVICE']._serialized_end=1392
 # @@protoc_insertion_point(module_scope)

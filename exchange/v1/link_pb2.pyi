@@ -35,6 +35,7 @@ class Hello(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     LAST_HEAD_FIELD_NUMBER: _builtins.int
     TRUST_LIST_FIELD_NUMBER: _builtins.int
+    LAST_CHECKPOINT_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Protocol version: 1."""
     instance: _builtins.bytes
@@ -45,6 +46,8 @@ class Hello(_message.Message):
     """How many requests the agent takes as a provider before it has answered."""
     trust_list: _builtins.int
     """Number of the trust list the agent holds."""
+    last_checkpoint: _builtins.str
+    """The signed checkpoint that last_head is from, so that an agent cannot accuse the log of a head it never signed."""
     @_builtins.property
     def last_head(self) -> _common_pb2.LogHead:
         """The last head the agent holds of this gateway's log."""
@@ -58,10 +61,11 @@ class Hello(_message.Message):
         window: _builtins.int = ...,
         last_head: _common_pb2.LogHead | None = ...,
         trust_list: _builtins.int = ...,
+        last_checkpoint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_head", b"last_head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "instance", b"instance", "last_head", b"last_head", "protocol", b"protocol", "trust_list", b"trust_list", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "instance", b"instance", "last_checkpoint", b"last_checkpoint", "last_head", b"last_head", "protocol", b"protocol", "trust_list", b"trust_list", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
