@@ -24,6 +24,7 @@ from gateway.routing.links import AgentLink, Links, Parcel
 
 HELLO_TIMEOUT_S = 10.0
 MAX_NOTE = 4096
+MAX_WINDOW = 65_536
 Context = grpc.aio.ServicerContext[link_pb2.LinkRequest, link_pb2.LinkResponse]
 
 
@@ -79,12 +80,10 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
         except TimeoutError:
             raise DeadlinePassed("hello") from None
-        if (
-            not isinstance(first, link_pb2.LinkRequest)
-            or first.hello.protocol != PROTOCOL
-            or not 0 < first.hello.window <= 65_536
-        ):
+        if not isinstance(first, link_pb2.LinkRequest) or first.hello.protocol != PROTOCOL:
             raise Malformed("hello")
+        if not 0 < first.hello.window <= MAX_WINDOW:
+            raise Malformed("hello.window")
         consistency = b""
         if first.hello.last_head.size:
             consistency = p.sequencer.compare_head(
