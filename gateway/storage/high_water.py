@@ -11,15 +11,16 @@ from pathlib import Path
 
 from exchange.errors import AuditUnavailable
 
+HIGH_WATER = "high-water"
 SLOT_BYTES = 4096
 SLOTS = 2
 
 
 class HighWaterFile:
-    """Keeps the newest checkpoint in a file.
+    """Keeps the newest checkpoint in a file (see `HighWater` for the contract).
 
     Args:
-        path: the file; its folder exists.
+        path: the file; its folder exists when the first note is written.
     """
 
     def __init__(self, *, path: Path) -> None:
@@ -28,7 +29,7 @@ class HighWaterFile:
         self._turn = 0
 
     def read(self) -> list[str] | None:
-        """Return the notes kept (see `HighWater`)."""
+        """Return the notes kept."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
@@ -46,11 +47,11 @@ class HighWaterFile:
         over.
         """
         slot = note.encode().ljust(SLOT_BYTES, b"\n")
+        if len(slot) > SLOT_BYTES:
+            raise AuditUnavailable("high-water: the checkpoint is too long")
         try:
-            if len(slot) > SLOT_BYTES:
-                raise AuditUnavailable("high-water: the checkpoint is too long")
             if self._file is None:
-                self._file = self._open()
+                self._file = self._open(slot)
             if os.pwrite(self._file, slot, self._turn * SLOT_BYTES) != SLOT_BYTES:
                 raise AuditUnavailable("high-water: short write")
         except OSError as error:
@@ -63,14 +64,27 @@ class HighWaterFile:
             os.close(self._file)
             self._file = None
 
-    def _open(self) -> int:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(file).st_size < SLOTS * SLOT_BYTES:
-            os.pwrite(file, b"\n" * (SLOTS * SLOT_BYTES), 0)
-            os.fsync(file)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    def _open(self, slot: bytes) -> int:
+        """Open the file; make it, whole and synced with its first note, where it is absent.
+
+        A crash inside leaves no file, or a draft that the next start writes over.
+        """
+        if not self._path.exists():
+            draft = self._path.with_name(f".{self._path.name}.draft")
+            file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                os.fsync(folder)
+                os.write(file, slot * SLOTS)
+                os.fsync(file)
             finally:
-                os.close(folder)
-        return file
+                os.close(file)
+            draft.replace(self._path)
+            _sync_folder(self._path.parent)
+        return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

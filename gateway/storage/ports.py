@@ -110,7 +110,11 @@ class AuditStore(Protocol):
         ...
 
     def free_bytes(self) -> int:
-        """Return how much more can be written where the log is kept."""
+        """Return how much more can be written where the log is kept.
+
+        Raises:
+            AuditUnavailable: it cannot be told.
+        """
         ...
 
     def close(self) -> None:

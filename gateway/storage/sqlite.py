@@ -137,7 +137,10 @@ class SqliteAuditStore:
 
     def free_bytes(self) -> int:
         """Return the free space of the file system that the folder is on."""
-        return shutil.disk_usage(self._folder).free
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise _unavailable(error) from error
 
     def close(self) -> None:
         """Close both connections, the reading one first, and let go of the lock."""
