@@ -76,6 +76,14 @@ def load(path: Path) -> AgentConfig:
         )
         raise BadConfiguration(f"{path}: {faults}") from None
     base = path.parent.resolve()
+    applications = [
+        item.model_copy(update={"token_hash_file": item.token_hash_file and base / item.token_hash_file})
+        for item in config.local.application
+    ]
     return config.model_copy(
-        update={"folder": base / config.folder, "passphrase_file": base / config.passphrase_file}
+        update={
+            "folder": base / config.folder,
+            "passphrase_file": base / config.passphrase_file,
+            "local": config.local.model_copy(update={"application": applications}),
+        }
     )

@@ -15,7 +15,9 @@ from exchange.errors import CertificateExpired, ClockSkew, ExchangeError, TrustS
 from exchange.trust import TrustList
 from exchange.v1 import agent_pb2, common_pb2
 
-KINDS = {number: name.removeprefix("KIND_").lower() for name, number in common_pb2.Kind.items()}
+KINDS: dict[int, str] = {
+    number: name.removeprefix("KIND_").lower() for name, number in common_pb2.Kind.items()
+}
 
 
 class AgentDesk:
@@ -74,9 +76,7 @@ class AgentDesk:
                 "version": resource.version,
                 "suspended": resource.suspended,
                 "case_required": resource.case_required,
-                "kinds": [
-                    common_pb2.Kind.Name(k).removeprefix("KIND_").lower() for k in sorted(resource.kinds)
-                ],
+                "kinds": [KINDS[kind] for kind in sorted(resource.kinds)],
                 "fields": [
                     {"name": name, "type": rule.type, "level": f"L{rule.level}"}
                     for name, rule in resource.fields.items()
