@@ -49,7 +49,7 @@ from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.admin_service import AdminService
-from gateway.audit.projection import Projection
+from gateway.audit.projection import ExchangeIndex
 from gateway.audit.sequencer import Sequencer
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
@@ -172,7 +172,7 @@ class Gateway:
 
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
         calls = Calls(registrar=self.registrar, peer=interceptors.caller)
-        projection = Projection(path=self._config.folder / "search.db", log=self.sequencer)
+        index = ExchangeIndex(path=self._config.folder / "search.db", log=self.sequencer)
         link_service = LinkService(
             LinkParts(
                 origin=self.origin,
@@ -201,7 +201,7 @@ class Gateway:
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=projection.find),
+            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=index.find),
             server,
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
