@@ -1,0 +1,70 @@
+"""The files of a log in a gateway's folder: `audit.db`, `audit.lock`, `high-water` and `log-key.pub`."""
+
+import os
+from pathlib import Path
+
+from exchange.checkpoint import LogSigner, parse_verifier_key
+from exchange.errors import AuditUnavailable, BadConfiguration, StoreDamaged
+from gateway.audit.sequencer import Sequencer
+from gateway.storage.high_water import HIGH_WATER, HighWaterFile
+from gateway.storage.sqlite import SqliteAuditStore
+
+LOG_KEY = "log-key.pub"
+MAX_KEY_BYTES = 4096
+
+
+def sequencer_in(
+    folder: Path, *, signer: LogSigner, max_queue: int = 16_384, min_free_bytes: int = 64 * 1024 * 1024
+) -> Sequencer:
+    """Return the log of a folder, not open yet; the folder is made where it is absent.
+
+    Args:
+        folder: the gateway's.
+        signer: the log's key; its public part is written to `log-key.pub`.
+        max_queue: how many entries may wait.
+        min_free_bytes: free space below which exchanges are refused.
+
+    Raises:
+        StoreDamaged: the folder is of another log or key.
+        AuditUnavailable: it cannot be written.
+    """
+    _publish(folder, signer)
+    return Sequencer(
+        store=SqliteAuditStore(folder=folder),
+        high_water=HighWaterFile(path=folder / HIGH_WATER),
+        signer=signer,
+        max_queue=max_queue,
+        min_free_bytes=min_free_bytes,
+    )
+
+
+def read_log_key(folder: Path) -> tuple[str, bytes]:
+    """Return origin and public key (32 bytes) as a folder states them.
+
+    Raises:
+        StoreDamaged: it states none, or not in the right form.
+    """
+    try:
+        with (folder / LOG_KEY).open(encoding="ascii") as file:
+            return parse_verifier_key(file.read(MAX_KEY_BYTES))
+    except (OSError, ValueError, BadConfiguration) as error:
+        raise StoreDamaged(f"{LOG_KEY} is missing or damaged") from error
+
+
+def _publish(folder: Path, signer: LogSigner) -> None:
+    path = folder / LOG_KEY
+    if path.exists():
+        if read_log_key(folder) != (signer.origin, signer.public_key):
+            raise StoreDamaged(f"{LOG_KEY} is of another log or key")
+        return
+    draft = folder / f".{LOG_KEY}.draft"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="ascii") as file:
+            file.write(signer.verifier_key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A crash before this line leaves a draft that the next start writes over.
+        draft.replace(path)
+    except (OSError, UnicodeEncodeError) as error:
+        raise AuditUnavailable(LOG_KEY) from error
