@@ -4,16 +4,13 @@ Every method runs on one thread, in one transaction; what it returns is durable.
 the transaction that uses up the token, so that a crash leaves either both or neither.
 """
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
 from certs.own_keys import OwnKeys
-from certs.profiles import hosts_of, key_of_request, not_after_ms
-from certs.records import CERTIFICATES, GATEWAYS, PEOPLE, REVOKED_KIDS, Records, note
+from certs.profiles import DAY_MS, hosts_of, key_of_request
+from certs.records import CERTIFICATES, REVOKED_KIDS, Records, note
+from certs.registry import Issued, certificates_after, enter_gateway, record
 from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, TokenDesk, TokenReused
 from certs.trust_list import TrustListPublisher
 from exchange.canonical import COUNTERSIGN
@@ -29,26 +26,12 @@ from exchange.errors import (
     UnknownEntry,
 )
 from exchange.identity import OF_ORGANISATION, Identity, Role
-from exchange.identity import PEOPLE as PERSONAL
 from exchange.statement import public_bytes
-from exchange.trust import KID_BYTES, MAX_LOG_KEYS, Verified, read_gateway
+from exchange.trust import KID_BYTES, Verified
 from exchange.v1 import common_pb2, trust_pb2
 
 MAX_VALID_CERTIFICATES = 8
 MAX_NOTE_CHARS = 200
-DAY_MS = 24 * 3600 * 1000
-_DER = Encoding.DER
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
-    """A certificate as it was recorded. `serial` is lower-case hexadecimal."""
-
-    id: int
-    serial: str
-    uri: str
-    not_after_ms: int
-    revoked: bool
 
 
 class Authority:
@@ -204,22 +187,7 @@ class Authority:
     def certificates(self, *, after: int, limit: int) -> list[Issued]:
         """Return the certificates whose record follows another's, in the order in which they were issued."""
         with self._records.begin() as connection:
-            rows = connection.execute(
-                sa.select(CERTIFICATES)
-                .where(CERTIFICATES.c.id > after)
-                .order_by(CERTIFICATES.c.id)
-                .limit(limit)
-            ).all()
-        return [
-            Issued(
-                id=row.id,
-                serial=row.serial,
-                uri=row.uri,
-                not_after_ms=row.not_after_ms,
-                revoked=row.revoked_at_ms is not None,
-            )
-            for row in rows
-        ]
+            return certificates_after(connection, after, limit)
 
     def register_gateway(self, gateway: trust_pb2.TrustedGateway, *, by: Identity) -> int:
         """Enter a gateway's log and addresses; return the number of the trust list that says so.
@@ -229,24 +197,10 @@ class Authority:
         Raises:
             Malformed: a part is ill-formed, or name or origin are not the caller's.
         """
-        named = trust_pb2.TrustedGateway()
-        named.CopyFrom(gateway)
-        named.name = by.name
-        told = read_gateway(named)
-        origin = f"{by.division}.{by.trust_domain}/{by.name}"
-        if gateway.name not in ("", by.name) or told.origin != origin:
-            raise Malformed(f"{by}: name or origin")
         now_ms = self._clock.now_ms()
         with self._records.begin() as connection:
-            held = connection.execute(sa.select(GATEWAYS).where(GATEWAYS.c.name == by.name)).one_or_none()
-            keys = [key.hex() for key in told.log_keys]
-            keys += [key for key in (held.log_keys if held else []) if key not in keys]
-            values = {"origin": origin, "log_keys": keys[:MAX_LOG_KEYS], "addresses": list(told.addresses)}
-            if held is not None and all(getattr(held, name) == value for name, value in values.items()):
+            if not enter_gateway(connection, gateway, by, now_ms):
                 return self.trust_lists.current.number
-            connection.execute(GATEWAYS.delete().where(GATEWAYS.c.name == by.name))
-            connection.execute(GATEWAYS.insert().values(name=by.name, **values))
-            note(connection, now_ms, by.uri, "register-gateway", keys[0])
         return self.trust_lists.make(now_ms).number
 
     def _revoke_certificates(self, connection: sa.Connection, target: str, subject: str, now_ms: int) -> None:
@@ -269,24 +223,3 @@ class Authority:
             return Identity(own.trust_domain, own.division, role, enrolment.organisation, enrolment.name)
         except NoIdentity as error:
             raise Malformed(error.subject) from error
-
-
-def record(connection: sa.Connection, who: Identity, certificate: x509.Certificate) -> None:
-    """Enter a certificate."""
-    connection.execute(
-        CERTIFICATES.insert().values(
-            serial=f"{certificate.serial_number:x}",
-            uri=who.uri,
-            role=str(who.role),
-            organisation=who.organisation,
-            not_after_ms=not_after_ms(certificate),
-            der=certificate.public_bytes(_DER),
-        )
-    )
-
-
-def enter_person(connection: sa.Connection, who: Identity) -> None:
-    """Enter that a person holds a role; only founding does this without a token."""
-    if who.role not in PERSONAL:
-        raise BadToken(str(who))
-    connection.execute(PEOPLE.insert().values(name=who.name, uri=who.uri))

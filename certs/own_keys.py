@@ -95,7 +95,7 @@ class OwnKeys:
             if self._serving is None or due(self._serving[0].certificate, now_ms):
                 held = self._make(now_ms, self._hosts)
                 chain = _pem(held.certificate) + _pem(self.issuer.certificate)
-                self._serving = held, (_plain_key(held.key), chain)
+                self._serving = held, (plain_key(held.key), chain)
             return self._serving[1]
 
     def _make(self, now_ms: int, hosts: Sequence[str]) -> Issuer:
@@ -202,7 +202,7 @@ def _install(folder: Path, keystore: KeyStore, issuing: Issuer) -> None:
 
     A crash between the two lines leaves a key that nothing names and the certificate before in force.
     """
-    keystore.put(_key_name(issuing.certificate), _plain_key(issuing.key))
+    keystore.put(_key_name(issuing.certificate), plain_key(issuing.key))
     replace_file(folder / ISSUING, _pem(issuing.certificate), mode=0o644)
 
 
@@ -236,7 +236,8 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _plain_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+def plain_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a private key, PKCS #8 PEM, for a key store or for TLS."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

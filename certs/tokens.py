@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from certs.profiles import check_hosts
 from certs.records import CERTIFICATES, PEOPLE, TOKENS, note
+from certs.registry import enter_person
 from exchange.clock import Random
 from exchange.codes import credit_code
 from exchange.errors import BadToken, Malformed, RoleNotAllowed, SecondPersonRequired, WrongState
@@ -163,7 +164,7 @@ class TokenDesk:
         who = parse_uri(row.uri)
         check_person(connection, who)
         if who.role in PERSONAL:
-            connection.execute(PEOPLE.insert().prefix_with("OR IGNORE").values(name=who.name, uri=who.uri))
+            enter_person(connection, who)
         connection.execute(TOKENS.update().where(TOKENS.c.id == token_id).values(used_at_ms=now_ms))
         note(connection, now_ms, who.uri, "enrol", token_id)
         return who, list(row.hosts)

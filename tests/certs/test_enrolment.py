@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from exchange.enrolment import CALL_S, IdentityFolder, call, enrol
+from exchange.enrolment import CALL_S, call, enrol
 from exchange.enrolment_file import read_enrolment
 from exchange.errors import (
     AuthorityAway,
@@ -304,7 +304,9 @@ async def test_an_authority_of_another_root_gets_no_token(region: Region, tmp_pa
         file = replace(made.file, enrolment_address=region.addresses["enrolment_address"])
         with pytest.raises(AuthorityAway):
             await other.enrol(file)
-        assert not IdentityFolder(tmp_path / "agent", MemoryKeyStore()).folder.exists()
+        assert not (other.folder / "agent-119701-health").exists()
+        await other.enrol(made.file)
+        assert (other.folder / "agent-119701-health").exists()
 
 
 async def test_tokens_survive_a_restart(tmp_path: Path) -> None:

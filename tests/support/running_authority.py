@@ -102,7 +102,7 @@ def found_region(folder: Path, *, enrolment_port: int = 0, service_port: int = 0
             service_port=service_port,
             hosts=["localhost", "127.0.0.1"],
         ),
-        lifetimes=Life(),
+        lifetimes=Life.model_validate({"authority": "400d"}),
         trust_list=Trust(max_watchers=2),
     )
 
