@@ -164,7 +164,7 @@ class Duties:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _stub(self) -> directory_pb2_grpc.DirectoryServiceAsyncStub:
+    def _stub(self) -> "directory_pb2_grpc.DirectoryServiceAsyncStub":
         if self._channel is None:
             raise GatewayAway("no link")
         return directory_pb2_grpc.DirectoryServiceStub(self._channel)

@@ -58,7 +58,7 @@ class Peers:
         self._hop = hop
         self._resolved: dict[str, Resolved] = {}
         self._fetching: dict[str, asyncio.Task[Resolved]] = {}
-        self.stub: directory_pb2_grpc.DirectoryServiceAsyncStub | None = None
+        self.stub: "directory_pb2_grpc.DirectoryServiceAsyncStub | None" = None
 
     def known(self, resource_id: str) -> Resolved | None:
         """Return what is remembered of a resource, if its keys are still valid."""
@@ -156,7 +156,7 @@ class Peers:
             raise ProviderAway(f"{organisation}/{agent}", hop=self._hop)
         return held
 
-    def _stub(self) -> directory_pb2_grpc.DirectoryServiceAsyncStub:
+    def _stub(self) -> "directory_pb2_grpc.DirectoryServiceAsyncStub":
         if self.stub is None:
             raise GatewayAway("no link", hop=self._hop)
         return self.stub

@@ -47,7 +47,7 @@ class Acceptance:
         return grant.fields <= resource.unconditional
 
     async def accept(
-        self, grant: Grant, signer: StatementSigner, stub: grant_pb2_grpc.GrantServiceAsyncStub
+        self, grant: Grant, signer: StatementSigner, stub: "grant_pb2_grpc.GrantServiceAsyncStub"
     ) -> None:
         """Sign and send the acceptance. A gateway that refuses it is logged; the steward can still decide."""
         issued_at = Timestamp()
