@@ -29,7 +29,7 @@ from agent.provider.respond import Responder
 from agent.provider.source import Source, build_source
 from agent.region import RegionView
 from agent.stream import StreamParts
-from exchange.clock import SystemClock, system_random
+from exchange.clock import NonceSource, SystemClock
 from exchange.enrolment import IdentityFolder, renew
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
@@ -61,6 +61,7 @@ class Agent:
     def __init__(self, config: AgentConfig, *, base: Path) -> None:
         self._config = config
         self._clock = SystemClock()
+        self._nonces = NonceSource()
         self._log = structlog.get_logger("agent")
         folder = config.folder
         passphrase = config.passphrase_file.read_bytes().strip()
@@ -166,7 +167,7 @@ class Agent:
             ProviderParts(
                 hop=f"provider/{self._who.name}",
                 inspector=inspector,
-                responder=Responder(identity=self._who, random=system_random),
+                responder=Responder(identity=self._who, random=self._nonces),
                 peers=self.peers,
                 sources=self.sources,
                 journal=self.journal,
@@ -192,7 +193,7 @@ class Agent:
                 trust=self._trust,
                 head=lambda: self.heads.message(self.origin),
                 clock=self._clock,
-                random=system_random,
+                random=self._nonces,
                 capacity=self._config.limits.questions,
             )
         )

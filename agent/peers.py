@@ -58,7 +58,7 @@ class Peers:
         self._hop = hop
         self._resolved: dict[str, Resolved] = {}
         self._fetching: dict[str, asyncio.Task[Resolved]] = {}
-        self.stub: "directory_pb2_grpc.DirectoryServiceAsyncStub | None" = None
+        self.stub: directory_pb2_grpc.DirectoryServiceAsyncStub | None = None
 
     def known(self, resource_id: str) -> Resolved | None:
         """Return what is remembered of a resource, if its keys are still valid."""

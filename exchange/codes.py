@@ -12,6 +12,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import mul
 from types import MappingProxyType
 
 from exchange.errors import BadIdentifier, Malformed
@@ -78,7 +79,9 @@ def citizen_id(text: str, strict: bool = True, *, today: datetime.date | None = 
 
 def citizen_id_check(first: str) -> str:
     """Return the check character of a citizen id's first 17 digits."""
-    total = sum(int(one) * weight for one, weight in zip(first, _CITIZEN_WEIGHTS, strict=True))
+    if len(first) != len(_CITIZEN_WEIGHTS):
+        raise ValueError("17 digits")
+    total = sum(map(mul, map(int, first), _CITIZEN_WEIGHTS))
     return _CITIZEN_CHECKS[total % 11]
 
 

@@ -16,6 +16,7 @@ Invariants:
 Source: design section 4.
 """
 
+import functools
 import hashlib
 import hmac
 import struct
@@ -147,7 +148,7 @@ def seal(key: DirectionKey, columns: Sequence[ColumnPlan], records: int) -> exch
         raise ValueError("a direction's key seals once")
     key.used = True
     slots = slots_of(records)
-    layout = _layout(slots, [(name, padding) for name, _, padding in columns])
+    layout = _layout(slots, tuple((name, padding) for name, _, padding in columns))
     blocks = _pad(columns, records, slots)
     encrypt, header_digest, nonce0 = key.aead.encrypt, key.header_digest, int.from_bytes(key.nonce0)
     cells = [
@@ -194,7 +195,7 @@ def open_(
     slots = len(columns[0].cells)
     if slots not in SLOT_STEPS:
         raise SealBroken("slots")
-    layout = _layout(slots, expected)
+    layout = _layout(slots, tuple(expected))
     cells = _gather(columns, expected, slots)
     decrypt, header_digest, nonce0 = key.aead.decrypt, key.header_digest, int.from_bytes(key.nonce0)
     try:
@@ -214,8 +215,9 @@ def open_(
     return opened
 
 
-def _layout(slots: int, columns: Sequence[tuple[str, int]]) -> bytes:
-    """Digest of everything about the table that no cell's own place says."""
+@functools.lru_cache(maxsize=1024)
+def _layout(slots: int, columns: tuple[tuple[str, int], ...]) -> bytes:
+    """Digest of everything about the table that no cell's own place says; names and paddings, no values."""
     if len(columns) > MAX_FIELDS:
         raise Oversized("columns")
     parts = [struct.pack(">HH", slots, len(columns))]

@@ -1,7 +1,7 @@
 """The link's framing, the same at both ends: bounded queues, one write in flight, several items per frame.
 
-Each frame takes what queued while the one before was being written, up to 32 items or 256 KiB: no timer, and no
-cap so large that everything marches as one convoy. Beyond the queue's bound an item is refused at once.
+Each frame takes what queued while the one before was being written, up to 32 items or 256 KiB: no timer, and
+no cap so large that everything marches as one convoy. Beyond the queue's bound an item is refused at once.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Refuses an exchange id that was used before, for as long as a request that carries it could be admitted.
 
-A request is admitted within 60 s of its issue, so an id is dangerous for two minutes. Ids are kept in memory; what
-was issued before this process started is refused, so a restart opens no gap: what a crash loses are ids whose
-requests are too old to be admitted again.
+A request is admitted within 60 s of its issue, so an id is dangerous for two minutes. Ids are kept in memory;
+what was issued before this process started is refused, so a restart opens no gap: what a crash loses are ids
+whose requests are too old to be admitted again.
 """
 
 from exchange.errors import Replayed

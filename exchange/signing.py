@@ -1,8 +1,8 @@
 """Batch signatures: one Ed25519 signature for everything that was queued.
 
 Each body is a leaf of an RFC 6962 tree; "shuqiao/batch/1\\0" ‖ kid ‖ u32 size ‖ root is signed once, and
-every body carries its path. The size is signed and the path's length exact, because one path can otherwise verify
-under several (index, size) pairs. Verification is libsodium's, which refuses small-order keys.
+every body carries its path. The size is signed and the path's length exact, because one path can otherwise
+verify under several (index, size) pairs. Verification is libsodium's, which refuses small-order keys.
 Signature bytes are never an identity.
 """
 

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
 from exchange.checkpoint import LogSigner
-from exchange.clock import SystemClock, system_random
+from exchange.clock import NonceSource, SystemClock
 from exchange.enrolment import IdentityFolder, call, renew
 from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError, TrustStale
 from exchange.keys import BundleBook
@@ -104,6 +104,7 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self._clock = SystemClock()
+        self._nonces = NonceSource()
         self._log = structlog.get_logger("gateway")
         folder = config.folder
         passphrase = config.passphrase_file.read_bytes().strip()
@@ -162,7 +163,7 @@ class Gateway:
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
-                random=system_random,
+                random=self._nonces,
                 metrics=PathMetrics(self.registry),
             )
         )

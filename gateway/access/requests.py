@@ -19,10 +19,10 @@ from exchange.errors import (
     WrongSuite,
 )
 from exchange.keys import PeerKeys
+from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from exchange.signing import BatchVerifier
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2
-from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from gateway.record import Exchange
 from gateway.state import RegionState
 
