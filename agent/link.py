@@ -13,7 +13,7 @@ import grpc
 import structlog
 
 from agent.stream import LinkStream, StreamParts
-from exchange.errors import ExchangeError, GatewayAway, LinkLost
+from exchange.errors import Broken, ExchangeError, GatewayAway, LinkLost
 from exchange.rpc_errors import from_rpc_error
 from exchange.v1 import link_pb2, link_pb2_grpc
 
@@ -130,6 +130,9 @@ class GatewayLink:
                 await stream.serve()
             except ExchangeError as error:
                 self._failed(stream, error)
+                if isinstance(error, Broken):
+                    # What the gateway said was wrong: whoever waits on this stream is told so.
+                    stream.end(error)
             except grpc.RpcError as error:
                 self._failed(stream, from_rpc_error(error, hop=self.hop, away=GatewayAway))
             finally:

@@ -199,6 +199,7 @@ class Consumer:
             deliver,
             plan,
             exchange_id,
+            header,
             digest,
             session.secret,
             kid,
@@ -281,7 +282,8 @@ class Consumer:
             place = released.receipt.checkpoint
             if place >= len(memos):
                 raise ReceiptBroken("checkpoint")
-            outcome.check_receipt(pending, released.receipt, memos[place], digest)  # 6
+            entry = outcome.check_receipt(pending, released.receipt, memos[place], digest)  # 6
+            outcome.check_decision(entry, body)
             response.receipt.index = released.receipt.index
             response.receipt.receipt.CopyFrom(released.receipt)
             response.receipt.checkpoint = checkpoints[place].note

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from agent.consumer.asker import Deliver
 from agent.consumer.plan import Plan
 from agent.stream import LinkStream
+from exchange.entries import check_entry
 from exchange.envelope import direction_key, open_
 from exchange.errors import (
     BadSignature,
@@ -41,6 +42,7 @@ class Pending:
     """A question under way.
 
     Attributes:
+        header: of the request, serialised.
         digest: of the request, 32 bytes.
         secret: of the sealing session, 32 bytes.
         retried: whether it has been asked again after stale keys.
@@ -50,6 +52,7 @@ class Pending:
     deliver: Deliver
     plan: Plan
     exchange_id: bytes
+    header: bytes
     digest: bytes
     secret: bytes
     kid: bytes
@@ -84,14 +87,27 @@ def check_receipt(
     """
     memo.verify(receipt.index, leaf_hash(receipt.leaf), receipt.proof)
     try:
-        entry = audit_pb2.AuditEntry.FromString(receipt.leaf).exchange
+        leaf = audit_pb2.AuditEntry.FromString(receipt.leaf)
     except DecodeError:
         raise ReceiptBroken("entry") from None
+    entry = leaf.exchange
     if entry.exchange_id != pending.exchange_id or entry.request_digest != pending.digest:
         raise ReceiptBroken("entry is of another exchange")
     if entry.response_digest != response_digest:
         raise ReceiptBroken("entry is of another answer")
+    check_entry(leaf, exchange_pb2.RequestHeader.FromString(pending.header))
     return entry
+
+
+def check_decision(entry: audit_pb2.ExchangeEntry, body: exchange_pb2.ResponseBody) -> None:
+    """Refuse an answer whose entry does not say that it was released, or with which failure.
+
+    Raises:
+        ReceiptBroken.
+    """
+    released = entry.decision == RELEASED and not entry.reason
+    if released == bool(body.failure) or (body.failure and entry.reason != by_reason(body.failure).reason):
+        raise ReceiptBroken("entry's decision")
 
 
 def check_signature(

@@ -241,7 +241,14 @@ class Department:
         """Bring the link up; return whether it came up."""
         up: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.carrying = asyncio.create_task(self.link._carry(self.identity.name, up))
-        return await up
+        if not await up:
+            await self.carrying
+            return False
+        return True
+
+    @property
+    def linked(self) -> bool:
+        return self.link._current is not None and not self.link._current.ended
 
     async def hang_up(self) -> None:
         if self.carrying is not None:
@@ -468,7 +475,7 @@ class World:
         for department in self.departments.values():
             department.wire.honest()
             department.replies.clear()
-            if department.carrying is None or department.carrying.done():
+            if not department.linked:
                 assert await department.redial()
         response = await self.ask()
         assert outcome(response) == "ANSWER", outcome(response)

@@ -1,0 +1,42 @@
+"""What a log entry of an exchange must say, compared with the request itself: both parties hold it to that.
+
+The digests alone bind an entry to what travelled; the claims beside them are what auditors read. A gateway that
+logs the right digests under another purpose, case or department would deceive them, so both ends compare.
+"""
+
+from exchange.errors import ReceiptBroken
+from exchange.v1 import audit_pb2, exchange_pb2
+
+ENTRY_VERSION = 1
+
+
+def check_entry(entry: audit_pb2.AuditEntry, header: exchange_pb2.RequestHeader) -> None:
+    """Refuse an entry whose claims are not those of the request.
+
+    Args:
+        entry: shown to be in the log.
+        header: of the request, as the consumer signed it.
+
+    Raises:
+        ReceiptBroken: naming the item.
+    """
+    said = entry.exchange
+    if entry.version != ENTRY_VERSION or entry.gateway != header.gateway:
+        raise ReceiptBroken("entry's version or log")
+    for item, got, due in (
+        ("exchange id", said.exchange_id, header.exchange_id),
+        ("consumer", said.consumer_organisation, header.consumer_organisation),
+        ("consumer's agent", said.consumer_agent, header.consumer_agent),
+        ("provider", said.provider_organisation, header.provider_organisation),
+        ("provider's agent", said.provider_agent, header.provider_agent),
+        ("operator", said.operator, header.operator),
+        ("resource", said.resource, header.resource),
+        ("fields", said.fields, header.fields),
+        ("kind", said.kind, header.kind),
+        ("purpose", said.purpose, header.purpose),
+        ("matter", said.matter, header.matter),
+        ("case number", said.case_number, header.case_number),
+        ("grant", said.grant_id, header.grant_id),
+    ):
+        if got != due:
+            raise ReceiptBroken(f"entry: {item}")
