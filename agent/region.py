@@ -2,7 +2,8 @@
 
 Invariants: nothing is taken over whose signature does not verify up to the pinned root; a grant's revision
 and a resource's version only count up, whatever a gateway serves; what was taken over is on disk first.
-A gateway that withholds an event leaves the agent with less, never with more than was signed.
+A gateway that withholds an event leaves the agent with what was signed before it: a grant whose revocation is
+withheld lives on here until the event comes (docs/threat-model.md).
 """
 
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 import structlog
 from google.protobuf.message import DecodeError
 
+from agent.names import Names
 from exchange import canonical, grants
 from exchange.clock import Clock
 from exchange.errors import ExchangeError, Malformed, UnknownResource, WrongState
@@ -22,6 +24,7 @@ from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
 SCHEMA = """
+CREATE TABLE IF NOT EXISTS organisation (credit_code TEXT PRIMARY KEY, statement BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS resource (id TEXT PRIMARY KEY, statement BLOB NOT NULL, suspended INTEGER NOT NULL,
     revision INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS grant_ (grant_id BLOB PRIMARY KEY, statement BLOB NOT NULL);
@@ -50,6 +53,7 @@ class RegionView:
         self._trust = trust
         self._clock = clock
         self._log = structlog.get_logger("agent.region")
+        self._names = Names()
         self._resources: dict[str, Resource] = {}
         self._revisions: dict[str, int] = {}
         self._grants: dict[bytes, Grant] = {}
@@ -103,7 +107,7 @@ class RegionView:
             entry = audit_pb2.AuditEntry()
         act = entry.administrative
         try:
-            self._take(act.act, act.statement, min(entry.time_ms, self._clock.now_ms()))
+            self._take(act.act, act.statement, max(0, min(entry.time_ms, self._clock.now_ms())))
         except ExchangeError as error:
             self._log.warning("event left out", index=event.index, reason=error.name, subject=error.subject)
         if event.index >= self.cursor:
@@ -124,7 +128,9 @@ class RegionView:
         return self.resource(offered.id)
 
     def _take(self, act: int, statement: common_pb2.Statement, at_ms: int) -> None:
-        if act == audit_pb2.ACT_RESOURCE:
+        if act == audit_pb2.ACT_ORGANISATION:
+            self._name(statement, at_ms)
+        elif act == audit_pb2.ACT_RESOURCE:
             self._publish(statement, at_ms)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
             self._suspend(statement, at_ms)
@@ -132,6 +138,16 @@ class RegionView:
             self._apply(statement, at_ms)
         elif act == audit_pb2.ACT_GRANT_EVENT:
             self._decide(statement, at_ms)
+
+    def _name(self, statement: common_pb2.Statement, at_ms: int) -> None:
+        code, division, alias = self._names.read(statement)
+        signer = self._anchor.verify_statement(
+            statement, canonical.ORGANISATION, at_ms=at_ms, trust=self._trust()
+        )
+        self._names.check(code, division, alias, signer.identity)
+        row = (code, statement.SerializeToString())
+        self._db.execute("INSERT OR REPLACE INTO organisation VALUES (?, ?)", row)
+        self._names.take(code, division, alias)
 
     def _publish(self, statement: common_pb2.Statement, at_ms: int) -> None:
         resource = parse_resource(statement)
@@ -142,6 +158,7 @@ class RegionView:
             statement, canonical.RESOURCE, at_ms=at_ms, trust=self._trust()
         )
         check_publisher(resource, signer.identity)
+        self._names.check_resource(resource)
         if held is not None and (held.provider != resource.provider or held.version >= resource.version):
             raise WrongState(resource.id)
         self._keep_resource(resource, self._revisions.get(resource.id, 0))
@@ -201,6 +218,8 @@ class RegionView:
 
     def _load(self) -> None:
         """Read back what was verified when it was taken over."""
+        for (raw,) in self._db.execute("SELECT statement FROM organisation"):
+            self._names.take(*self._names.read(common_pb2.Statement.FromString(raw)))
         for raw, suspended, revision in self._db.execute(
             "SELECT statement, suspended, revision FROM resource"
         ):

@@ -44,7 +44,7 @@ class Acceptance:
             resource = self._region.resource(grant.resource)
         except ExchangeError:
             return False
-        return grant.fields <= resource.unconditional
+        return resource.provider == self._organisation and grant.fields <= resource.unconditional
 
     async def accept(
         self, grant: Grant, signer: StatementSigner, stub: "grant_pb2_grpc.GrantServiceAsyncStub"

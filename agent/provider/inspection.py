@@ -167,6 +167,8 @@ class Inspector:
     def _check_grant(self, job: Job, trust: TrustList | None, now_ms: int) -> None:
         header = job.header
         resource = self._.region.resource(header.resource)
+        if resource.provider != self._.identity.organisation:
+            raise NoGrant(resource.id)
         if header.resource_digest != resource.digest:
             raise BundleStale(resource.id)
         if resource.sealed and (trust is None or not trust.fresh(now_ms)):
