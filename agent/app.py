@@ -337,6 +337,7 @@ class Agent:
     def _trust_changed(self, trust: TrustList) -> None:
         self._authority_fault = None
         self.book.recheck(trust)
+        self.consumer.forget_plans()
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:

@@ -19,6 +19,7 @@ from exchange.enrolment import IdentityFolder
 from exchange.errors import ExchangeError, GatewayAway
 from exchange.grants import Grant
 from exchange.keys import OwnKeys
+from exchange.peer_keys import read_bundle_body
 from exchange.rpc_errors import from_rpc_error
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import directory_pb2, directory_pb2_grpc, grant_pb2_grpc, link_pb2
@@ -149,7 +150,7 @@ class Duties:
         )
         answer = await self._call(self._stub().ListBundles(request, timeout=TIMEOUT_S))
         for statement in answer.bundles:
-            body = directory_pb2.KeyBundleBody.FromString(statement.body)
+            body = read_bundle_body(statement)
             self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
 
     def _grant_changed(self, grant: Grant) -> None:

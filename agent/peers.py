@@ -15,6 +15,7 @@ from agent.region import RegionView
 from exchange.clock import Clock
 from exchange.errors import BundleStale, GatewayAway, ProviderAway, ResponseMismatch
 from exchange.keys import BundleBook, PeerKeys
+from exchange.peer_keys import read_bundle_body
 from exchange.resources import Resource, split_id, wider_divisions
 from exchange.rpc_errors import from_rpc_error
 from exchange.trust import TrustList
@@ -63,8 +64,14 @@ class Peers:
     def known(self, resource_id: str) -> Resolved | None:
         """Return what is remembered of a resource, if its keys are still valid."""
         found = self._resolved.get(resource_id)
-        if found is None or found.keys.expires_at_ms <= self._clock.now_ms():
+        if found is None:
             return None
+        # The book drops what a newer trust list revokes, and what has expired.
+        keys = self._book.by_digest(found.keys.digest)
+        if keys is None:
+            return None
+        if keys is not found.keys:
+            found = self._resolved[resource_id] = Resolved(found.resource, keys)
         return found
 
     def forget(self, resource_id: str) -> None:
@@ -107,7 +114,7 @@ class Peers:
 
     async def take_bundle(self, statement: common_pb2.Statement) -> PeerKeys:
         """Take over a bundle; where it leaves a gap to the one held, fetch what lies between."""
-        body = directory_pb2.KeyBundleBody.FromString(statement.body)
+        body = read_bundle_body(statement)
         mark = self._book.mark(body.organisation, body.agent)
         if mark is not None and mark[0] + 1 < body.seq:
             return await self.newest(body.organisation, body.agent)
@@ -151,6 +158,8 @@ class Peers:
             if not answer.bundles:
                 break
             held = self._book.accept(list(answer.bundles), self._trust())
+            if (held.organisation, held.agent) != (organisation, agent) or held.seq <= after:
+                raise ResponseMismatch(f"{organisation}/{agent}", hop=self._hop)
             after = held.seq
         if held is None:
             raise ProviderAway(f"{organisation}/{agent}", hop=self._hop)
