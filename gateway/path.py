@@ -17,8 +17,10 @@ AUDIT_UNAVAILABLE and nothing is released. No task per exchange: both halves are
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError
 
@@ -46,6 +48,8 @@ from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links
 from gateway.state import RegionState
 
+MAX_OWED = 16_384
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathParts:
@@ -71,6 +75,7 @@ class Path:
 
     def __init__(self, parts: PathParts) -> None:
         self._ = parts
+        self._owed: deque[Exchange] = deque(maxlen=MAX_OWED)
 
     # -- admission ---------------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class Path:
             exchange = Exchange(caller, signed, admitted_ns)
             caller.in_flight += 1
             try:
-                self._identify(caller, trust, now_ms)  # 1
+                self._identify(exchange, trust, now_ms)  # 1
                 p.requests.check(exchange, trust, now_ms)  # 2
                 if caller.in_flight > caller.consumer_window:
                     raise QueueFull("consumer window")
@@ -102,13 +107,20 @@ class Path:
         if refused:
             self._refuse(refused, now_ms)
 
-    def _identify(self, caller: Caller, trust: TrustList | None, now_ms: int) -> None:
+    def _identify(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
+        caller = exchange.caller
+        error: ExchangeError | None = None
         if trust is None:
-            raise NoIdentity("no trust list yet")
-        if caller.serial in trust.revoked_serials:
-            raise Revoked(caller.identity.name)
-        if now_ms >= caller.not_after_ms:
-            raise CertificateExpired(caller.identity.name)
+            error = NoIdentity("no trust list yet")
+        elif caller.serial in trust.revoked_serials:
+            error = Revoked(caller.identity.name)
+        elif now_ms >= caller.not_after_ms:
+            error = CertificateExpired(caller.identity.name)
+        if error is not None:
+            with suppress(ExchangeError):
+                # Only so that the refusal finds whoever waits for it.
+                self._.requests.read(exchange)
+            raise error
 
     def _forward(self, exchange: Exchange) -> None:
         header = exchange.header
@@ -166,7 +178,7 @@ class Path:
             return None
         exchange = link.pending.pop(header.exchange_id, None)
         if exchange is None:
-            return None
+            return self._match_late(link, header, answer)
         exchange.answered_ns = time.perf_counter_ns()
         try:
             if header.request_digest != exchange.digest:
@@ -182,13 +194,31 @@ class Path:
             exchange.stop(by_reason(body.failure)(""), rule="provider", hop=hop)
         return exchange
 
+    def _match_late(
+        self, link: AgentLink, header: exchange_pb2.ResponseHeader, answer: common_pb2.Signed
+    ) -> Exchange | None:
+        """Take an answer that came after its deadline: it is entered, so that the provider gets its receipt.
+
+        A provider takes an answer without a receipt for one that was handed over in secret, and stops.
+        """
+        held = link.late.pop(header.exchange_id, None)
+        if held is None or header.request_digest != held.digest:
+            return None
+        exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True)
+        try:
+            exchange.answer_digest = self._.requests.check_answer(exchange, answer)
+        except ExchangeError:
+            return None
+        exchange.answer = answer
+        return exchange
+
     def lose(self, exchanges: list[Exchange]) -> None:
         """Conclude exchanges whose provider's link broke; each already says why."""
         if exchanges:
             self._conclude(exchanges)
 
     def expire(self) -> None:
-        """Conclude what passed its deadline; called every second."""
+        """Conclude what passed its deadline, and enter what is owed to providers; called every second."""
         p = self._
         now_ms = p.clock.now_ms()
         late = []
@@ -196,9 +226,11 @@ class Path:
             overdue = [key for key, ex in link.pending.items() if ex.deadline_ms <= now_ms]
             hop = f"provider/{link.identity.name}"
             late += [
-                link.pending.pop(key).stop(DeadlinePassed(link.identity.name), rule="deadline", hop=hop)
+                link.give_up(key).stop(DeadlinePassed(link.identity.name), rule="deadline", hop=hop)
                 for key in overdue
             ]
+        late += self._owed
+        self._owed.clear()
         if late:
             self._conclude(late)
 
@@ -223,13 +255,19 @@ class Path:
             # Not durable: the answer is dropped here and goes nowhere. An entry that exists after all does no
             # harm: an entry without a release is allowed, a release without an entry is not.
             for exchange in exchanges:
-                exchange.answer, exchange.failure = None, 0
-                exchange.stop(AuditUnavailable(), rule="append", hop=p.hop)
-                exchange.caller.settle(exchange, b"", None)
+                if exchange.answer is not None:
+                    # Entered as withheld once the log is back: the provider waits for its receipt.
+                    owed = replace(exchange, failure=0, owed=True)
+                    self._owed.append(owed.stop(AuditUnavailable(), rule="append", hop=p.hop))
+                if not exchange.owed:
+                    exchange.answer, exchange.failure = None, 0
+                    exchange.stop(AuditUnavailable(), rule="append", hop=p.hop)
+                    exchange.caller.settle(exchange, b"", None)
             p.metrics.withheld.inc(len(exchanges))
             return
         for exchange, leaf, logged in zip(exchanges, leaves, outcome, strict=True):
-            exchange.caller.settle(exchange, leaf, logged)
+            if not exchange.owed:
+                exchange.caller.settle(exchange, leaf, logged)
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)

@@ -59,7 +59,9 @@ class Exchange:
 
     Attributes:
         rule: the step or guard that decided last.
+        claimed: whether the header's claims and the signature are bounded and may be entered in the log.
         error: why it was refused or failed; None while it is well.
+        owed: whether its outcome was told already, and only the provider waits for its receipt.
     """
 
     caller: Caller
@@ -68,6 +70,7 @@ class Exchange:
     header: exchange_pb2.RequestHeader = field(default_factory=exchange_pb2.RequestHeader)
     exchange_id: bytes = b""
     digest: bytes = b""
+    claimed: bool = False
     deadline_ms: int = 0
     resource: Resource | None = None
     grant_revision: int = 0
@@ -79,6 +82,7 @@ class Exchange:
     rule: str = ""
     error: ExchangeError | None = None
     failure: int = 0
+    owed: bool = False
 
     @property
     def decision(self) -> "audit_pb2.Decision.ValueType":

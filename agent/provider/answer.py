@@ -34,16 +34,20 @@ from agent.provider.source import Question, Source
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
+from exchange.entries import check_entry
 from exchange.errors import (
     ExchangeError,
+    Oversized,
     QueueFull,
     ReceiptBroken,
     ReceiptOverdue,
+    Replayed,
     UnknownResource,
 )
+from exchange.link import MAX_RESPONSE_BYTES
 from exchange.merkle import InclusionMemo, leaf_hash
 from exchange.rpc_errors import to_failure
-from exchange.v1 import audit_pb2, common_pb2, link_pb2
+from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
 
 Finished = tuple[Job, bytes]
 """A request and the body of its answer."""
@@ -73,7 +77,7 @@ class Provider:
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand = 0
         self._under_way: dict[LinkStream, int] = {}
-        self._sent: dict[LinkStream, dict[bytes, None]] = {}
+        self._sent: dict[LinkStream, dict[bytes, exchange_pb2.RequestHeader]] = {}
         self.fault: ExchangeError | None = None
 
     def requests(self, items: Sequence[link_pb2.Delivery], stream: LinkStream) -> None:
@@ -109,7 +113,10 @@ class Provider:
             groups: dict[tuple[str, int], list[Job]] = {}
             refused: list[Finished] = []
             for job in jobs:
-                if job.error is not None:
+                if isinstance(job.error, Replayed):
+                    # What is journalled under this id is the first answer; a second has no place there.
+                    self._reject(job.signed, job.error, stream)
+                elif job.error is not None:
                     refused.append((job, self._.responder.failure(job, job.error.reason, now_ms)))
                 else:
                     groups.setdefault((job.header.resource, job.header.kind), []).append(job)
@@ -173,8 +180,13 @@ class Provider:
             if isinstance(result, ExchangeError):
                 raise result
             if verify:
-                return responder.verify(job, result, version, now_ms)  # type: ignore[arg-type]
-            return responder.query(job, result.columns, result.records, version, now_ms)  # type: ignore[attr-defined]
+                body = responder.verify(job, result, version, now_ms)  # type: ignore[arg-type]
+            else:
+                body = responder.query(job, result.columns, result.records, version, now_ms)  # type: ignore[attr-defined]
+            if len(body) > MAX_RESPONSE_BYTES:
+                # The gateway would refuse it, and its receipt would never come.
+                raise Oversized("answer")
+            return body
         except ExchangeError as error:
             return responder.failure(job, error.reason, now_ms)
 
@@ -195,13 +207,13 @@ class Provider:
                 self._reject(job.signed, error, stream)
             return
         lost = []
-        for (exchange_id, *_), (digest, item, size) in zip(rows, items, strict=True):
+        for (job, _), (exchange_id, *_), (digest, item, size) in zip(finished, rows, items, strict=True):
             try:
                 stream.send(digest, item, size)  # 10
             except ExchangeError:
                 lost.append(exchange_id)
             else:
-                self._sent.setdefault(stream, {})[exchange_id] = None
+                self._sent.setdefault(stream, {})[exchange_id] = job.header
         if lost:
             await p.journal.lost(lost)
 
@@ -230,12 +242,15 @@ class Provider:
                 if receipt.checkpoint >= len(memos):
                     raise ReceiptBroken("checkpoint")
                 memos[receipt.checkpoint].verify(receipt.index, leaf_hash(receipt.leaf), receipt.proof)
-                entry = audit_pb2.AuditEntry.FromString(receipt.leaf).exchange
+                leaf = audit_pb2.AuditEntry.FromString(receipt.leaf)
+                entry = leaf.exchange
+                for sent in self._sent.values():
+                    header = sent.pop(entry.exchange_id, None)
+                    if header is not None:
+                        check_entry(leaf, header)
             except (ExchangeError, DecodeError) as error:
                 self._alarm(ReceiptBroken(type(error).__name__, hop=self._.hop))
                 continue
-            for sent in self._sent.values():
-                sent.pop(entry.exchange_id, None)
             rows.append((entry.exchange_id, entry.request_digest, entry.response_digest, receipt.index))
         if rows:
             self._spawn(self._note(rows))

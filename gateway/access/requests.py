@@ -19,15 +19,15 @@ from exchange.errors import (
     WrongSuite,
 )
 from exchange.keys import PeerKeys
+from exchange.link import MAX_RESPONSE_BYTES
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
-from exchange.signing import BatchVerifier
+from exchange.signing import KID_BYTES, MAX_PATH_BYTES, SIGNATURE_BYTES, BatchVerifier
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2
 from gateway.record import Exchange
 from gateway.state import RegionState
 
 MAX_REQUEST_BYTES = 64 * 1024
-MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 MAX_FIELDS = 64
 MAX_TEXT = 200
@@ -66,7 +66,7 @@ class RequestCheck:
             Revoked, BadSignature, Replayed: what is wrong.
         """
         exchange.rule = "request"
-        header = self._parse(exchange)
+        header = self.read(exchange)
         identity = exchange.caller.identity
         if header.consumer_organisation != identity.organisation or header.consumer_agent != identity.name:
             raise NoIdentity("header names another consumer")
@@ -111,8 +111,14 @@ class RequestCheck:
                 return digest
         raise ResponseSignature(header.provider_agent)
 
-    def _parse(self, exchange: Exchange) -> exchange_pb2.RequestHeader:
-        raw = exchange.signed.body
+    def read(self, exchange: Exchange) -> exchange_pb2.RequestHeader:
+        """Parse a request; id and digest are filled in as far as they can be read, also where it is refused.
+
+        Raises:
+            Malformed, Oversized, BadSignature: its form is wrong.
+        """
+        raw, signature = exchange.signed.body, exchange.signed.signature
+        exchange.digest = canonical.digest(canonical.REQUEST, raw)
         if len(raw) > MAX_REQUEST_BYTES:
             raise Oversized(f"request of {len(raw)} bytes")
         try:
@@ -141,8 +147,14 @@ class RequestCheck:
         )
         if max(map(len, texts)) > MAX_TEXT:
             raise Oversized("header text")
-        # Set last: the log entry repeats the header's claims only where there is a digest.
-        exchange.digest = canonical.digest(canonical.REQUEST, raw)
+        if (
+            len(signature.kid) > KID_BYTES
+            or len(signature.signature) > SIGNATURE_BYTES
+            or len(signature.path) > MAX_PATH_BYTES
+        ):
+            raise BadSignature(header.consumer_agent[:80])
+        # Set last: the log entry repeats claims and signature only where they are bounded.
+        exchange.claimed = True
         return header
 
     @staticmethod

@@ -30,7 +30,7 @@ def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int
     body.rule = exchange.rule
     body.request_digest = exchange.digest
     body.request_bytes = len(exchange.signed.body)
-    if exchange.digest:
+    if exchange.claimed:
         _copy_claims(body, header)
         body.grant_revision = exchange.grant_revision or header.grant_revision
         body.request_signature.CopyFrom(exchange.signed.signature)

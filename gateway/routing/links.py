@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
-from exchange.errors import ExchangeError, LinkLost, ProviderAway, QueueFull
+from exchange.errors import ExchangeError, LinkLost, ProviderAway, QueueFull, Replayed
 from exchange.identity import Identity
 from exchange.link import Outbox
 from exchange.rpc_errors import to_failure
@@ -45,6 +45,7 @@ class AgentLink:
         self.provider_window = provider_window
         self.consumer_window = consumer_window
         self.pending: dict[bytes, Exchange] = {}
+        self.late: dict[bytes, Exchange] = {}
         self.in_flight = 0
         self.notices: list[link_pb2.Notice] = []
         self.closing: asyncio.Future[ExchangeError] = asyncio.get_running_loop().create_future()
@@ -61,10 +62,20 @@ class AgentLink:
         """
         if len(self.pending) >= self.provider_window:
             raise QueueFull(self.identity.name)
+        if exchange.exchange_id in self.pending:
+            # Beyond the replay window's memory, yet still waiting: both would lose their outcome.
+            raise Replayed(exchange.exchange_id.hex())
         delivery = link_pb2.Delivery()
         delivery.request.CopyFrom(exchange.signed)
         self.outbox.put((delivery, ""), len(exchange.signed.body) + 256)
         self.pending[exchange.exchange_id] = exchange
+
+    def give_up(self, exchange_id: bytes) -> Exchange:
+        """Take out an exchange that passed its deadline; its answer may still come."""
+        exchange = self.late[exchange_id] = self.pending.pop(exchange_id)
+        if len(self.late) > self.provider_window:
+            del self.late[next(iter(self.late))]
+        return exchange
 
     def settle(self, exchange: Exchange, leaf: bytes, logged: Logged | None) -> None:
         """Send an outcome to this agent as a consumer. A link that has ended takes nothing more."""
