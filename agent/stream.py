@@ -190,13 +190,22 @@ class LinkStream:
         p, welcome = self._, frame.welcome
         if welcome.gateway != p.origin or not welcome.checkpoint:
             raise Malformed("welcome", hop=self.hop)
+        self._check_events([notice.event for notice in frame.notices if notice.HasField("event")])
         self.skew_ms = welcome.server_time.ToMilliseconds() - p.clock.now_ms()
         p.roles.notices(frame.notices)
         offered = CheckpointCache(origin=p.origin, log_keys=p.log_keys()).open(welcome.checkpoint)
         held = p.heads.get(p.origin)
         head = offered if held is None else extend(held, offered, welcome.consistency)
         p.heads.remember(Seen(head, welcome.checkpoint))
+        if welcome.cursor > head.size:
+            raise Malformed("welcome", hop=self.hop)
         return head
+
+    def _check_events(self, events: Sequence[directory_pb2.Event]) -> None:
+        """Refuse events beyond the log's proven head: they would move the cursor past what is to come."""
+        size = self._head.size if self._head is not None else 0
+        if any(event.index >= size for event in events):
+            raise Malformed("event", hop=self.hop)
 
     async def _backlog(self, channel: grpc.aio.Channel) -> None:
         """Take the events that happened before this stream's first notice."""
@@ -205,6 +214,7 @@ class LinkStream:
         while since < self._until:
             request = directory_pb2.ListEventsRequest(since=since, page_size=EVENTS_PER_PAGE)
             page = await stub.ListEvents(request, timeout=WELCOME_TIMEOUT_S)
+            self._check_events(page.events)
             for event in page.events:
                 self._.roles.event(event)
             if page.next <= since:
@@ -251,6 +261,7 @@ class LinkStream:
     def _hand_over(self, frame: link_pb2.LinkResponse, checkpoints: list[Seen]) -> None:
         roles = self._.roles
         if frame.notices:
+            self._check_events([notice.event for notice in frame.notices if notice.HasField("event")])
             roles.notices(frame.notices)
         requests: list[link_pb2.Delivery] = []
         outcomes: list[link_pb2.Delivery] = []

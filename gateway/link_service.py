@@ -208,6 +208,9 @@ class FrameWriter:
                     item = getattr(delivery, str(kind))
                     (item if kind == "receipt" else item.receipt).checkpoint = place
             frame.items.append(delivery)
+        if any(notice.HasField("event") for notice in frame.notices):
+            # Agents take no event that lies beyond a head they have seen proven.
+            places.setdefault(self._sequencer.checkpoint, len(places))
         for checkpoint in places:
             size = int(checkpoint.split("\n", 2)[1])
             if size > self._size:
