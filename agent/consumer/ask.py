@@ -88,6 +88,7 @@ class Consumer:
         self._plans: OrderedDict[tuple[object, ...], Plan] = OrderedDict()
         self._verifiers: OrderedDict[bytes, BatchVerifier] = OrderedDict()
         self._resolving: set[asyncio.Task[None]] = set()
+        self._waiting = 0
         self._consumer = (parts.speaker.identity.organisation, parts.speaker.identity.name)
 
     # -- asking ------------------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class Consumer:
         Raises:
             QueueFull: too many are under way.
         """
-        if len(self._pending) + len(self._resolving) + len(questions) > self._.capacity:
+        if len(self._pending) + self._waiting + len(questions) > self._.capacity:
             raise QueueFull("consumer", hop=self.hop)
         waiting: dict[str, list[agent_pb2.AskRequest]] = {}
         for question in questions:
@@ -133,12 +134,15 @@ class Consumer:
             try:
                 resolved = await self._.peers.resolve(resource)
             except ExchangeError as error:
+                self._waiting -= len(questions)
                 for question in questions:
                     deliver(self._failed(question, b"", error))
                 return
+            self._waiting -= len(questions)
             for question in questions:
                 self._begin(question, deliver, resolved, retried=retried)
 
+        self._waiting += len(questions)
         task = asyncio.create_task(resolve())
         self._resolving.add(task)
         task.add_done_callback(self._resolving.discard)
@@ -331,6 +335,9 @@ class Consumer:
         self._deliver(pending, response)
 
     def _verifier(self, pending: Pending, kid: bytes) -> BatchVerifier | None:
+        trust = self._.trust()
+        if trust is None or kid in trust.revoked_kids:
+            return None
         verifier = self._verifiers.get(kid)
         if verifier is None:
             public = outcome.signing_key(pending.plan.resolved.keys, kid)

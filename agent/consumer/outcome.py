@@ -18,11 +18,11 @@ from agent.stream import LinkStream
 from exchange.entries import check_entry
 from exchange.envelope import direction_key, open_
 from exchange.errors import (
+    BadInput,
     BadSignature,
     ReceiptBroken,
     ResponseMismatch,
     ResponseSignature,
-    SealBroken,
     by_reason,
 )
 from exchange.keys import PeerKeys
@@ -95,7 +95,9 @@ def check_receipt(
         raise ReceiptBroken("entry is of another exchange")
     if entry.response_digest != response_digest:
         raise ReceiptBroken("entry is of another answer")
-    check_entry(leaf, exchange_pb2.RequestHeader.FromString(pending.header))
+    # A refusal of what could not be read repeats no claims.
+    if response_digest or entry.resource:
+        check_entry(leaf, exchange_pb2.RequestHeader.FromString(pending.header))
     return entry
 
 
@@ -169,8 +171,18 @@ def open_answer(
     """Open an answer.
 
     Raises:
-        SealBroken, ResponseMismatch, Malformed, Oversized.
+        SealBroken, ResponseMismatch.
     """
+    try:
+        return _open_answer(pending, body, header)
+    except BadInput as error:
+        # It is the provider's answer that is malformed, not the question.
+        raise ResponseMismatch(error.subject) from None
+
+
+def _open_answer(
+    pending: Pending, body: exchange_pb2.ResponseBody, header: exchange_pb2.ResponseHeader
+) -> agent_pb2.Answer:
     due = pending.formats()
     if [(f.name, f.type, f.padding) for f in header.fields] != due:
         raise ResponseMismatch("fields")
@@ -186,7 +198,7 @@ def open_answer(
         columns = [read_clear_cells(column.name, column.cells) for column in body.clear]
     records = len(columns[0]) if columns else 0
     if records > resource.row_cap or any(len(values) != records for values in columns):
-        raise SealBroken("records")
+        raise ResponseMismatch("records")
     answer = agent_pb2.Answer(records=records, data_version=body.data_version)
     for (name, kind, _), values in zip(due, columns, strict=True):
         answer.columns.add(

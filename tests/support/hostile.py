@@ -143,7 +143,7 @@ class Department:
         self.peers = Peers(
             region=self.view, book=self.book, trust=self.trust, clock=clock, hop=f"gateway/{ORIGIN}"
         )
-        self.feed.subscribe(lambda trust: self.book.recheck(trust) and None)
+        self.feed.subscribe(self._trust_changed)
         self.journal = Journal(path=folder / "journal.db", clock=clock)
         self.provider = self._provider(held)
         self.consumer = self._consumer()
@@ -154,6 +154,10 @@ class Department:
 
     def trust(self) -> TrustList | None:
         return self.feed.current
+
+    def _trust_changed(self, trust: TrustList) -> None:
+        self.book.recheck(trust)
+        self.consumer.forget_plans()
 
     def _provider(self, held: Mapping[str, Source]) -> Provider:
         clock = self.world.clock
