@@ -109,6 +109,7 @@ class Agent:
             sources=self.sources,
             trust=self._trust,
             authority_fault=lambda: self._authority_fault,
+            keys_fault=lambda: self.duties.foreign_bundle,
             clock=self._clock,
         )
         self.local = LocalApi(
@@ -174,6 +175,7 @@ class Agent:
                 clock=self._clock,
                 window=self._config.limits.provider_window,
                 receipt_after_s=self._config.limits.receipt_after_s,
+                unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
             )
         )
 

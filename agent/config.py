@@ -36,6 +36,7 @@ class Limits(_Section):
     provider_window: Window = DEFAULT_WINDOW
     questions: Window = 4096
     receipt_after_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    unreceipted_per_hour: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
 
 
 class AgentConfig(_Section):

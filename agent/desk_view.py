@@ -32,6 +32,7 @@ class AgentDesk:
         sources: by resource.
         trust: the newest trust list.
         authority_fault: why the authority's stream is down, if it is.
+        keys_fault: whether somebody else publishes keys in this agent's name.
         clock: the time.
     """
 
@@ -46,6 +47,7 @@ class AgentDesk:
         sources: Mapping[str, Source],
         trust: Callable[[], TrustList | None],
         authority_fault: Callable[[], ExchangeError | None],
+        keys_fault: Callable[[], ExchangeError | None],
         clock: Clock,
     ) -> None:
         self._identity = identity
@@ -56,6 +58,7 @@ class AgentDesk:
         self._sources = sources
         self._trust = trust
         self._authority_fault = authority_fault
+        self._keys_fault = keys_fault
         self._clock = clock
 
     async def ask(self, question: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
@@ -100,6 +103,7 @@ class AgentDesk:
         clock = ClockSkew(f"{skew_ms} ms") if abs(skew_ms) > 60_000 else None
         self._note(status, "clock", clock, f"{skew_ms} ms")
         self._note(status, "link", self._link.fault, self._link.hop)
+        self._note(status, "keys", self._keys_fault(), "published by this agent alone")
         active = sum(1 for grant in self._region.grants() if grant.state == grants.ACTIVE)
         self._note(status, "grants", self._provider.fault, f"{active} in force")
         for resource, source in self._sources.items():

@@ -16,13 +16,13 @@ from agent.region import RegionView
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.enrolment import IdentityFolder
-from exchange.errors import ExchangeError, GatewayAway
+from exchange.errors import BundleRollback, ExchangeError, GatewayAway
 from exchange.grants import Grant
 from exchange.keys import OwnKeys
 from exchange.peer_keys import read_bundle_body
 from exchange.rpc_errors import from_rpc_error
 from exchange.trust_feed import TrustFeed
-from exchange.v1 import directory_pb2, directory_pb2_grpc, grant_pb2_grpc, link_pb2
+from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc, grant_pb2_grpc, link_pb2
 
 TIMEOUT_S = 10.0
 
@@ -67,7 +67,9 @@ class Duties:
         self._log = structlog.get_logger("agent.duties")
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.foreign_bundle: ExchangeError | None = None
         region.subscribe(self._grant_changed)
+        region.subscribe_bundles(self._bundle_logged)
 
     # -- what streams call -------------------------------------------------------------------------------
 
@@ -152,6 +154,19 @@ class Duties:
         for statement in answer.bundles:
             body = read_bundle_body(statement)
             self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
+
+    def _bundle_logged(self, statement: common_pb2.Statement) -> None:
+        """Alarm when the log holds a bundle under this agent's name that it never made."""
+        who = self._identity.identity()
+        body = directory_pb2.KeyBundleBody.FromString(statement.body)
+        if (body.organisation, body.agent) != (who.organisation, who.name):
+            self._log.info("bundle of another agent of ours", agent=body.agent[:80], seq=body.seq)
+            return
+        try:
+            self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
+        except BundleRollback as error:
+            self._log.error("alarm", reason=error.name, subject=error.subject)
+            self.foreign_bundle = error
 
     def _grant_changed(self, grant: Grant) -> None:
         self._consumer.forget_plans()

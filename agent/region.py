@@ -58,6 +58,7 @@ class RegionView:
         self._revisions: dict[str, int] = {}
         self._grants: dict[bytes, Grant] = {}
         self._subscribers: list[Changed] = []
+        self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -72,6 +73,10 @@ class RegionView:
     def subscribe(self, changed: Changed) -> None:
         """Have a function called with each grant that is new or has changed."""
         self._subscribers.append(changed)
+
+    def subscribe_bundles(self, told: Callable[[common_pb2.Statement], None]) -> None:
+        """Have a function called with each key bundle that is logged under the agent's organisation."""
+        self._bundle_subscribers.append(told)
 
     def resource(self, resource_id: str) -> Resource:
         """Return a resource.
@@ -138,6 +143,10 @@ class RegionView:
             self._apply(statement, at_ms)
         elif act == audit_pb2.ACT_GRANT_EVENT:
             self._decide(statement, at_ms)
+        elif act == audit_pb2.ACT_BUNDLE:
+            self._anchor.verify_statement(statement, canonical.BUNDLE, at_ms=at_ms, trust=self._trust())
+            for told in self._bundle_subscribers:
+                told(statement)
 
     def _name(self, statement: common_pb2.Statement, at_ms: int) -> None:
         code, division, alias = self._names.read(statement)

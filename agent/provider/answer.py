@@ -18,6 +18,7 @@ A slow source delays its own resource's questions and no other's.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,7 @@ from exchange.merkle import InclusionMemo, leaf_hash
 from exchange.rpc_errors import to_failure
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
 
+HOUR_MS = 3_600_000
 Finished = tuple[Job, bytes]
 """A request and the body of its answer."""
 
@@ -66,6 +68,7 @@ class ProviderParts:
     clock: Clock
     window: int
     receipt_after_s: float
+    unreceipted_per_hour: int = 5000
 
 
 class Provider:
@@ -78,6 +81,7 @@ class Provider:
         self._in_hand = 0
         self._under_way: dict[LinkStream, int] = {}
         self._sent: dict[LinkStream, dict[bytes, exchange_pb2.RequestHeader]] = {}
+        self._unreceipted: deque[tuple[int, int]] = deque()
         self.fault: ExchangeError | None = None
 
     def requests(self, items: Sequence[link_pb2.Delivery], stream: LinkStream) -> None:
@@ -266,9 +270,16 @@ class Provider:
 
     def watch(self) -> None:
         """Alarm when receipts are overdue, and resume when they have come; called every second."""
-        late = self._.journal.overdue(self._.clock.now_ms(), self._.receipt_after_s)
+        now_ms = self._.clock.now_ms()
+        late = len(self._.journal.overdue(now_ms, self._.receipt_after_s))
+        while self._unreceipted and self._unreceipted[0][0] <= now_ms - HOUR_MS:
+            self._unreceipted.popleft()
+        # A gateway that breaks the link after each answer to keep back its receipt is caught by their number.
+        gone = sum(count for _, count in self._unreceipted)
+        if gone > self._.unreceipted_per_hour:
+            late += gone
         if late and self.fault is None:
-            self._alarm(ReceiptOverdue(f"{len(late)} answers", hop=self._.hop))
+            self._alarm(ReceiptOverdue(f"{late} answers", hop=self._.hop))
         elif not late and isinstance(self.fault, ReceiptOverdue):
             self._log.warning("receipts have come, answering again")
             self.fault = None
@@ -281,6 +292,7 @@ class Provider:
         """A stream ended: receipts of what was sent on it may never come, answers in hand go nowhere."""
         ids = list(self._sent.pop(stream, {}))
         if ids:
+            self._unreceipted.append((self._.clock.now_ms(), len(ids)))
             self._spawn(self._.journal.lost(ids))
 
     async def close(self) -> None:

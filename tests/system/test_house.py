@@ -310,3 +310,43 @@ async def test_the_log_of_a_working_gateway_verifies_offline(house: House) -> No
     assert rows.fetchone()[0] == house.log_size
     report = verify_folder(folder, house.gateway.feed.current)
     assert not report.faults and report.size == house.log_size
+
+
+async def test_a_bundle_under_the_agents_name_that_it_never_made_raises_an_alarm(house: House) -> None:
+    from exchange.keys import OwnKeys
+    from exchange.keystore import MemoryKeyStore
+    from exchange.v1 import directory_pb2, directory_pb2_grpc
+
+    thief = house.provider.identity
+    who, store = thief.identity(), MemoryKeyStore()
+    forged = OwnKeys(
+        keystore=store,
+        clock=house.region.clock,
+        organisation=who.organisation,
+        agent=who.name,
+        signer=thief.statement_signer(),
+        suite=2,
+    )
+    # The thief has the certificate's key and follows the chain: only the agent itself can tell.
+    body = directory_pb2.KeyBundleBody.FromString(forged.bundle.body)
+    body.seq, body.previous = house.provider.keys.seq + 1, house.provider.keys.bundle_digest
+    statement = thief.statement_signer().sign(canonical.BUNDLE, body.SerializeToString())
+    stub = directory_pb2_grpc.DirectoryServiceStub(await house.channel(thief))
+    await stub.PublishBundle(directory_pb2.PublishBundleRequest(bundle=statement))
+    await until(lambda: house.provider.duties.foreign_bundle, "the agent has noticed")
+    hops = {hop.hop: hop for hop in (await house.provider.desk.status()).hops}
+    assert not hops["keys"].ok and hops["keys"].reason == "BUNDLE_ROLLBACK"
+
+
+async def test_a_gateway_that_breaks_links_to_keep_back_receipts_is_answered_no_more(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = house.provider.provider
+    provider._ = type(provider._)(
+        **{name: getattr(provider._, name) for name in provider._.__slots__} | {"unreceipted_per_hour": 3}
+    )
+    stream = house.provider.link.current
+    provider._sent[stream] = dict.fromkeys(bytes([number]) * 16 for number in range(4))
+    provider.lost(stream)
+    provider.watch()
+    assert reason(await ask(house)) == "RECEIPT_OVERDUE"
