@@ -151,9 +151,14 @@ class LinkStream:
             trust_list=p.trust_number(),
             last_checkpoint=p.heads.note(p.origin),
         )
-        await self._call.write(link_pb2.LinkRequest(hello=hello))
         try:
-            first = await asyncio.wait_for(self._call.read(), WELCOME_TIMEOUT_S)
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
+                # A write that meets a refusal hides it behind a status of grpc's own: none before the link is taken.
+                await self._call.wait_for_connection()
+                await self._call.write(link_pb2.LinkRequest(hello=hello))
+                first = await self._call.read()
+        except (grpc.RpcError, grpc.aio.UsageError):
+            await self._raise_status()
         except TimeoutError:
             raise GatewayAway("no welcome", hop=self.hop) from None
         if not isinstance(first, link_pb2.LinkResponse):
@@ -174,10 +179,8 @@ class LinkStream:
             for task in done:
                 try:
                     task.result()
-                except grpc.RpcError as error:
-                    raise from_rpc_error(error, hop=self.hop, away=LinkLost) from None
-                except grpc.aio.UsageError:
-                    raise LinkLost(self._.origin, hop=self.hop) from None
+                except (grpc.RpcError, grpc.aio.UsageError):
+                    await self._raise_status(away=LinkLost)
 
     def end(self, why: ExchangeError) -> None:
         """Take nothing more, and fail what is under way."""
@@ -283,17 +286,16 @@ class LinkStream:
             await asyncio.sleep(0.05)
         await self._call.done_writing()
 
-    async def _raise_status(self) -> NoReturn:
-        code, details = await self._call.code(), await self._call.details()
+    async def _raise_status(self, away: type[ExchangeError] = GatewayAway) -> NoReturn:
+        """Raise what the gateway ended the stream with; `away` where it was not the gateway that ended it."""
+        code, trailing = await self._call.code(), await self._call.trailing_metadata()
         if code is grpc.StatusCode.OK:
             raise LinkLost(self._.origin, hop=self.hop)
-        error = grpc.aio.AioRpcError(
-            code,
-            await self._call.initial_metadata(),
-            await self._call.trailing_metadata(),
-            details=details,
-        )
-        raise from_rpc_error(error, hop=self.hop, away=GatewayAway)
+        if code is grpc.StatusCode.INTERNAL and not trailing:
+            raise away(self._.origin, hop=self.hop)
+        details, initial = await self._call.details(), await self._call.initial_metadata()
+        error = grpc.aio.AioRpcError(code, initial, trailing, details=details)
+        raise from_rpc_error(error, hop=self.hop, away=away)
 
 
 @asynccontextmanager

@@ -76,6 +76,8 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             raise Draining(p.origin)
         if sum(1 for _ in p.links) >= p.max_links:
             raise QueueFull("links")
+        # The agent says hello once it knows that it is not refused.
+        await context.send_initial_metadata(())
         try:
             first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
         except TimeoutError:

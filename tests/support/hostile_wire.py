@@ -79,6 +79,9 @@ class AgentCall:
         self._wire = wire
         self._end: Ended | None = None
 
+    async def wait_for_connection(self) -> None:
+        return None
+
     async def write(self, frame: link_pb2.LinkRequest) -> None:
         self._wire.from_agent(frame)
 
@@ -123,6 +126,9 @@ class GatewayContext:
     async def write(self, frame: link_pb2.LinkResponse) -> None:
         assert self._wire is not None
         self._wire.from_gateway(frame)
+
+    async def send_initial_metadata(self, metadata: Sequence[Any]) -> None:
+        return None
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing: Sequence[Any] = ()) -> None:
         raise Ended(code, details, trailing)
