@@ -104,7 +104,7 @@ class Process:
         """
         if self._child is None:
             return 0
-        self._signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             code = self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:

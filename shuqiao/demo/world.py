@@ -176,14 +176,22 @@ class World:
         process.start()
         return process
 
+    def stop_agents(self) -> None:
+        """Stop every agent, all at once."""
+        agents = [process for name, process in self.processes.items() if name not in (AUTHORITY, GATEWAY)]
+        for process in agents:
+            process.ask_to_stop()
+        for process in agents:
+            process.stop()
+
     def close(self) -> None:
         """Stop every process: agents first, the authority last."""
-        rest = {AUTHORITY, GATEWAY}
-        for process in (p for name, p in self.processes.items() if name not in rest):
-            process.ask_to_stop()
-        for name in [*(name for name in self.processes if name not in rest), GATEWAY, AUTHORITY]:
-            if name in self.processes and self.processes[name].alive:
-                self.processes[name].stop()
+        try:
+            self.stop_agents()
+        finally:
+            for name in (GATEWAY, AUTHORITY):
+                if name in self.processes:
+                    self.processes[name].stop()
 
     # -- ways in -----------------------------------------------------------------------------------------
 
