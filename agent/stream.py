@@ -153,7 +153,7 @@ class LinkStream:
         )
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
-                # A write that meets a refusal hides it behind a status of grpc's own: none before the link is taken.
+                # A write that meets a refusal hides it behind a status of grpc's own.
                 await self._call.wait_for_connection()
                 await self._call.write(link_pb2.LinkRequest(hello=hello))
                 first = await self._call.read()
