@@ -7,6 +7,7 @@ seen are refused.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -128,7 +129,8 @@ class Peers:
         """
         found = self._book.by_digest(digest)
         if found is None:
-            await self.newest(organisation, agent)
+            with suppress(ProviderAway):
+                await self.newest(organisation, agent)
             found = self._book.by_digest(digest)
         if found is None or found.organisation != organisation or found.agent != agent:
             raise BundleStale(agent)

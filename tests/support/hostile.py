@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
@@ -31,10 +33,11 @@ from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.region import RegionView
 from agent.stream import StreamParts
+from certs.profiles import make_leaf
 from exchange.checkpoint import LogSigner
 from exchange.clock import system_random
 from exchange.errors import ExchangeError, by_reason
-from exchange.identity import Role
+from exchange.identity import Identity, Role
 from exchange.keys import BundleBook
 from exchange.keystore import MemoryKeyStore
 from exchange.replay import ReplayWindow
@@ -63,6 +66,7 @@ from tests.support.hostile_wire import Change, Channel, Wire
 from tests.support.region import (
     CIVIL,
     DIVISION,
+    DOMAIN,
     HEALTH,
     ORIGIN,
     POLICE,
@@ -71,6 +75,7 @@ from tests.support.region import (
     Region,
     item,
 )
+from tests.support.sealing import NOW_MS
 
 OPEN_RESOURCE = "970100/police/stations"
 PERSON = "970102199001010011"
@@ -411,6 +416,18 @@ class World:
         """Return what TLS would tell of whoever holds a certificate."""
         chain = signer.sign(b"test", b"").chain
         return self.region.anchor.verify_chain(chain, at_ms=self.clock.ms, trust=None)
+
+    def gateway_signer(self) -> StatementSigner:
+        """Return the gateway's own certificate and key, as whoever stole or runs it holds them."""
+        identity = Identity(DOMAIN, DIVISION, Role.GATEWAY, "", "gateway-1")
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuing = self.authority.issuing
+        leaf = make_leaf(
+            issuing, identity, key.public_key(), hosts=["gateway-1"], now_ms=NOW_MS, lifetime_ms=30 * 86_400_000
+        )
+        der = serialization.Encoding.DER
+        chain = [leaf.public_bytes(der), issuing.certificate.public_bytes(der)]
+        return StatementSigner(key=key, chain=chain)
 
     def _department(self, signer: StatementSigner, held: Mapping[str, Source]) -> Department:
         name = signer.identity.name
