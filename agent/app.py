@@ -1,11 +1,9 @@
 """Wires an agent and runs it: the only place that knows every part."""
 
 import asyncio
-import json
 import secrets
-import signal
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
@@ -30,11 +28,13 @@ from agent.provider.source import Source, build_source
 from agent.region import RegionView
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
-from exchange.enrolment import IdentityFolder, renew
+from exchange.enrolment import IdentityFolder
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
 from exchange.keystore import FileKeyStore
+from exchange.renewal import keep_renewed
 from exchange.replay import ReplayWindow
+from exchange.serving import cancel_all, first_of, say_ready, serve_until_told
 from exchange.session import ConsumerSessions, ProviderSessions
 from exchange.signing import BatchSigner
 from exchange.suites import DEFAULT_SUITE
@@ -46,7 +46,6 @@ from exchange.trust_feed import TrustFeed, watch_authority
 SWEEP_S = 0.25
 SECOND_S = 1.0
 KEYS_S = 20.0
-HOUR_S = 3600.0
 WEEK_MS = 7 * 86_400_000
 
 
@@ -265,20 +264,16 @@ class Agent:
                 self.link.run(),
                 self._every(SWEEP_S, self.consumer.expire),
                 self._every(SECOND_S, self._each_second),
-                self._renewals(),
+                keep_renewed(self.identity, clock=self._clock, renewed=self._renewed),
                 self._rotations(),
             ]
             self.feed.subscribe(self._trust_changed)
             tasks = [asyncio.create_task(work) for work in background]
-            stack.push_async_callback(_cancel, tasks)
+            stack.push_async_callback(cancel_all, tasks)
             listening = await self.local.start()
             stack.push_async_callback(self.local.stop)
             ready(listening)
-            stopping = asyncio.create_task(stop.wait())
-            stack.push_async_callback(_cancel, [stopping])
-            done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await first_of(tasks, stop)
 
     async def _close(self) -> None:
         await self.provider.close()
@@ -313,23 +308,10 @@ class Agent:
             except ExchangeError as error:
                 self._log.warning("keys not published", reason=error.name, subject=error.subject)
 
-    async def _renewals(self) -> None:
-        """Renew when two thirds of the certificate's life are over, then make a stream beside the old."""
-        while True:
-            certificate = self.identity.certificate()
-            begun = certificate.not_valid_before_utc.timestamp()
-            life_s = certificate.not_valid_after_utc.timestamp() - begun
-            await asyncio.sleep(min(HOUR_S, max(1.0, life_s / 60)))
-            if not self.identity.renewal_due(self._clock.now_ms()):
-                continue
-            try:
-                await renew(self.identity, clock=self._clock)
-            except ExchangeError as error:
-                self._log.warning("renewal failed", reason=error.name, subject=error.subject)
-                continue
-            self.keys.use_signer(self.identity.statement_signer())
-            self._log.info("certificate renewed")
-            self.link.redial()
+    def _renewed(self) -> None:
+        """Sign bundles with the new certificate, and make a stream with it beside the old one."""
+        self.keys.use_signer(self.identity.statement_signer())
+        self.link.redial()
 
     def _authority_alarm(self, error: Exception) -> None:
         if isinstance(error, ExchangeError):
@@ -340,14 +322,6 @@ class Agent:
         self._authority_fault = None
         self.book.recheck(trust)
         self.consumer.forget_plans()
-
-
-async def _cancel(tasks: Sequence["asyncio.Task[object]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def serve(config_path: Path) -> int:
@@ -363,25 +337,15 @@ def serve(config_path: Path) -> int:
         BadConfiguration: every fault of the configuration.
     """
     set_up_logs("agent")
-    config = load(config_path)
+    agent = Agent(load(config_path), base=config_path.parent.resolve())
 
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        agent = Agent(config, base=config_path.parent.resolve())
+    def ready(listening: Listening) -> None:
+        say_ready(
+            process="agent",
+            spiffe_id=agent.identity.identity().uri,
+            http=listening.http,
+            grpc=listening.grpc,
+        )
 
-        def ready(listening: Listening) -> None:
-            told = {
-                "process": "agent",
-                "spiffe_id": agent.identity.identity().uri,
-                "http": listening.http,
-                "grpc": listening.grpc,
-            }
-            print("ready " + json.dumps(told), flush=True)
-
-        await agent.run(stop, ready)
-
-    asyncio.run(main())
+    serve_until_told(lambda stop: agent.run(stop, ready))
     return 0

@@ -1,13 +1,12 @@
 """The authority's process: environment, logs, signals. What it is made of is in certs/process.py."""
 
 import asyncio
-import json
-import signal
 import sys
 from pathlib import Path
 
 from certs.config import AuthorityConfig, load
 from exchange.errors import ExchangeError
+from exchange.serving import say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
 from exchange.tls import prepare_environment
 
@@ -23,26 +22,22 @@ def serve(config_path: Path) -> int:
     prepare_environment()
     set_up_logs("authority")
     try:
-        asyncio.run(_serve(load(config_path)))
+        config = load(config_path)
+        serve_until_told(lambda stop: _serve(config, stop))
     except ExchangeError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(config: AuthorityConfig) -> None:
+async def _serve(config: AuthorityConfig, stop: asyncio.Event) -> None:
     from certs.process import running
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     async with running(config) as where:
-        told = {
-            "role": "authority",
-            "enrolment": f"{config.listen.hosts[0]}:{where.enrolment_port}",
-            "service": f"{config.listen.hosts[0]}:{where.service_port}",
-            "trust_list": where.authority.trust_lists.newest_number,
-        }
-        print(f"ready {json.dumps(told)}", flush=True)
+        say_ready(
+            process="authority",
+            enrolment=f"{config.listen.hosts[0]}:{where.enrolment_port}",
+            service=f"{config.listen.hosts[0]}:{where.service_port}",
+            trust_list=where.authority.trust_lists.newest_number,
+        )
         await stop.wait()

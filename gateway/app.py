@@ -1,47 +1,36 @@
 """Wires a gateway and runs it: the only place that knows every part."""
 
 import asyncio
-import json
-import signal
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
 from exchange.checkpoint import LogSigner
 from exchange.clock import NonceSource, SystemClock
-from exchange.enrolment import IdentityFolder, call, renew
-from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError, TrustStale
+from exchange.enrolment import IdentityFolder
+from exchange.errors import ExchangeError
 from exchange.keys import BundleBook
 from exchange.keystore import FileKeyStore, KeyStore
 from exchange.replay import ReplayWindow
+from exchange.serving import cancel_all, first_of, say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
-from exchange.tls import SERVER_OPTIONS, peer, reloading_server_credentials
+from exchange.tls import peer
 from exchange.trust import TrustList, Verified
-from exchange.trust_feed import TrustFeed, watch_authority
+from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
-    admin_pb2,
     admin_pb2_grpc,
-    audit_pb2,
     audit_pb2_grpc,
-    directory_pb2,
     directory_pb2_grpc,
-    exchange_pb2,
     exchange_pb2_grpc,
-    grant_pb2,
     grant_pb2_grpc,
-    link_pb2,
     link_pb2_grpc,
-    trust_pb2,
-    trust_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import standard_guards
@@ -58,11 +47,13 @@ from gateway.directory_service import DirectoryService
 from gateway.exchange_service import ExchangeService
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
+from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
 from gateway.routing.links import Links
+from gateway.server import GatewayServer
 from gateway.state import RegionState
 from gateway.state_store import StateStore
 from gateway.storage.high_water import HighWaterFile
@@ -72,9 +63,6 @@ from gateway.trust_watch import TrustWatch
 LOG_KEY = "log"
 GRACE_S = 5.0
 SECOND_S = 1.0
-HOUR_S = 3600.0
-REGISTER_PAUSE_S = 2.0
-SERVICES = (admin_pb2, audit_pb2, directory_pb2, exchange_pb2, grant_pb2, link_pb2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +102,16 @@ class Gateway:
         who = self.identity.identity()
         self.origin = f"{who.division}.{who.trust_domain}/{who.name}"
         self._hop = f"gateway/{who.name}"
-        self._tls = self._read_tls()
         self.feed = TrustFeed(anchor=self._anchor, path=self.identity.trust_list_path, clock=self._clock)
         self._signer = log_signer(keystore, self.origin)
+        self.membership = Membership(
+            identity=self.identity,
+            feed=self.feed,
+            authority=config.authority,
+            origin=self.origin,
+            log_key=self._signer.public_key,
+            clock=self._clock,
+        )
         self.sequencer = Sequencer(
             store=SqliteAuditStore(folder=folder),
             high_water=HighWaterFile(path=folder / "high-water"),
@@ -216,32 +211,14 @@ class Gateway:
             ),
             server,
         )
-        self._add_common_services(server)
         return link_service
-
-    def _add_common_services(self, server: grpc.aio.Server) -> None:
-        servicer = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        self._health = servicer
-        names = [name for module in SERVICES for name in _services_of(module)]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-
-    def _read_tls(self) -> tuple[bytes, bytes]:
-        return self.identity.key_pem(), self.identity.chain_pem()
 
     # -- how it is ---------------------------------------------------------------------------------------
 
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
-        found: list[ExchangeError] = []
-        if self.sequencer.fault is not None:
-            found.append(self.sequencer.fault)
-        trust = self.feed.current
-        if trust is None or not trust.fresh(self._clock.now_ms()):
-            found.append(TrustStale(f"number {trust.number}" if trust else "none"))
-        elif self.origin not in trust.gateways:
-            found.append(AuthorityAway("the trust list does not name this gateway yet"))
-        return found
+        log_fault = self.sequencer.fault
+        return ([log_fault] if log_fault is not None else []) + self.membership.faults()
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
@@ -269,86 +246,27 @@ class Gateway:
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
             self.feed.subscribe(self._trust_changed)
-            server = self._make_server()
-            link_service = self._add_services(server)
-            port = self._bind(server, listen.host, listen.port)
+            chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
+            server = GatewayServer(interceptors=chain)
+            link_service = self._add_services(server.grpc)
+            port = server.bind(
+                listen.host, listen.port, tls=self.membership.tls, root_pem=self.identity.root_pem()
+            )
             await server.start()
-            stack.push_async_callback(server.stop, GRACE_S)
+            stack.push_async_callback(server.grpc.stop, GRACE_S)
             metrics_port = await self.ready_face.start(listen.metrics_host, listen.metrics_port)
             stack.push_async_callback(self.ready_face.stop)
-            tasks = [asyncio.create_task(work) for work in self._background(port)]
-            stack.push_async_callback(_cancel, tasks)
-            await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+            duties = [
+                *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
+                TrustWatch(registrar=self.registrar, feed=self.feed).run(),
+                self._each_second(),
+            ]
+            tasks = [asyncio.create_task(duty) for duty in duties]
+            stack.push_async_callback(cancel_all, tasks)
             ready(Listening(port=port, metrics_port=metrics_port))
-            stopping = asyncio.create_task(stop.wait())
-            stack.push_async_callback(_cancel, [stopping])
-            done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            await self._health.enter_graceful_shutdown()
+            await first_of(tasks, stop)
+            await server.leave()
             await link_service.drain(GRACE_S)
-
-    def _make_server(self) -> grpc.aio.Server:
-        chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
-        return grpc.aio.server(interceptors=chain, options=SERVER_OPTIONS)
-
-    def _bind(self, server: grpc.aio.Server, host: str, port: int) -> int:
-        credentials = reloading_server_credentials(
-            newest=lambda: self._tls,
-            root_pem=self.identity.root_pem(),
-            mutual=True,
-            alarm=lambda error: self._log.error("certificate not reloaded", error=type(error).__name__),
-        )
-        try:
-            bound = server.add_secure_port(f"{host}:{port}", credentials)
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            raise BadConfiguration(f"listen.port {port} cannot be bound")
-        return bound
-
-    def _background(self, port: int) -> list[Any]:
-        watch = TrustWatch(registrar=self.registrar, feed=self.feed)
-        return [
-            watch_authority(
-                self.feed,
-                self._config.authority.enrolment,
-                self.identity.root_pem(),
-                alarm=self._authority_alarm,
-            ),
-            watch.run(),
-            self._register(port),
-            self._each_second(),
-            self._renewals(),
-        ]
-
-    async def _register(self, port: int) -> None:
-        """Enter log key and addresses in the trust list, and again whenever a list does not name them."""
-        addresses = self._config.listen.advertise or [f"127.0.0.1:{port}"]
-        told = trust_pb2.TrustedGateway(
-            origin=self.origin, log_keys=[self._signer.public_key], addresses=addresses
-        )
-
-        async def ask(channel: grpc.aio.Channel) -> None:
-            stub = trust_pb2_grpc.AuthorityServiceStub(channel)
-            await stub.RegisterGateway(trust_pb2.RegisterGatewayRequest(gateway=told), timeout=GRACE_S)
-
-        while True:
-            trust = self.feed.current
-            known = trust.gateways.get(self.origin) if trust else None
-            wanted = (tuple(addresses), self._signer.public_key)
-            if known is None or (tuple(known.addresses), known.log_keys[0]) != wanted:
-                try:
-                    await call(
-                        self._config.authority.service,
-                        ask,
-                        root_pem=self.identity.root_pem(),
-                        key_pem=self._tls[0],
-                        chain_pem=self._tls[1],
-                    )
-                except ExchangeError as error:
-                    self._authority_alarm(error)
-            await asyncio.sleep(REGISTER_PAUSE_S)
 
     async def _each_second(self) -> None:
         while True:
@@ -360,44 +278,9 @@ class Gateway:
             except ExchangeError as error:
                 self._log.warning("refusal counts not entered", reason=error.name)
 
-    async def _renewals(self) -> None:
-        """Renew when two thirds of the certificate's life are over; the next handshakes use the new one."""
-        while True:
-            certificate = self.identity.certificate()
-            begun = certificate.not_valid_before_utc.timestamp()
-            life_s = certificate.not_valid_after_utc.timestamp() - begun
-            await asyncio.sleep(min(HOUR_S, max(1.0, life_s / 60)))
-            if not self.identity.renewal_due(self._clock.now_ms()):
-                continue
-            try:
-                await renew(self.identity, clock=self._clock)
-            except ExchangeError as error:
-                self._log.warning("renewal failed", reason=error.name, subject=error.subject)
-                continue
-            self._tls = self._read_tls()
-            self._log.info("certificate renewed")
-
     def _trust_changed(self, trust: TrustList) -> None:
         for organisation, agent, error in self._book.recheck(trust):
             self._log.warning("bundle dropped", organisation=organisation, agent=agent, reason=error.name)
-
-    def _authority_alarm(self, error: Exception) -> None:
-        if isinstance(error, ExchangeError):
-            self._log.warning("authority", reason=error.name, subject=error.subject)
-        else:
-            self._log.error("authority", error=type(error).__name__)
-
-
-def _services_of(module: Any) -> list[str]:
-    return [service.full_name for service in module.DESCRIPTOR.services_by_name.values()]
-
-
-async def _cancel(tasks: Sequence["asyncio.Task[Any]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def serve(config_path: FilePath) -> int:
@@ -414,25 +297,15 @@ def serve(config_path: FilePath) -> int:
         LogBehind, LogForked, StoreDamaged: the log refuses to sign; nothing was served.
     """
     set_up_logs("gateway")
-    config = load(config_path)
+    gateway = Gateway(load(config_path))
 
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        gateway = Gateway(config)
+    def ready(listening: Listening) -> None:
+        say_ready(
+            process="gateway",
+            origin=gateway.origin,
+            port=listening.port,
+            metrics_port=listening.metrics_port,
+        )
 
-        def ready(listening: Listening) -> None:
-            told = {
-                "process": "gateway",
-                "origin": gateway.origin,
-                "port": listening.port,
-                "metrics_port": listening.metrics_port,
-            }
-            print("ready " + json.dumps(told), flush=True)
-
-        await gateway.run(stop, ready)
-
-    asyncio.run(main())
+    serve_until_told(lambda stop: gateway.run(stop, ready))
     return 0

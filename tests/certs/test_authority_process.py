@@ -96,7 +96,7 @@ def test_it_stops_cleanly_when_told_and_says_nothing_else_on_standard_output(
     process: tuple[subprocess.Popen[str], dict[str, Any], Path],
 ) -> None:
     running, told, _ = process
-    assert told["role"] == "authority" and told["trust_list"] == 1
+    assert told["process"] == "authority" and told["trust_list"] == 1
     running.send_signal(signal.SIGTERM)
     assert running.wait(20) == 0
     assert running.stdout is not None and running.stdout.read() == ""

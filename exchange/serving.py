@@ -1,0 +1,50 @@
+"""What every process of the exchange does alike: end on a signal, say when it serves, let go of its tasks."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+
+def serve_until_told(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run a process's work on an event loop of its own until SIGTERM or SIGINT.
+
+    Args:
+        run: the work; it ends soon after the event is set.
+    """
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run(stop)
+
+    asyncio.run(main())
+
+
+def say_ready(**told: object) -> None:
+    """Print "ready" and a JSON object on standard output: whoever started the process waits for it."""
+    print(f"ready {json.dumps(told)}", flush=True)
+
+
+async def first_of(tasks: Sequence["asyncio.Task[Any]"], stop: asyncio.Event) -> None:
+    """Wait until told to stop or until a task that should not end does, and raise what it raised."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await cancel_all([stopping])
+
+
+async def cancel_all(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks and wait until each has ended."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
