@@ -19,8 +19,10 @@ def run_until_killed(folder: Path, lines: int) -> dict[int, bytes]:
     command = [sys.executable, "-m", "tests.support.audit_child", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        said = [child.stdout.readline() for _ in range(lines)]
-        child.kill()
+        try:
+            said = [child.stdout.readline() for _ in range(lines)]
+        finally:
+            child.kill()
         said += child.stdout.readlines()
     whole = [line.split() for line in said if line.endswith(b"\n")]
     assert whole, "the writer did not start"
