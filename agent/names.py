@@ -22,7 +22,7 @@ class Names:
         self._by_alias: dict[tuple[str, str], str] = {}
 
     def read(self, statement: common_pb2.Statement) -> tuple[str, str, str]:
-        """Return credit code, division and alias of a signed OrganisationBody; its signature is not looked at.
+        """Return credit code, division and alias of a signed OrganisationBody; it is not verified.
 
         Raises:
             Malformed, BadIdentifier.

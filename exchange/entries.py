@@ -1,7 +1,7 @@
 """What a log entry of an exchange must say, compared with the request itself: both parties hold it to that.
 
-The digests alone bind an entry to what travelled; the claims beside them are what auditors read. A gateway that
-logs the right digests under another purpose, case or department would deceive them, so both ends compare.
+The digests alone bind an entry to what travelled; the claims beside them are what auditors read. A gateway
+that logs the right digests under another purpose, case or department would deceive them: both ends compare.
 """
 
 from exchange.errors import ReceiptBroken

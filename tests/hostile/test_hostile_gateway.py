@@ -1,4 +1,4 @@
-"""A hostile gateway on the wire between agents: what it swaps, strips, repeats or forges is caught by an agent."""
+"""A hostile gateway between agents: what it swaps, strips, repeats or forges is caught by an agent."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,8 +10,10 @@ from nacl.signing import SigningKey
 from exchange.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from exchange.envelope import DEFAULT_PADDING
 from exchange.merkle import leaf_hash
-from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
+from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, link_pb2, reason_pb2
+from gateway.audit.entry import exchange_leaf
 from tests.support.hostile import NAME, World, outcome, until
+from tests.support.hostile_requests import provider_reason, signed_request
 from tests.support.region import ORIGIN
 
 Released = exchange_pb2.Released
@@ -54,7 +56,7 @@ def swap_cells(body: exchange_pb2.ResponseBody) -> None:
 
 
 def swap_columns(body: exchange_pb2.ResponseBody) -> None:
-    columns = [common for common in body.sealed.columns][::-1]
+    columns = list(body.sealed.columns)[::-1]
     copies = [exchange_pb2.Column.FromString(column.SerializeToString()) for column in columns]
     del body.sealed.columns[:]
     body.sealed.columns.extend(copies)
@@ -65,7 +67,7 @@ def strip_column(body: exchange_pb2.ResponseBody) -> None:
 
 
 def mark_as_failed(body: exchange_pb2.ResponseBody) -> None:
-    body.failure = 1
+    body.failure = reason_pb2.REASON_NO_GRANT
 
 
 async def test_an_answer_altered_in_any_part_breaks_against_its_receipt(world: World) -> None:
@@ -116,9 +118,8 @@ async def test_a_receipt_that_says_something_else_than_what_came_is_refused(worl
 async def test_an_entry_the_gateway_logged_with_a_lie_in_it_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch, lie: dict[str, Any]
 ) -> None:
-    from gateway import path
 
-    honest = path.exchange_leaf
+    honest = exchange_leaf
 
     def lying(*args: Any, **kwargs: Any) -> bytes:
         entry = audit_pb2.AuditEntry.FromString(honest(*args, **kwargs))
@@ -129,7 +130,7 @@ async def test_an_entry_the_gateway_logged_with_a_lie_in_it_is_refused(
         return entry.SerializeToString()
 
     with monkeypatch.context() as patch:
-        patch.setattr(path, "exchange_leaf", lying)
+        patch.setattr("gateway.path.exchange_leaf", lying)
         response = await world.ask()
     assert outcome(response) == "RECEIPT_BROKEN"
     await until(lambda: world.police.provider.fault is not None or not world.police.journal.open_items)
@@ -141,9 +142,8 @@ async def test_an_entry_the_gateway_logged_with_a_lie_in_it_is_refused(
 async def test_an_entry_of_another_log_or_version_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch, lie: dict[str, Any]
 ) -> None:
-    from gateway import path
 
-    honest = path.exchange_leaf
+    honest = exchange_leaf
 
     def lying(*args: Any, **kwargs: Any) -> bytes:
         entry = audit_pb2.AuditEntry.FromString(honest(*args, **kwargs))
@@ -151,7 +151,7 @@ async def test_an_entry_of_another_log_or_version_is_refused(
         return entry.SerializeToString()
 
     with monkeypatch.context() as patch:
-        patch.setattr(path, "exchange_leaf", lying)
+        patch.setattr("gateway.path.exchange_leaf", lying)
         assert outcome(await world.ask()) == "RECEIPT_BROKEN"
     world.police.provider.fault = None
     await world.still_works()
@@ -251,7 +251,7 @@ async def test_a_garbled_answer_ends_by_its_deadline(world: World) -> None:
 
 
 async def test_a_repeated_answer_is_delivered_once(world: World) -> None:
-    delivered = []
+    delivered: list[agent_pb2.AskResponse] = []
 
     def repeat(frame: link_pb2.LinkResponse) -> link_pb2.LinkResponse:
         frame.items.extend([link_pb2.Delivery.FromString(i.SerializeToString()) for i in frame.items])
@@ -303,7 +303,9 @@ async def test_a_forged_refusal_must_agree_with_its_entry(world: World) -> None:
                 receipt = audit_pb2.Receipt.FromString(item.released.receipt.SerializeToString())
                 header = exchange_pb2.ResponseBody.FromString(item.released.response.body).header
                 exchange_id = exchange_pb2.ResponseHeader.FromString(header).exchange_id
-                item.failure.CopyFrom(exchange_pb2.Failure(exchange_id=exchange_id, reason=20))
+                item.failure.CopyFrom(
+                    exchange_pb2.Failure(exchange_id=exchange_id, reason=reason_pb2.REASON_NO_GRANT)
+                )
                 item.failure.receipt.CopyFrom(receipt)
         return frame
 
@@ -521,36 +523,28 @@ async def test_a_request_replayed_later_is_refused_and_disturbs_no_other(world: 
     assert outcome(await world.ask()) == "ANSWER", "the honest one in the same frame is answered"
     assert world.table.reads == reads + 1
     await until(lambda: bool(failures))
-    from exchange.v1 import reason_pb2
-
     assert [one.reason for one in failures] == [reason_pb2.REASON_REPLAYED]
     await world.still_works()
 
 
 async def test_a_replay_beside_a_refusal_leaves_the_refusal_its_reason(world: World) -> None:
-    seen: list[link_pb2.Delivery] = []
+    first = signed_request(world)
+    assert await provider_reason(world, first) == ""
+    world.police.provider.fault = None
+    seen: list[link_pb2.LinkItem] = []
 
-    def keep(frame: link_pb2.LinkResponse) -> link_pb2.LinkResponse:
-        seen.extend(item for item in frame.items if item.HasField("request"))
-        return frame
+    def watch(frame: link_pb2.LinkRequest) -> None:
+        seen.extend(frame.items)
 
-    world.police.wire.down = keep
-    assert outcome(await world.ask()) == "ANSWER"
-
-    def beside(frame: link_pb2.LinkResponse) -> link_pb2.LinkResponse:
-        if any(item.HasField("request") for item in frame.items):
-            frame.items.insert(0, link_pb2.Delivery.FromString(seen[0].SerializeToString()))
-        return frame
-
-    world.police.wire.down = beside
-    world.police.feed.current  # noqa: B018
-    unsigned = world.clock.ms
-    world.clock.ms = unsigned + 301_000
-    world.health.feed.offer(world.authority.trust_list(world.clock.ms, gateways=world.declared))
-    world.region.feed.offer(world.authority.trust_list(world.clock.ms, gateways=world.declared))
-    await until(lambda: not world.police.wire._to_agent.qsize())
-    response = await world.ask()
-    assert outcome(response) in ("ANSWER", "TRUST_STALE")
+    world.police.wire.up = watch
+    requests = [first, signed_request(world, case_number="")]
+    deliveries = [link_pb2.Delivery(request=signed) for signed in requests]
+    world.police.wire.push(link_pb2.LinkResponse(items=deliveries))
+    await until(lambda: len(seen) == 2)
+    reasons = {item.failure.reason for item in seen if item.HasField("failure")}
+    bodies = [exchange_pb2.ResponseBody.FromString(i.response.body) for i in seen if i.HasField("response")]
+    assert reasons == {reason_pb2.REASON_REPLAYED}
+    assert [body.failure for body in bodies] == [reason_pb2.REASON_CASE_REQUIRED]
     await world.still_works()
 
 
@@ -575,8 +569,6 @@ async def test_a_request_forwarded_to_another_department_is_refused_there(world:
     world.civil.wire.push(link_pb2.LinkResponse(items=[seen[0]]))
     await until(lambda: bool(answers))
     body = exchange_pb2.ResponseBody.FromString(answers[0].body)
-    from exchange.v1 import reason_pb2
-
     assert body.failure == reason_pb2.REASON_WRONG_AUDIENCE
     assert not body.sealed.columns and not body.clear
     await world.still_works()

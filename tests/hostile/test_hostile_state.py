@@ -1,4 +1,4 @@
-"""A hostile gateway that lies about the region: keys, bundles, trust lists, catalogue, grants and their events."""
+"""A hostile gateway that lies about the region: keys, trust lists, catalogue, grants and their events."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from exchange.identity import Role
 from exchange.own_keys import SEALING_RENEWAL_MS
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2, link_pb2
-from tests.support.hostile import NAME, Department, World, outcome, until
-from tests.support.region import CIVIL, HEALTH, POLICE, RESOURCE, item
+from tests.support.hostile import Department, World, outcome, until
+from tests.support.region import CIVIL, POLICE, RESOURCE, item
 
 Statement = common_pb2.Statement
 
@@ -240,7 +240,7 @@ def event(index: int, act: int, statement: Statement, time_ms: int) -> link_pb2.
 
 
 async def tell(world: World, department: Department, act: int, statement: Statement) -> None:
-    """Have the gateway tell a department an event that no registrar admitted; return when it was looked at."""
+    """Have the gateway tell an event that no registrar admitted; return when it was looked at."""
     frame = event(0, act, statement, world.clock.ms)
     department.wire.push(frame)
     await until(lambda: not department.wire._to_agent.qsize())
@@ -392,8 +392,8 @@ async def test_a_question_is_not_sealed_to_a_department_that_took_anothers_alias
         changed = type(reply)(resource=forged, bundles=[world.civil.keys.bundle])
         return changed
 
-    world.services["DirectoryService"]._state.catalogue._by_id["970100/police/fresh"] = world.health.view.resource(
-        RESOURCE
+    world.services["DirectoryService"]._state.catalogue._by_id["970100/police/fresh"] = (
+        world.health.view.resource(RESOURCE)
     )
     world.health.replies["GetResource"] = hand
     sent = len(world.health.wire.sent)
@@ -432,7 +432,7 @@ async def test_a_grant_of_another_department_opens_no_source_of_this_one(world: 
     assert found is not None and found.state == grants.ACTIVE
     from tests.support.hostile_requests import provider_reason, signed_request
 
-    header = {
+    header: dict[str, Any] = {
         "grant_id": accept_id,
         "fields": ["name"],
         "resource_digest": world.police.view.resource(other).digest,
@@ -464,4 +464,3 @@ async def resume(world: World, revision: int) -> None:
     await world.region.decide(world.grant, grant_pb2.GRANT_ACTION_RESUME, revision)
     await until(lambda: held(world).state == grants.ACTIVE)
     await world.still_works()
-    assert NAME and HEALTH

@@ -69,7 +69,6 @@ from tests.support.region import (
     DOMAIN,
     HEALTH,
     ORIGIN,
-    POLICE,
     RESOURCE,
     Authority,
     Region,
@@ -317,7 +316,7 @@ class World:
         )
         await self.sequencer.open()
         self.authority = Authority()
-        self.region = Region(gateway, authority=self.authority, log=self.sequencer)  # type: ignore[arg-type]
+        self.region = Region(gateway, authority=self.authority, log=self.sequencer)
         self.clock = self.region.clock
         self.declared = [
             trust_pb2.TrustedGateway(name="gateway-1", origin=ORIGIN, log_keys=[signer.public_key])
@@ -423,7 +422,12 @@ class World:
         key = ec.generate_private_key(ec.SECP256R1())
         issuing = self.authority.issuing
         leaf = make_leaf(
-            issuing, identity, key.public_key(), hosts=["gateway-1"], now_ms=NOW_MS, lifetime_ms=30 * 86_400_000
+            issuing,
+            identity,
+            key.public_key(),
+            hosts=["gateway-1"],
+            now_ms=NOW_MS,
+            lifetime_ms=30 * 86_400_000,
         )
         der = serialization.Encoding.DER
         chain = [leaf.public_bytes(der), issuing.certificate.public_bytes(der)]

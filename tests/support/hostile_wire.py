@@ -1,4 +1,4 @@
-"""Wires without TLS between real agents and a real gateway, each with a hand on it that may change anything."""
+"""Wires without TLS between real agents and a real gateway, each with a hand on it that may change all."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -164,7 +164,7 @@ class Channel:
     def unary_unary(self, path: str, **_: object) -> Callable[..., Any]:
         service, method = path.rpartition("/")[0].rpartition(".")[2], path.rpartition("/")[2]
 
-        async def call(request: Any, timeout: float | None = None) -> Any:
+        async def call(request: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109
             act = getattr(self._services[service], method)
             try:
                 response = await act(request, GatewayContext(self._verified))
