@@ -42,9 +42,7 @@ class Played:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     folder = tmp_path_factory.mktemp("d") / "kept"
     arguments = ["demo", "--scenario", "household", "--json", "--keep", str(folder)]
-    done = subprocess.run(  # noqa: S603
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=150, check=False
-    )
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=150, check=False)
     yield Played(folder, done.returncode, done.stdout, done.stderr)
 
 
@@ -100,9 +98,7 @@ def test_keep_leaves_folders_logs_and_databases(played: Played) -> None:
 def test_what_was_kept_verifies_offline_by_the_command(played: Played) -> None:
     trust = played.folder / "people" / "chen-auditor" / "identity" / "trust-list.pb"
     arguments = ["audit", "verify", "--log", str(played.folder / "gateway"), "--trust", str(trust), "--json"]
-    done = subprocess.run(  # noqa: S603
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
     assert played.document["audit"]["root"] in done.stdout
 
@@ -129,7 +125,7 @@ def test_serve_starts_again_what_was_kept(played: Played) -> None:
 
 def _begun(folder: Path) -> "subprocess.Popen[bytes]":
     """Start a demonstration and wait until it has several children."""
-    demo = subprocess.Popen(  # noqa: S603
+    demo = subprocess.Popen(
         [*COMMAND, "demo", "--json", "--keep", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -155,7 +151,7 @@ def test_the_children_die_when_the_demo_is_told_to_stop(short_folder: Path) -> N
 
 @pytest.mark.parametrize("arguments", [["--scenario", "nothing"], ["--keep", "/"]])
 def test_a_wrong_argument_is_a_usage_error(arguments: list[str]) -> None:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [*COMMAND, "demo", "--json", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 2
