@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system
 
 
 def _curl(
-    world: RealRegion, path: str, body: dict[str, Any] | None = None, **options: str
+    world: RealRegion, path: str, body: dict[str, Any] | None = None, *, token: str = ""
 ) -> tuple[int, Any]:
     curl = shutil.which("curl")
     if curl is None:
