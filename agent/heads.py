@@ -48,6 +48,25 @@ def extend(held: Checkpoint, offered: Checkpoint, proof: bytes) -> Checkpoint:
     return offered
 
 
+def newer(held: Checkpoint, offered: Checkpoint, proof: bytes) -> Checkpoint:
+    """Return the newer of two heads once either is proven to extend the other.
+
+    A stream may tell a head ahead of receipts that lead to older ones: these must lie in the same log.
+
+    Args:
+        held: the newest head of the stream.
+        offered: a checkpoint whose signature was verified.
+        proof: as of `extend`.
+
+    Raises:
+        LogForked: as `extend`.
+    """
+    if offered.size < held.size:
+        extend(offered, held, proof)
+        return held
+    return extend(held, offered, proof)
+
+
 class Heads:
     """Remembers one head per origin.
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
-from agent.heads import Heads, Seen, extend
+from agent.heads import Heads, Seen, extend, newer
 from exchange.checkpoint import Checkpoint, CheckpointCache
 from exchange.clock import Clock
 from exchange.errors import ExchangeError, GatewayAway, LinkLost, LogForked, Malformed
@@ -255,10 +255,10 @@ class LinkStream:
             raise LogForked(self._.origin, hop=self.hop)
         checkpoints = []
         for note, proof in zip(frame.checkpoints, frame.consistency, strict=True):
-            self._head = extend(self._head, cache.open(note), proof)
-            checkpoints.append(Seen(self._head, note))
-        if checkpoints:
-            self._.heads.remember(checkpoints[-1])
+            seen = Seen(cache.open(note), note)
+            self._head = newer(self._head, seen.checkpoint, proof)
+            self._.heads.remember(seen)
+            checkpoints.append(seen)
         return checkpoints
 
     def _hand_over(self, frame: link_pb2.LinkResponse, checkpoints: list[Seen]) -> None:

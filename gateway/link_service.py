@@ -41,6 +41,7 @@ class LinkParts:
     peer: Callable[[Any], Verified]
     clock: Clock
     consumer_window: int
+    provider_window: int
     max_links: int
 
 
@@ -96,7 +97,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             identity=verified.identity,
             serial=verified.serial,
             not_after_ms=verified.not_after_ms,
-            provider_window=first.hello.window,
+            provider_window=min(first.hello.window, p.provider_window),
             consumer_window=p.consumer_window,
             write=write.frame,
         )
@@ -170,7 +171,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
                 link.notify(link_pb2.Notice(trust_list=trust.statement))
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new links, tell the linked agents, wait until nothing is pending or the grace is over."""
+        """Tell the linked agents, wait until nothing is pending or the grace is over, then end the links."""
         self._draining = True
         for link in self._.links:
             link.notify(link_pb2.Notice(drain=link_pb2.Drain(grace_ms=int(grace_s * 1000))))
@@ -179,6 +180,8 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
                 # Nobody announces that the last of many queues is empty.
                 while any(link.pending or len(link.outbox) for link in self._.links):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+        for link in self._.links:
+            link.close(Draining(self._.origin))
 
 
 class FrameWriter:
@@ -198,9 +201,7 @@ class FrameWriter:
     async def frame(self, link: AgentLink, parcels: list[Parcel]) -> None:
         """Write one frame: the notices that wait, then the parcels."""
         frame = link_pb2.LinkResponse()
-        if link.notices:
-            frame.notices.extend(link.notices)
-            link.notices.clear()
+        frame.notices.extend(link.take_notices())
         places: dict[str, int] = {}
         for delivery, checkpoint in parcels:
             if checkpoint:
@@ -214,11 +215,12 @@ class FrameWriter:
             # Agents take no event that lies beyond a head they have seen proven.
             places.setdefault(self._sequencer.checkpoint, len(places))
         for checkpoint in places:
-            size = int(checkpoint.split("\n", 2)[1])
-            if size > self._size:
-                frame.consistency.append(self._sequencer.consistency(self._size, size)[0])
-                self._size = size
-            else:
-                frame.consistency.append(b"")
+            frame.consistency.append(self._proof(int(checkpoint.split("\n", 2)[1])))
             frame.checkpoints.append(checkpoint)
         await self._context.write(frame)
+
+    def _proof(self, size: int) -> bytes:
+        """Prove a checkpoint against the newest one sent; parcels may lag behind an event's head."""
+        older, newer = sorted((size, self._size))
+        self._size = newer
+        return self._sequencer.consistency(older, newer)[0] if 0 < older < newer else b""

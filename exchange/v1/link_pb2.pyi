@@ -330,8 +330,8 @@ class LinkResponse(_message.Message):
 
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """For each checkpoint the proof that it extends the one sent before it on this stream (the welcome's first),
-        the hashes one after the other.
+        """For each checkpoint the proof that it extends the newest one sent before it on this stream (the welcome's first),
+        or where it is older that the newest one extends it; the hashes one after the other.
         """
 
     def __init__(

@@ -1,17 +1,19 @@
 """The agents' links: who can be reached, what each owes, and how outcomes go back to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from exchange.errors import ExchangeError, LinkLost, ProviderAway, QueueFull, Replayed
 from exchange.identity import Identity
-from exchange.link import Outbox
+from exchange.link import MAX_FRAME_BYTES, Outbox
 from exchange.rpc_errors import to_failure
 from exchange.v1 import audit_pb2, link_pb2
 from gateway.audit.sequencer import Logged
 from gateway.record import Exchange
 
 RECEIPT_BYTES = 2048
+MAX_NOTICES = 4096
 
 Parcel = tuple[link_pb2.Delivery, str]
 """A delivery and the checkpoint its receipt leads to, empty where it has none."""
@@ -47,7 +49,7 @@ class AgentLink:
         self.pending: dict[bytes, Exchange] = {}
         self.late: dict[bytes, Exchange] = {}
         self.in_flight = 0
-        self.notices: list[link_pb2.Notice] = []
+        self._notices: deque[link_pb2.Notice] = deque()
         self.closing: asyncio.Future[ExchangeError] = asyncio.get_running_loop().create_future()
         # Items settle within the two windows: the box holds both directions and the receipts.
         self.outbox: Outbox[Parcel] = Outbox(
@@ -121,9 +123,23 @@ class AgentLink:
             self.closing.set_result(why)
 
     def notify(self, notice: link_pb2.Notice) -> None:
-        """Send a notice ahead of whatever waits."""
-        self.notices.append(notice)
+        """Send a notice ahead of whatever waits; who reads too slowly gets them with the next link."""
+        if len(self._notices) >= MAX_NOTICES:
+            self.close(LinkLost(self.identity.name))
+            return
+        self._notices.append(notice)
         self.outbox.poke()
+
+    def take_notices(self) -> Sequence[link_pb2.Notice]:
+        """Take the notices that go into the next frame; what is too much for one has another frame made."""
+        taken: list[link_pb2.Notice] = []
+        size = 0
+        while self._notices and size < MAX_FRAME_BYTES:
+            taken.append(self._notices.popleft())
+            size += taken[-1].ByteSize()
+        if self._notices:
+            self.outbox.poke()
+        return taken
 
 
 class Links:
