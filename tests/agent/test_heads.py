@@ -1,55 +1,73 @@
-"""Heads of one log: what extends what, and what is a fork."""
+"""The heads that an agent remembers."""
+
+from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 
-from agent.heads import extend, newer
-from exchange.checkpoint import Checkpoint
-from exchange.errors import LogForked
-from exchange.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, node_hash, root_of
+from agent.heads import Heads, Seen, extend
+from exchange.checkpoint import Checkpoint, LogSigner
+from exchange.errors import LogForked, StoreDamaged
+from exchange.merkle import consistency_proof, leaf_hash, root_of
 
 ORIGIN = "970100.yunchuan.example/gateway-1"
-LEAVES = [leaf_hash(bytes([n])) for n in range(20)]
-
-
-def node(level: int, index: int) -> bytes:
-    if level == 0:
-        return LEAVES[index]
-    return node_hash(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
+SIGNER = LogSigner(origin=ORIGIN, key=SigningKey(bytes(32)))
+LEAVES = [leaf_hash(bytes([number])) for number in range(20)]
 
 
 def head(size: int) -> Checkpoint:
     return Checkpoint(ORIGIN, size, root_of(LEAVES[:size]))
 
 
-def proof(old: int, new: int) -> bytes:
-    return consistency_proof(old, new, node)
+def seen(size: int) -> Seen:
+    return Seen(head(size), SIGNER.sign(head(size)))
 
 
-def test_a_larger_head_is_taken_over_once_it_is_proven() -> None:
-    assert extend(head(7), head(20), proof(7, 20)) == head(20)
+def node(level: int, index: int) -> bytes:
+    return root_of(LEAVES[index << level : (index + 1) << level])
 
 
-def test_an_older_head_within_the_log_leaves_the_newer_one() -> None:
-    assert newer(head(20), head(7), proof(7, 20)) == head(20)
-    assert newer(head(7), head(20), proof(7, 20)) == head(20)
+def test_a_head_grows_by_a_consistency_proof() -> None:
+    assert extend(head(5), head(13), consistency_proof(5, 13, node)) == head(13)
 
 
-def test_an_older_head_of_another_log_is_a_fork() -> None:
-    strange = Checkpoint(ORIGIN, 7, b"\1" * 32)
+@pytest.mark.parametrize(
+    ("offered", "proof"),
+    [
+        (Checkpoint(ORIGIN, 13, bytes(32)), consistency_proof(5, 13, node)),
+        (head(13), b""),
+        (head(13), consistency_proof(5, 13, node)[:-1]),
+        (head(13), consistency_proof(5, 13, node) + bytes(32)),
+        (head(4), b""),
+        (Checkpoint(ORIGIN, 5, bytes(32)), b""),
+        (Checkpoint("another", 13, head(13).root), consistency_proof(5, 13, node)),
+    ],
+    ids=["root", "no proof", "cut", "longer", "smaller", "same size", "another log"],
+)
+def test_a_head_that_does_not_extend_the_one_held_is_a_fork(offered: Checkpoint, proof: bytes) -> None:
     with pytest.raises(LogForked):
-        newer(head(20), strange, proof(7, 20))
+        extend(head(5), offered, proof)
 
 
-def test_a_smaller_head_never_extends_the_one_held() -> None:
-    with pytest.raises(LogForked):
-        extend(head(20), head(7), proof(7, 20))
+def test_heads_survive_a_restart_and_never_shrink(tmp_path: Path) -> None:
+    heads = Heads(path=tmp_path / "heads.json")
+    heads.remember(seen(7))
+    heads.remember(seen(3))
+    heads.save()
+    again = Heads(path=tmp_path / "heads.json")
+    assert again.get(ORIGIN) == head(7)
+    assert again.note(ORIGIN) == seen(7).note
+    message = again.message(ORIGIN)
+    assert message is not None and message.size == 7
 
 
-def test_two_roots_of_one_size_are_a_fork() -> None:
-    with pytest.raises(LogForked):
-        newer(head(7), Checkpoint(ORIGIN, 7, b"\1" * 32), b"")
+def test_an_unknown_log_has_no_head(tmp_path: Path) -> None:
+    heads = Heads(path=tmp_path / "heads.json")
+    assert heads.get(ORIGIN) is None and heads.message(ORIGIN) is None and heads.note(ORIGIN) == ""
 
 
-def test_everything_extends_the_empty_log() -> None:
-    empty = Checkpoint(ORIGIN, 0, EMPTY_ROOT)
-    assert newer(empty, head(3), b"") == newer(head(3), empty, b"") == head(3)
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": "x"}'])
+def test_a_damaged_file_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "heads.json").write_text(content)
+    with pytest.raises(StoreDamaged):
+        Heads(path=tmp_path / "heads.json")
