@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from agent.names import Names
 from exchange import canonical, grants
 from exchange.clock import Clock
-from exchange.errors import ExchangeError, Malformed, UnknownResource, WrongState
+from exchange.errors import ExchangeError, Malformed, StoreDamaged, UnknownResource, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
 from exchange.resources import Resource, check_publisher, parse_resource
@@ -105,6 +105,9 @@ class RegionView:
         """Take over an event of the region's log if it proves itself, and move the cursor.
 
         What does not verify is left out, logged and counted against nobody: the state stays what it was.
+
+        Raises:
+            StoreDamaged: it cannot be written down; neither state nor cursor has moved.
         """
         try:
             entry = audit_pb2.AuditEntry.FromString(event.leaf)
@@ -113,11 +116,14 @@ class RegionView:
         act = entry.administrative
         try:
             self._take(act.act, act.statement, max(0, min(entry.time_ms, self._clock.now_ms())))
+        except StoreDamaged:
+            # The cursor stays: the event comes again once it can be kept, and no revocation is skipped.
+            raise
         except ExchangeError as error:
             self._log.warning("event left out", index=event.index, reason=error.name, subject=error.subject)
         if event.index >= self.cursor:
+            self._write("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (event.index + 1,))
             self.cursor = event.index + 1
-            self._db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (self.cursor,))
 
     def take_resource(self, statement: common_pb2.Statement) -> Resource:
         """Take over a catalogue entry that was fetched rather than told.
@@ -155,7 +161,7 @@ class RegionView:
         )
         self._names.check(code, division, alias, signer.identity)
         row = (code, statement.SerializeToString())
-        self._db.execute("INSERT OR REPLACE INTO organisation VALUES (?, ?)", row)
+        self._write("INSERT OR REPLACE INTO organisation VALUES (?, ?)", row)
         self._names.take(code, division, alias)
 
     def _publish(self, statement: common_pb2.Statement, at_ms: int) -> None:
@@ -189,7 +195,7 @@ class RegionView:
     def _keep_resource(self, resource: Resource, revision: int) -> None:
         row = (resource.id, resource.statement.SerializeToString(), resource.suspended, revision)
         # A crash before this line leaves the older entry; the backlog brings the newer one again.
-        self._db.execute("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)
+        self._write("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)
         self._resources[resource.id] = resource
         self._revisions[resource.id] = revision
 
@@ -200,7 +206,7 @@ class RegionView:
         signer = self._anchor.verify_statement(statement, canonical.GRANT, at_ms=at_ms, trust=self._trust())
         grant = grants.parse_grant(statement, signer)
         row = (grant.grant_id, statement.SerializeToString())
-        self._db.execute("INSERT INTO grant_ VALUES (?, ?)", row)
+        self._write("INSERT INTO grant_ VALUES (?, ?)", row)
         self._keep_grant(grant)
 
     def _decide(self, statement: common_pb2.Statement, at_ms: int) -> None:
@@ -217,13 +223,19 @@ class RegionView:
         row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
         # A crash before this line leaves the older revision: for a revocation the gateway still refuses,
         # and the backlog repeats the event, because the cursor is moved after it.
-        self._db.execute("INSERT INTO event VALUES (?, ?, ?, ?)", row)
+        self._write("INSERT INTO event VALUES (?, ?, ?, ?)", row)
         self._keep_grant(decided)
 
     def _keep_grant(self, grant: Grant) -> None:
         self._grants[grant.grant_id] = grant
         for changed in self._subscribers:
             changed(grant)
+
+    def _write(self, statement: str, row: tuple[object, ...]) -> None:
+        try:
+            self._db.execute(statement, row)
+        except sqlite3.Error as error:
+            raise StoreDamaged(f"region.db: {error.sqlite_errorname}") from error
 
     def _load(self) -> None:
         """Read back what was verified when it was taken over."""

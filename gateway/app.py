@@ -38,8 +38,8 @@ from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.admin_service import AdminService
+from gateway.audit.folder import sequencer_in
 from gateway.audit.projection import ExchangeIndex
-from gateway.audit.sequencer import Sequencer
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -56,8 +56,6 @@ from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.state import RegionState
 from gateway.state_store import StateStore
-from gateway.storage.high_water import HighWaterFile
-from gateway.storage.sqlite import SqliteAuditStore
 from gateway.trust_watch import TrustWatch
 
 LOG_KEY = "log"
@@ -112,13 +110,13 @@ class Gateway:
             log_key=self._signer.public_key,
             clock=self._clock,
         )
-        self.sequencer = Sequencer(
-            store=SqliteAuditStore(folder=folder),
-            high_water=HighWaterFile(path=folder / "high-water"),
+        self.sequencer = sequencer_in(
+            folder,
             signer=self._signer,
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
+        self._index = ExchangeIndex(path=folder / "search.db", log=self.sequencer)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
         self.refusals = RefusalLimiter()
@@ -168,7 +166,6 @@ class Gateway:
 
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
         calls = Calls(registrar=self.registrar, peer=interceptors.caller)
-        index = ExchangeIndex(path=self._config.folder / "search.db", log=self.sequencer)
         link_service = LinkService(
             LinkParts(
                 origin=self.origin,
@@ -180,6 +177,7 @@ class Gateway:
                 peer=interceptors.caller,
                 clock=self._clock,
                 consumer_window=self._config.limits.consumer_window,
+                provider_window=self._config.limits.provider_window,
                 max_links=self._config.limits.max_links,
             )
         )
@@ -197,7 +195,7 @@ class Gateway:
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=index.find),
+            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=self._index.find),
             server,
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
@@ -242,9 +240,11 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
+            stack.callback(self._index.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
+            await self.registrar.record_opening(self.identity.identity())
             self.feed.subscribe(self._trust_changed)
             chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
             server = GatewayServer(interceptors=chain)

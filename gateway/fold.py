@@ -4,7 +4,7 @@ Invariant: a state that is ready holds every change of the log below `applied_in
 lag, never lead: once it could not be written it is left alone until the next start.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from exchange.errors import StoreDamaged
@@ -48,6 +48,10 @@ class Log(Protocol):
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         """Return at most `count` leaves from an index on."""
+        ...
+
+    def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
+        """Call back with the first index and the leaves of each commit, also of one that was in doubt."""
         ...
 
 

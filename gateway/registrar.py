@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from exchange.canonical import TRUST_LIST, digest
 from exchange.clock import Clock, Random, system_random
-from exchange.errors import ExchangeError, Malformed, RoleNotAllowed, StoreDamaged, TrustStale
+from exchange.errors import (
+    AuditUnavailable,
+    ExchangeError,
+    Malformed,
+    RoleNotAllowed,
+    StoreDamaged,
+    TrustStale,
+)
 from exchange.identity import Identity
 from exchange.trust import TrustAnchor, TrustList
 from exchange.trust_feed import TrustFeed
@@ -70,6 +77,7 @@ class Registrar:
         random: Random = system_random,
     ) -> None:
         self._log = log
+        self._origin = origin
         self._state = state
         self._fold = Fold(log=log, state=state, store=store)
         self._anchor = anchor
@@ -81,6 +89,9 @@ class Registrar:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[int]] = set()
         self._subscribers: list[Subscriber] = []
+        # Appends that are under way, or failed in doubt: an entry may be durable although nobody was told.
+        self._doubtful: dict[bytes, audit_pb2.AuditEntry] = {}
+        log.subscribe(self._committed)
         self._told: tuple[audit_pb2.AuditEntry, Audience] | None = None
 
     @property
@@ -141,6 +152,16 @@ class Registrar:
         task.add_done_callback(self._finished)
         # The caller may go; what has begun is brought to its end, for it may be durable already.
         return await asyncio.shield(task)
+
+    async def record_opening(self, gateway: Identity) -> None:
+        """Enter that the log was opened, as the first entry of a log that has none.
+
+        Raises:
+            AuditUnavailable: it could not be made durable.
+        """
+        async with self._lock:
+            if self._log.head.size == 0:
+                await self._append(self._entries.act(audit_pb2.ACT_LOG_OPENED, gateway, self._origin))
 
     async def record_trust_list(self, trust: TrustList) -> int | None:
         """Enter a trust list that differs in more than number and time from the one entered last.
@@ -280,12 +301,36 @@ class Registrar:
 
     async def _append(self, entry: audit_pb2.AuditEntry) -> int:
         leaf = entry.SerializeToString()
-        index = (await self._log.append(leaf)).index
+        self._doubtful[leaf] = entry
+        try:
+            index = (await self._log.append(leaf)).index
+        except AuditUnavailable:
+            # Whether it is durable shows when the log is read back: `_committed` folds it then.
+            raise
+        except ExchangeError:
+            del self._doubtful[leaf]
+            raise
         # A crash here: the entry is durable, the next start folds it.
+        self._take_over(index, leaf)
+        # The log was read back before it took this entry: what is in doubt still is not in it.
+        self._doubtful.clear()
+        return index
+
+    def _committed(self, first: int, leaves: Sequence[bytes]) -> None:
+        """Fold an entry whose append failed in doubt and that turned out durable after all."""
+        if not self._doubtful:
+            return
+        for index, leaf in enumerate(leaves, first):
+            if leaf in self._doubtful:
+                self._take_over(index, leaf)
+
+    def _take_over(self, index: int, leaf: bytes) -> None:
+        entry = self._doubtful.pop(leaf, None)
+        if entry is None:
+            return
         self._fold.take_over(index, leaf, entry)
         for callback in tuple(self._subscribers):
             callback(index, leaf, entry)
-        return index
 
     def _known(self, act: "audit_pb2.Act.ValueType", statement: common_pb2.Statement) -> int | None:
         if act != audit_pb2.ACT_BUNDLE:

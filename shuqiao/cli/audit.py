@@ -148,7 +148,7 @@ def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path |
     from shuqiao.trust_files import FROM_FOLDER, read_log_keys
 
     keys = read_log_keys(trust, root=root) if trust is not None else None
-    report = verify_folder(folder, keys.trust if keys else None)
+    report = verify_folder(folder, keys.by_origin if keys else None)
     source = keys.source if keys else FROM_FOLDER
     faults = [str(fault) for fault in report.faults]
     document = {

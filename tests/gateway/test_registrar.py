@@ -434,3 +434,27 @@ async def test_a_trust_list_too_large_for_an_entry_is_entered_by_its_digest(regi
     assert await region.registrar.record_trust_list(region.feed.current) == 0
     assert len(region.log.entries[0]) < 1000
     assert await region.registrar.record_trust_list(region.feed.current) is None
+
+
+async def test_an_entry_that_turns_out_durable_after_its_append_failed_is_folded_then(region: Region) -> None:
+    held: list[bytes] = []
+    real = region.log.append
+
+    async def in_doubt(leaf: bytes) -> object:
+        held.append(leaf)
+        raise e.AuditUnavailable("commit in doubt")
+
+    region.log.append = in_doubt
+    with pytest.raises(e.AuditUnavailable):
+        await region.add(HEALTH, "health")
+    assert HEALTH not in region.state.organisations.by_code
+    region.log.append = real
+    await region.log.append(held[0])
+    assert region.state.organisations.get(HEALTH).alias == "health"
+
+
+async def test_the_first_entry_of_a_log_says_that_it_was_opened_and_is_written_once(region: Region) -> None:
+    for _ in range(2):
+        await region.registrar.record_opening(region.admin.identity)
+    assert [act.act for act in region.log.acts()] == [audit_pb2.ACT_LOG_OPENED]
+    assert region.log.acts()[0].subject == ORIGIN

@@ -406,6 +406,7 @@ class World:
                     peer=lambda context: context.verified,
                     clock=self.clock,
                     consumer_window=64,
+                    provider_window=64,
                     max_links=16,
                 )
             ),
