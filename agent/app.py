@@ -28,6 +28,7 @@ from agent.provider.source import Source, build_source
 from agent.region import RegionView
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
+from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
@@ -63,7 +64,7 @@ class Agent:
         self._nonces = NonceSource()
         self._log = structlog.get_logger("agent")
         folder = config.folder
-        passphrase = config.passphrase_file.read_bytes().strip()
+        passphrase = read_passphrase(config.passphrase_file)
         keystore = FileKeyStore(folder=folder / "keys", passphrase=passphrase)
         self.identity = IdentityFolder(folder / "identity", keystore)
         who = self.identity.identity()

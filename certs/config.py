@@ -4,19 +4,17 @@ An annotated example is deploy/authority.toml. Secrets are named by path.
 """
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from certs.profiles import DAY_MS, MINUTE_MS, Lifetimes
-from exchange.errors import BadConfiguration
+from exchange.configuration import ProcessConfig, Section, read_configuration
 from exchange.identity import DIVISION, TRUST_DOMAIN
 
 _UNITS_MS = {"s": 1000, "m": MINUTE_MS, "h": 60 * MINUTE_MS, "d": DAY_MS}
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-MAX_PASSPHRASE_BYTES = 4096
 
 
 def span_ms(text: Any) -> int:
@@ -36,11 +34,7 @@ Leaf = Annotated[int, BeforeValidator(span_ms), Field(ge=MINUTE_MS, le=400 * DAY
 Issuer = Annotated[int, BeforeValidator(span_ms), Field(ge=DAY_MS, le=30 * 365 * DAY_MS)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Listen(_Section):
+class Listen(Section):
     """Where the authority listens. Port 0 takes a free one.
 
     Attributes:
@@ -50,10 +44,10 @@ class Listen(_Section):
     host: str = "0.0.0.0"  # noqa: S104  an authority serves the network
     enrolment_port: Port = 7440
     service_port: Port = 7441
-    hosts: Annotated[list[str], Field(min_length=1, max_length=16)] = ["localhost"]
+    hosts: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)] = ("localhost",)
 
 
-class Life(_Section):
+class Life(Section):
     """How long certificates are valid."""
 
     agent: Leaf = 30 * DAY_MS
@@ -71,7 +65,7 @@ class Life(_Section):
         )
 
 
-class Trust(_Section):
+class Trust(Section):
     """The trust list."""
 
     max_age_s: Annotated[int, Field(ge=60, le=24 * 3600)] = 300
@@ -86,16 +80,13 @@ class Trust(_Section):
         return self
 
 
-class AuthorityConfig(_Section):
+class AuthorityConfig(ProcessConfig):
     """An authority's whole configuration.
 
     Attributes:
         folder: as `certs init` made it.
-        passphrase_file: the passphrase of the issuing key, one line.
     """
 
-    folder: Path
-    passphrase_file: Path
     division: Annotated[str, Field(pattern=f"^{DIVISION.pattern}$")]
     trust_domain: Annotated[str, Field(pattern=f"^(?:{TRUST_DOMAIN.pattern})$", max_length=200)]
     listen: Listen = Listen()
@@ -104,41 +95,5 @@ class AuthorityConfig(_Section):
 
 
 def load(path: Path) -> AuthorityConfig:
-    """Read a configuration.
-
-    Args:
-        path: the TOML file; relative paths in it are relative to its folder.
-
-    Raises:
-        BadConfiguration: it cannot be read, or every fault found in it.
-    """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        config = AuthorityConfig.model_validate(raw)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadConfiguration(f"{path}: {error}") from None
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_input=False)
-        )
-        raise BadConfiguration(f"{path}: {faults}") from None
-    base = path.parent.resolve()
-    return config.model_copy(
-        update={"folder": base / config.folder, "passphrase_file": base / config.passphrase_file}
-    )
-
-
-def read_passphrase(path: Path) -> bytes:
-    """Return the one line of a passphrase file, without its end.
-
-    Raises:
-        BadConfiguration: it cannot be read, is empty or too long.
-    """
-    try:
-        passphrase = path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    if not 0 < len(passphrase) <= MAX_PASSPHRASE_BYTES:
-        raise BadConfiguration(f"{path}: empty or too long")
-    return passphrase
+    """Read a configuration; see `exchange.configuration.read_configuration`."""
+    return read_configuration(AuthorityConfig, path)

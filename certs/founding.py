@@ -6,12 +6,12 @@ From then on nobody is enrolled by one person alone: hence two administrators at
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from certs.config import MAX_PASSPHRASE_BYTES
 from certs.own_keys import KEYS, OwnKeys, found
 from certs.profiles import Lifetimes, check_hosts, key_of_request
 from certs.records import Records, note
 from certs.registry import enter_person, record
 from exchange.clock import Clock, SystemClock
+from exchange.configuration import MAX_PASSPHRASE_BYTES
 from exchange.enrolment import TLS_KEY, IdentityFolder, make_key_and_csr
 from exchange.enrolment_file import EnrolmentFile
 from exchange.errors import BadConfiguration

@@ -12,7 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from certs.authority import Authority
-from certs.config import AuthorityConfig, read_passphrase
+from certs.config import AuthorityConfig
 from certs.enrolment_service import MAX_WAITING, AuthorityService, Desk, EnrolmentService
 from certs.founding import DATABASE
 from certs.gate import Gate
@@ -20,6 +20,7 @@ from certs.own_keys import KEYS, OwnKeys
 from certs.records import Records
 from certs.trust_list import TrustListPublisher
 from exchange.clock import Clock, SystemClock, system_random
+from exchange.configuration import read_passphrase
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.keystore import FileKeyStore
 from exchange.tls import SERVER_OPTIONS, peer, reloading_server_credentials

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from exchange.checkpoint import LogSigner
 from exchange.clock import NonceSource, SystemClock
+from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import ExchangeError
 from exchange.keys import BundleBook
@@ -93,7 +94,7 @@ class Gateway:
         self._nonces = NonceSource()
         self._log = structlog.get_logger("gateway")
         folder = config.folder
-        passphrase = config.passphrase_file.read_bytes().strip()
+        passphrase = read_passphrase(config.passphrase_file)
         keystore = FileKeyStore(folder=folder / "keys", passphrase=passphrase)
         self.identity = IdentityFolder(folder / "identity", keystore)
         self._anchor = self.identity.anchor()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from exchange.configuration import read_passphrase
 from exchange.durable import replace_file
 from exchange.enrolment import IdentityFolder
 from exchange.enrolment_file import EnrolmentFile
@@ -43,21 +44,6 @@ def held_by(context: Context) -> IdentityFolder:
     if not context.identity.is_dir():
         raise BadConfiguration(f"{context.identity}: not enrolled")
     return folder_of(context.identity, passphrase, keys=context.keys or context.identity / KEYS)
-
-
-def read_passphrase(file: Path) -> bytes:
-    """Return a passphrase without the line's end.
-
-    Raises:
-        BadConfiguration: the file cannot be read or is empty.
-    """
-    try:
-        passphrase = file.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise BadConfiguration(f"{file}: {error.strerror}") from error
-    if not passphrase:
-        raise BadConfiguration(f"{file}: empty")
-    return passphrase
 
 
 def gateways_of(statement: common_pb2.Statement) -> tuple[TrustedGateway, ...]:

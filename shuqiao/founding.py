@@ -10,10 +10,11 @@ from pathlib import Path
 from certs.config import AuthorityConfig
 from certs.founding import initialise
 from exchange.clock import Clock, Random
+from exchange.configuration import read_passphrase
 from exchange.enrolment_file import EnrolmentFile
 from exchange.errors import BadConfiguration
 from exchange.identity import Identity
-from shuqiao.enrolling import KEYS, context_text, folder_of, read_passphrase, write_private
+from shuqiao.enrolling import KEYS, context_text, folder_of, write_private
 
 PASSPHRASE_BYTES = 24
 IDENTITY, PASSPHRASE, CONTEXT = "identity", "passphrase", "context.toml"

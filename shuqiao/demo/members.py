@@ -12,10 +12,11 @@ from pathlib import Path
 from certs.client import AuthorityClient
 from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON
 from exchange.clock import Random
+from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder, enrol
 from exchange.identity import Role
 from shuqiao.demo.files import HOST, Layout, make_passphrase
-from shuqiao.enrolling import KEYS, context_text, folder_of, read_passphrase, write_private
+from shuqiao.enrolling import KEYS, context_text, folder_of, write_private
 from shuqiao.founding import CONTEXT, IDENTITY, PASSPHRASE
 
 
@@ -48,7 +49,8 @@ class Registry:
         self, layout: Layout, *, admins: tuple[str, str], enrolment: str, service: str, random: Random
     ) -> None:
         self._layout = layout
-        self._addresses = {"enrolment_address": enrolment, "service_address": service}
+        self._enrolment = enrolment
+        self._service = service
         self._random = random
         self._admins = admins
         self._held: dict[str, IdentityFolder] = {}
@@ -64,7 +66,8 @@ class Registry:
 
     def authority(self, name: str) -> AuthorityClient:
         """Return the authority as a member sees it."""
-        return AuthorityClient(self.held(name), **self._addresses)
+        held = self.held(name)
+        return AuthorityClient(held, service_address=self._service, enrolment_address=self._enrolment)
 
     def enrol(self, members: Sequence[Member]) -> None:
         """Enrol members, one after the other: an organisation's second key needs its first."""
