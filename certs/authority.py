@@ -11,7 +11,7 @@ from certs.own_keys import OwnKeys
 from certs.profiles import DAY_MS, hosts_of, key_of_request
 from certs.records import CERTIFICATES, REVOKED_KIDS, Records, note
 from certs.registry import Issued, certificates_after, enter_gateway, record
-from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, TokenDesk, TokenReused
+from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, OpenToken, TokenDesk, TokenReused
 from certs.trust_list import TrustListPublisher
 from exchange.canonical import COUNTERSIGN
 from exchange.clock import Clock, Random
@@ -80,6 +80,17 @@ class Authority:
         with self._records.begin() as connection:
             return self._desk.second(
                 connection, token_id, by=by, kind=SECOND_PERSON, now_ms=self._clock.now_ms()
+            )
+
+    def tokens(self, *, by: Identity, after: str, limit: int) -> list[OpenToken]:
+        """Return tokens that wait to be used; an organisation's people and agents see its own only."""
+        with self._records.begin() as connection:
+            return self._desk.open_tokens(
+                connection,
+                organisation=by.organisation,
+                after=after,
+                limit=limit,
+                now_ms=self._clock.now_ms(),
             )
 
     def countersign(self, statement: common_pb2.Statement, *, by: Identity) -> str:

@@ -96,6 +96,17 @@ class AuthorityClient:
         request = trust_pb2.ApproveTokenRequest(token_id=token_id)
         return (await self._ask(lambda stub: stub.ApproveToken(request, timeout=CALL_S))).needs
 
+    async def list_tokens(self) -> list[trust_pb2.TokenRecord]:
+        """Return every token that waits to be used and that this identity may see."""
+        found: list[trust_pb2.TokenRecord] = []
+        request = trust_pb2.ListTokensRequest(page_size=PAGE)
+        while True:
+            page = await self._ask(lambda stub: stub.ListTokens(request, timeout=CALL_S))
+            found.extend(page.tokens)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
+
     async def countersign(self, token_id: str, who: Identity) -> str:
         """Countersign a token for a further agent of the own organisation; return what it still needs."""
         body = trust_pb2.CountersignBody(token_id=token_id, enrolment=enrolment_of(who))

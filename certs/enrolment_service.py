@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 
 from certs.authority import Authority
+from certs.tokens import MAX_TOKEN_CHARS
 from exchange.errors import Malformed, QueueFull
 from exchange.trust import Verified
 from exchange.v1 import trust_pb2, trust_pb2_grpc
@@ -125,6 +126,27 @@ class AuthorityService(trust_pb2_grpc.AuthorityServiceServicer):
         by = self._caller().identity
         needs = await self._desk.run(self._rules.approve, request.token_id, by=by)
         return trust_pb2.ApproveTokenResponse(needs=needs)
+
+    async def ListTokens(
+        self, request: trust_pb2.ListTokensRequest, context: Any
+    ) -> trust_pb2.ListTokensResponse:
+        """List tokens that wait to be used, a page at a time; a page token is the last one's id."""
+        limit = request.page_size or DEFAULT_PAGE
+        if limit > MAX_PAGE or len(request.page_token) > MAX_TOKEN_CHARS:
+            raise Malformed("page")
+        by = self._caller().identity
+        tokens = await self._desk.run(self._rules.tokens, by=by, after=request.page_token, limit=limit)
+        answer = trust_pb2.ListTokensResponse(
+            next_page_token=tokens[-1].token_id if len(tokens) == limit else ""
+        )
+        for token in tokens:
+            one = answer.tokens.add(token_id=token.token_id, created_by=token.created_by, needs=token.needs)
+            who = token.identity
+            one.enrolment.role = trust_pb2.Role.Value(f"ROLE_{who.role.upper()}")
+            one.enrolment.organisation, one.enrolment.name = who.organisation, who.name
+            one.enrolment.hosts.extend(token.hosts)
+            one.expires_at.FromMilliseconds(token.expires_at_ms)
+        return answer
 
     async def CountersignToken(
         self, request: trust_pb2.CountersignTokenRequest, context: Any

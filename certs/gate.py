@@ -25,6 +25,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     f"{_SERVICE}Renew": ANY - {Role.AUTHORITY},
     f"{_SERVICE}CreateToken": _ADMIN,
     f"{_SERVICE}ApproveToken": _ADMIN,
+    f"{_SERVICE}ListTokens": frozenset({Role.ADMIN, Role.OFFICER, Role.AUDITOR, Role.AGENT, Role.STEWARD}),
     f"{_SERVICE}CountersignToken": frozenset({Role.AGENT, Role.STEWARD}),
     f"{_SERVICE}Revoke": frozenset({Role.ADMIN, Role.OFFICER}),
     f"{_SERVICE}ListCertificates": frozenset({Role.ADMIN, Role.OFFICER, Role.AUDITOR}),

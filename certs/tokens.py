@@ -13,6 +13,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +33,18 @@ MAX_TOKEN_CHARS = 128
 READY = "ready"
 SECOND_PERSON = "second-person"
 COUNTERSIGNATURE = "countersignature"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenToken:
+    """A token that waits to be used: public id, whom it is for, who made it, until when, what it needs."""
+
+    token_id: str
+    identity: Identity
+    hosts: Sequence[str]
+    created_by: str
+    expires_at_ms: int
+    needs: str
 
 
 class TokenReused(Exception):
@@ -128,6 +141,29 @@ class TokenDesk:
         connection.execute(TOKENS.update().where(TOKENS.c.id == token_id).values(seconded_by=by.uri))
         note(connection, now_ms, by.uri, kind, token_id)
         return READY
+
+    def open_tokens(
+        self, connection: sa.Connection, *, organisation: str, after: str, limit: int, now_ms: int
+    ) -> list[OpenToken]:
+        """Return tokens that wait to be used, by their ids.
+
+        Args:
+            connection: the transaction.
+            organisation: whose; empty for everybody's.
+            after: only ids beyond this one.
+            limit: how many at most.
+            now_ms: Unix milliseconds.
+        """
+        waiting = (TOKENS.c.used_at_ms.is_(None), TOKENS.c.expires_at_ms > now_ms, TOKENS.c.id > after)
+        found: list[OpenToken] = []
+        for row in connection.execute(sa.select(TOKENS).where(*waiting).order_by(TOKENS.c.id)):
+            who = parse_uri(row.uri)
+            if len(found) < limit and organisation in ("", who.organisation):
+                needs = self._needs(connection, row, now_ms)
+                found.append(
+                    OpenToken(row.id, who, list(row.hosts), row.created_by, row.expires_at_ms, needs)
+                )
+        return found
 
     def described(self, connection: sa.Connection, token_id: str, now_ms: int) -> tuple[Identity, list[str]]:
         """Return who an open token is for, and with which hosts."""

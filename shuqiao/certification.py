@@ -6,7 +6,7 @@ import grpc
 
 from exchange import canonical
 from exchange.clock import Clock
-from exchange.errors import AuthorityAway
+from exchange.errors import AuthorityAway, BadToken
 from exchange.v1 import common_pb2, trust_pb2, trust_pb2_grpc
 from shuqiao.forms import timestamp
 from shuqiao.regional import CALL_TIMEOUT_S, PAGE, Signer, calling
@@ -42,6 +42,33 @@ def approve_token(channel: grpc.Channel, token_id: str) -> str:
     with calling(HOP, AuthorityAway):
         stub = trust_pb2_grpc.AuthorityServiceStub(channel)
         return stub.ApproveToken(request, timeout=CALL_TIMEOUT_S).needs
+
+
+def list_tokens(channel: grpc.Channel) -> list[trust_pb2.TokenRecord]:
+    """Return every token that waits to be used and that the caller may see."""
+    stub = trust_pb2_grpc.AuthorityServiceStub(channel)
+    found: list[trust_pb2.TokenRecord] = []
+    token = ""
+    while True:
+        request = trust_pb2.ListTokensRequest(page_size=PAGE, page_token=token)
+        with calling(HOP, AuthorityAway):
+            answer = stub.ListTokens(request, timeout=CALL_TIMEOUT_S)
+        found.extend(answer.tokens)
+        token = answer.next_page_token
+        if not token:
+            return found
+
+
+def find_token(channel: grpc.Channel, wanted: str) -> trust_pb2.TokenRecord:
+    """Return the one waiting token with an id, or for somebody of a name.
+
+    Raises:
+        BadToken: none or several fit.
+    """
+    fitting = [one for one in list_tokens(channel) if wanted in (one.token_id, one.enrolment.name)]
+    if len(fitting) != 1:
+        raise BadToken(f"{wanted}: {', '.join(one.token_id for one in fitting) or 0}", hop=HOP)
+    return fitting[0]
 
 
 def countersign_token(

@@ -104,6 +104,21 @@ def certificate(record: trust_pb2.CertificateRecord) -> View:
     }
 
 
+def token(record: trust_pb2.TokenRecord) -> View:
+    """Return a token that waits to be used."""
+    who = record.enrolment
+    return {
+        "token_id": record.token_id,
+        "role": trust_pb2.Role.Name(who.role).removeprefix("ROLE_").lower(),
+        "organisation": who.organisation,
+        "name": who.name,
+        "hosts": list(who.hosts),
+        "created_by": record.created_by,
+        "expires_at": moment(record.expires_at),
+        "needs": record.needs,
+    }
+
+
 def entry(index: int, leaf: bytes) -> View:
     """Return an entry of the log: what happened, to what, by whom, how it ended."""
     told = audit_pb2.AuditEntry.FromString(leaf)

@@ -26,15 +26,15 @@ from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/trust.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0eTrustedGateway\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x10\n\x08log_keys\x18\x03 \x03(\x0c\x12\x11\n\taddresses\x18\x04 \x03(\t\"?\n\x0bLeastBundle\x12\x14\n\x0corganisation\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"\xa7\x02\n\rTrustListBody\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08\x64ivision\x18\x02 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x03 \x01(\t\x12-\n\tissued_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tmax_age_s\x18\x05 \x01(\r\x12-\n\x08gateways\x18\x06 \x03(\x0b\x32\x1b.exchange.v1.TrustedGateway\x12\x17\n\x0frevoked_serials\x18\x07 \x03(\x0c\x12\x14\n\x0crevoked_kids\x18\x08 \x03(\x0c\x12/\n\rleast_bundles\x18\t \x03(\x0b\x32\x18.exchange.v1.LeastBundle\x12\r\n\x05suite\x18\n \x01(\r\"_\n\tEnrolment\x12\x1f\n\x04role\x18\x01 \x01(\x0e\x32\x11.exchange.v1.Role\x12\x14\n\x0corganisation\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05hosts\x18\x04 \x03(\t\"}\n\x0f\x43ountersignBody\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12)\n\tenrolment\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Enrolment\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"J\n\rEnrolResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12*\n\ntrust_list\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Statement\"\x15\n\x13GetTrustListRequest\"B\n\x14GetTrustListResponse\x12*\n\ntrust_list\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"\x17\n\x15WatchTrustListRequest\"D\n\x16WatchTrustListResponse\x12*\n\ntrust_list\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\x1e\n\rRenewResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\"S\n\x12\x43reateTokenRequest\x12)\n\tenrolment\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Enrolment\x12\x12\n\nlifetime_s\x18\x02 \x01(\r\"E\n\x13\x43reateTokenResponse\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x01(\t\"\'\n\x13\x41pproveTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\"%\n\x14\x41pproveTokenResponse\x12\r\n\x05needs\x18\x01 \x01(\t\"K\n\x17\x43ountersignTokenRequest\x12\x30\n\x10\x63ountersignature\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\")\n\x18\x43ountersignTokenResponse\x12\r\n\x05needs\x18\x01 \x01(\t\"]\n\rRevokeRequest\x12\x10\n\x06serial\x18\x01 \x01(\tH\x00\x12\x13\n\tspiffe_id\x18\x02 \x01(\tH\x00\x12\r\n\x03kid\x18\x03 \x01(\x0cH\x00\x12\x0c\n\x04note\x18\x04 \x01(\tB\x08\n\x06target\"$\n\x0eRevokeResponse\x12\x12\n\ntrust_list\x18\x01 \x01(\x04\"@\n\x17ListCertificatesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"v\n\x11\x43\x65rtificateRecord\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07revoked\x18\x04 \x01(\x08\"i\n\x18ListCertificatesResponse\x12\x34\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x1e.exchange.v1.CertificateRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x16RegisterGatewayRequest\x12,\n\x07gateway\x18\x01 \x01(\x0b\x32\x1b.exchange.v1.TrustedGateway\"-\n\x17RegisterGatewayResponse\x12\x12\n\ntrust_list\x18\x01 \x01(\x04*\xab\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_AGENT\x10\x01\x12\x10\n\x0cROLE_GATEWAY\x10\x02\x12\x12\n\x0eROLE_AUTHORITY\x10\x03\x12\x10\n\x0cROLE_STEWARD\x10\x04\x12\x10\n\x0cROLE_OFFICER\x10\x05\x12\x11\n\rROLE_OPERATOR\x10\x06\x12\x10\n\x0cROLE_AUDITOR\x10\x07\x12\x0e\n\nROLE_ADMIN\x10\x08\x32\x84\x02\n\x10\x45nrolmentService\x12>\n\x05\x45nrol\x12\x19.exchange.v1.EnrolRequest\x1a\x1a.exchange.v1.EnrolResponse\x12S\n\x0cGetTrustList\x12 .exchange.v1.GetTrustListRequest\x1a!.exchange.v1.GetTrustListResponse\x12[\n\x0eWatchTrustList\x12\".exchange.v1.WatchTrustListRequest\x1a#.exchange.v1.WatchTrustListResponse0\x01\x32\xdc\x04\n\x10\x41uthorityService\x12>\n\x05Renew\x12\x19.exchange.v1.RenewRequest\x1a\x1a.exchange.v1.RenewResponse\x12P\n\x0b\x43reateToken\x12\x1f.exchange.v1.CreateTokenRequest\x1a .exchange.v1.CreateTokenResponse\x12S\n\x0c\x41pproveToken\x12 .exchange.v1.ApproveTokenRequest\x1a!.exchange.v1.ApproveTokenResponse\x12_\n\x10\x43ountersignToken\x12$.exchange.v1.CountersignTokenRequest\x1a%.exchange.v1.CountersignTokenResponse\x12\x41\n\x06Revoke\x12\x1a.exchange.v1.RevokeRequest\x1a\x1b.exchange.v1.RevokeResponse\x12_\n\x10ListCertificates\x12$.exchange.v1.ListCertificatesRequest\x1a%.exchange.v1.ListCertificatesResponse\x12\\\n\x0fRegisterGateway\x12#.exchange.v1.RegisterGatewayRequest\x1a$.exchange.v1.RegisterGatewayResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/trust.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0eTrustedGateway\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x10\n\x08log_keys\x18\x03 \x03(\x0c\x12\x11\n\taddresses\x18\x04 \x03(\t\"?\n\x0bLeastBundle\x12\x14\n\x0corganisation\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"\xa7\x02\n\rTrustListBody\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x10\n\x08\x64ivision\x18\x02 \x01(\t\x12\x14\n\x0ctrust_domain\x18\x03 \x01(\t\x12-\n\tissued_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tmax_age_s\x18\x05 \x01(\r\x12-\n\x08gateways\x18\x06 \x03(\x0b\x32\x1b.exchange.v1.TrustedGateway\x12\x17\n\x0frevoked_serials\x18\x07 \x03(\x0c\x12\x14\n\x0crevoked_kids\x18\x08 \x03(\x0c\x12/\n\rleast_bundles\x18\t \x03(\x0b\x32\x18.exchange.v1.LeastBundle\x12\r\n\x05suite\x18\n \x01(\r\"_\n\tEnrolment\x12\x1f\n\x04role\x18\x01 \x01(\x0e\x32\x11.exchange.v1.Role\x12\x14\n\x0corganisation\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05hosts\x18\x04 \x03(\t\"}\n\x0f\x43ountersignBody\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12)\n\tenrolment\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Enrolment\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"J\n\rEnrolResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12*\n\ntrust_list\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Statement\"\x15\n\x13GetTrustListRequest\"B\n\x14GetTrustListResponse\x12*\n\ntrust_list\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"\x17\n\x15WatchTrustListRequest\"D\n\x16WatchTrustListResponse\x12*\n\ntrust_list\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"\x1e\n\rRenewResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\"S\n\x12\x43reateTokenRequest\x12)\n\tenrolment\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Enrolment\x12\x12\n\nlifetime_s\x18\x02 \x01(\r\"E\n\x13\x43reateTokenResponse\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\r\n\x05needs\x18\x03 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x9d\x01\n\x0bTokenRecord\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12)\n\tenrolment\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Enrolment\x12\x12\n\ncreated_by\x18\x03 \x01(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05needs\x18\x05 \x01(\t\"W\n\x12ListTokensResponse\x12(\n\x06tokens\x18\x01 \x03(\x0b\x32\x18.exchange.v1.TokenRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x13\x41pproveTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\"%\n\x14\x41pproveTokenResponse\x12\r\n\x05needs\x18\x01 \x01(\t\"K\n\x17\x43ountersignTokenRequest\x12\x30\n\x10\x63ountersignature\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\")\n\x18\x43ountersignTokenResponse\x12\r\n\x05needs\x18\x01 \x01(\t\"]\n\rRevokeRequest\x12\x10\n\x06serial\x18\x01 \x01(\tH\x00\x12\x13\n\tspiffe_id\x18\x02 \x01(\tH\x00\x12\r\n\x03kid\x18\x03 \x01(\x0cH\x00\x12\x0c\n\x04note\x18\x04 \x01(\tB\x08\n\x06target\"$\n\x0eRevokeResponse\x12\x12\n\ntrust_list\x18\x01 \x01(\x04\"@\n\x17ListCertificatesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"v\n\x11\x43\x65rtificateRecord\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12-\n\tnot_after\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07revoked\x18\x04 \x01(\x08\"i\n\x18ListCertificatesResponse\x12\x34\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x1e.exchange.v1.CertificateRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"F\n\x16RegisterGatewayRequest\x12,\n\x07gateway\x18\x01 \x01(\x0b\x32\x1b.exchange.v1.TrustedGateway\"-\n\x17RegisterGatewayResponse\x12\x12\n\ntrust_list\x18\x01 \x01(\x04*\xab\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_AGENT\x10\x01\x12\x10\n\x0cROLE_GATEWAY\x10\x02\x12\x12\n\x0eROLE_AUTHORITY\x10\x03\x12\x10\n\x0cROLE_STEWARD\x10\x04\x12\x10\n\x0cROLE_OFFICER\x10\x05\x12\x11\n\rROLE_OPERATOR\x10\x06\x12\x10\n\x0cROLE_AUDITOR\x10\x07\x12\x0e\n\nROLE_ADMIN\x10\x08\x32\x84\x02\n\x10\x45nrolmentService\x12>\n\x05\x45nrol\x12\x19.exchange.v1.EnrolRequest\x1a\x1a.exchange.v1.EnrolResponse\x12S\n\x0cGetTrustList\x12 .exchange.v1.GetTrustListRequest\x1a!.exchange.v1.GetTrustListResponse\x12[\n\x0eWatchTrustList\x12\".exchange.v1.WatchTrustListRequest\x1a#.exchange.v1.WatchTrustListResponse0\x01\x32\xab\x05\n\x10\x41uthorityService\x12>\n\x05Renew\x12\x19.exchange.v1.RenewRequest\x1a\x1a.exchange.v1.RenewResponse\x12P\n\x0b\x43reateToken\x12\x1f.exchange.v1.CreateTokenRequest\x1a .exchange.v1.CreateTokenResponse\x12S\n\x0c\x41pproveToken\x12 .exchange.v1.ApproveTokenRequest\x1a!.exchange.v1.ApproveTokenResponse\x12M\n\nListTokens\x12\x1e.exchange.v1.ListTokensRequest\x1a\x1f.exchange.v1.ListTokensResponse\x12_\n\x10\x43ountersignToken\x12$.exchange.v1.CountersignTokenRequest\x1a%.exchange.v1.CountersignTokenResponse\x12\x41\n\x06Revoke\x12\x1a.exchange.v1.RevokeRequest\x1a\x1b.exchange.v1.RevokeResponse\x12_\n\x10ListCertificates\x12$.exchange.v1.ListCertificatesRequest\x1a%.exchange.v1.ListCertificatesResponse\x12\\\n\x0fRegisterGateway\x12#.exchange.v1.RegisterGatewayRequest\x1a$.exchange.v1.RegisterGatewayResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.trust_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2040
-  _globals['_ROLE']._serialized_end=2211
+  _globals['_ROLE']._serialized_start=2349
+  _globals['_ROLE']._serialized_end=2520
   _globals['_TRUSTEDGATEWAY']._serialized_start=99
   _globals['_TRUSTEDGATEWAY']._serialized_end=182
   _globals['_LEASTBUNDLE']._serialized_start=184
@@ -65,30 +65,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETOKENREQUEST']._serialized_end=1221
   _globals['_CREATETOKENRESPONSE']._serialized_start=1223
   _globals['_CREATETOKENRESPONSE']._serialized_end=1292
-  _globals['_APPROVETOKENREQUEST']._serialized_start=1294
-  _globals['_APPROVETOKENREQUEST']._serialized_end=1333
-  _globals['_APPROVETOKENRESPONSE']._serialized_start=1335
-  _globals['_APPROVETOKENRESPONSE']._serialized_end=1372
-  _globals['_COUNTERSIGNTOKENREQUEST']._serialized_start=1374
-  _globals['_COUNTERSIGNTOKENREQUEST']._serialized_end=1449
-  _globals['_COUNTERSIGNTOKENRESPONSE']._serialized_start=1451
-  _globals['_COUNTERSIGNTOKENRESPONSE']._serialized_end=1492
-  _globals['_REVOKEREQUEST']._serialized_start=1494
-  _globals['_REVOKEREQUEST']._serialized_end=1587
-  _globals['_REVOKERESPONSE']._serialized_start=1589
-  _globals['_REVOKERESPONSE']._serialized_end=1625
-  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1627
-  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=1691
-  _globals['_CERTIFICATERECORD']._serialized_start=1693
-  _globals['_CERTIFICATERECORD']._serialized_end=1811
-  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=1813
-  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=1918
-  _globals['_REGISTERGATEWAYREQUEST']._serialized_start=1920
-  _globals['_REGISTERGATEWAYREQUEST']._serialized_end=1990
-  _globals['_REGISTERGATEWAYRESPONSE']._serialized_start=1992
-  _globals['_REGISTERGATEWAYRESPONSE']._serialized_end=2037
-  _globals['_ENROLMENTSERVICE']._serialized_start=2214
-  _globals['_ENROLMENTSERVICE']._serialized_end=2474
-  _globals['_AUTHORITYSERVICE']._serialized_start=2477
-  _globals['_AUTHORITYSERVICE']._serialized_end=3081
+  _globals['_LISTTOKENSREQUEST']._serialized_start=1294
+  _globals['_LISTTOKENSREQUEST']._serialized_end=1352
+  _globals['_TOKENRECORD']._serialized_start=1355
+  _globals['_TOKENRECORD']._serialized_end=1512
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=1514
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1601
+  _globals['_APPROVETOKENREQUEST']._serialized_start=1603
+  _globals['_APPROVETOKENREQUEST']._serialized_end=1642
+  _globals['_APPROVETOKENRESPONSE']._serialized_start=1644
+  _globals['_APPROVETOKENRESPONSE']._serialized_end=1681
+  _globals['_COUNTERSIGNTOKENREQUEST']._serialized_start=1683
+  _globals['_COUNTERSIGNTOKENREQUEST']._serialized_end=1758
+  _globals['_COUNTERSIGNTOKENRESPONSE']._serialized_start=1760
+  _globals['_COUNTERSIGNTOKENRESPONSE']._serialized_end=1801
+  _globals['_REVOKEREQUEST']._serialized_start=1803
+  _globals['_REVOKEREQUEST']._serialized_end=1896
+  _globals['_REVOKERESPONSE']._serialized_start=1898
+  _globals['_REVOKERESPONSE']._serialized_end=1934
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1936
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=2000
+  _globals['_CERTIFICATERECORD']._serialized_start=2002
+  _globals['_CERTIFICATERECORD']._serialized_end=2120
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=2122
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=2227
+  _globals['_REGISTERGATEWAYREQUEST']._serialized_start=2229
+  _globals['_REGISTERGATEWAYREQUEST']._serialized_end=2299
+  _globals['_REGISTERGATEWAYRESPONSE']._serialized_start=2301
+  _globals['_REGISTERGATEWAYRESPONSE']._serialized_end=2346
+  _globals['_ENROLMENTSERVICE']._serialized_start=2523
+  _globals['_ENROLMENTSERVICE']._serialized_end=2783
+  _globals['_AUTHORITYSERVICE']._serialized_start=2786
+  _globals['_AUTHORITYSERVICE']._serialized_end=3469
 # @@protoc_insertion_point(module_scope)

@@ -215,6 +215,11 @@ class AuthorityServiceStub:
                 request_serializer=exchange_dot_v1_dot_trust__pb2.ApproveTokenRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_trust__pb2.ApproveTokenResponse.FromString,
                 _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/exchange.v1.AuthorityService/ListTokens',
+                request_serializer=exchange_dot_v1_dot_trust__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_trust__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
         self.CountersignToken = channel.unary_unary(
                 '/exchange.v1.AuthorityService/CountersignToken',
                 request_serializer=exchange_dot_v1_dot_trust__pb2.CountersignTokenRequest.SerializeToString,
@@ -257,6 +262,14 @@ class AuthorityServiceServicer:
 
     def ApproveToken(self, request, context):
         """Approves a token as the second person. Caller: another admin. Errors: BAD_TOKEN, SECOND_PERSON_REQUIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """The tokens that wait to be used, so that whoever consents sees to what. Caller: admin, officer, auditor: all;
+        agent, steward: those of the organisation. Idempotent. Errors: MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -307,6 +320,11 @@ def add_AuthorityServiceServicer_to_server(servicer, server):
                     servicer.ApproveToken,
                     request_deserializer=exchange_dot_v1_dot_trust__pb2.ApproveTokenRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_trust__pb2.ApproveTokenResponse.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=exchange_dot_v1_dot_trust__pb2.ListTokensRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_trust__pb2.ListTokensResponse.SerializeToString,
             ),
             'CountersignToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CountersignToken,
@@ -411,6 +429,33 @@ class AuthorityService:
             '/exchange.v1.AuthorityService/ApproveToken',
             exchange_dot_v1_dot_trust__pb2.ApproveTokenRequest.SerializeToString,
             exchange_dot_v1_dot_trust__pb2.ApproveTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuthorityService/ListTokens',
+            exchange_dot_v1_dot_trust__pb2.ListTokensRequest.SerializeToString,
+            exchange_dot_v1_dot_trust__pb2.ListTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

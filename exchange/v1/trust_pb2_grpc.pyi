@@ -100,6 +100,10 @@ class AuthorityServiceStub:
     """Makes a token. Caller: admin. Errors: MALFORMED, UNKNOWN_ORGANISATION."""
     ApproveToken: _grpc.UnaryUnaryMultiCallable[_trust_pb2.ApproveTokenRequest, _trust_pb2.ApproveTokenResponse]
     """Approves a token as the second person. Caller: another admin. Errors: BAD_TOKEN, SECOND_PERSON_REQUIRED."""
+    ListTokens: _grpc.UnaryUnaryMultiCallable[_trust_pb2.ListTokensRequest, _trust_pb2.ListTokensResponse]
+    """The tokens that wait to be used, so that whoever consents sees to what. Caller: admin, officer, auditor: all;
+    agent, steward: those of the organisation. Idempotent. Errors: MALFORMED.
+    """
     CountersignToken: _grpc.UnaryUnaryMultiCallable[_trust_pb2.CountersignTokenRequest, _trust_pb2.CountersignTokenResponse]
     """Countersigns a token. Caller: any agent or steward of the organisation. Errors: BAD_TOKEN, BAD_SIGNATURE."""
     Revoke: _grpc.UnaryUnaryMultiCallable[_trust_pb2.RevokeRequest, _trust_pb2.RevokeResponse]
@@ -120,6 +124,10 @@ class AuthorityServiceAsyncStub(AuthorityServiceStub):
     """Makes a token. Caller: admin. Errors: MALFORMED, UNKNOWN_ORGANISATION."""
     ApproveToken: _aio.UnaryUnaryMultiCallable[_trust_pb2.ApproveTokenRequest, _trust_pb2.ApproveTokenResponse]  # type: ignore[assignment]
     """Approves a token as the second person. Caller: another admin. Errors: BAD_TOKEN, SECOND_PERSON_REQUIRED."""
+    ListTokens: _aio.UnaryUnaryMultiCallable[_trust_pb2.ListTokensRequest, _trust_pb2.ListTokensResponse]  # type: ignore[assignment]
+    """The tokens that wait to be used, so that whoever consents sees to what. Caller: admin, officer, auditor: all;
+    agent, steward: those of the organisation. Idempotent. Errors: MALFORMED.
+    """
     CountersignToken: _aio.UnaryUnaryMultiCallable[_trust_pb2.CountersignTokenRequest, _trust_pb2.CountersignTokenResponse]  # type: ignore[assignment]
     """Countersigns a token. Caller: any agent or steward of the organisation. Errors: BAD_TOKEN, BAD_SIGNATURE."""
     Revoke: _aio.UnaryUnaryMultiCallable[_trust_pb2.RevokeRequest, _trust_pb2.RevokeResponse]  # type: ignore[assignment]
@@ -155,6 +163,16 @@ class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trust_pb2.ApproveTokenResponse, _abc.Awaitable[_trust_pb2.ApproveTokenResponse]]:
         """Approves a token as the second person. Caller: another admin. Errors: BAD_TOKEN, SECOND_PERSON_REQUIRED."""
+
+    @_abc_1.abstractmethod
+    def ListTokens(
+        self,
+        request: _trust_pb2.ListTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.ListTokensResponse, _abc.Awaitable[_trust_pb2.ListTokensResponse]]:
+        """The tokens that wait to be used, so that whoever consents sees to what. Caller: admin, officer, auditor: all;
+        agent, steward: those of the organisation. Idempotent. Errors: MALFORMED.
+        """
 
     @_abc_1.abstractmethod
     def CountersignToken(

@@ -41,17 +41,23 @@ Name = Annotated[
 Hosts = Annotated[
     list[str] | None, typer.Option("--host", help="网关的主机名或 IP，可重复 | Host of a gateway, repeatable")
 ]
-TokenId = Annotated[str, typer.Argument(metavar="TOKEN_ID", help="令牌编号 | Public id of the token")]
+Token = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|TOKEN_ID",
+        help="待注册者的名称，或令牌编号 | Name of whom it is for, or the token's public id",
+    ),
+]
 
 NEEDS = {
     "ready": Text("可以注册", "ready to enrol"),
     "second-person": Text(
-        "还需另一位管理员：shuqiao certs approve {id}",
-        "another administrator must run: shuqiao certs approve {id}",
+        "还需另一位管理员批准：shuqiao certs approve {name}",
+        "another administrator must approve: shuqiao certs approve {name}",
     ),
     "countersignature": Text(
-        "还需本部门会签：shuqiao certs countersign {id}",
-        "its organisation must countersign: shuqiao certs countersign {id}",
+        "还需本部门会签：shuqiao certs countersign {name}",
+        "its organisation must countersign: shuqiao certs countersign {name}",
     ),
 }
 
@@ -128,39 +134,73 @@ def token(
 
     def people() -> None:
         call.out.done(said.filled(file=out, id=made.token_id))
-        _say_needs(call, made.needs, made.token_id)
+        _say_needs(call, made.needs, name)
 
     call.out.show({"ok": True, "token_id": made.token_id, "needs": made.needs, "file": str(out)}, people)
 
 
+@app.command("tokens", help="查看待用令牌 | Show the tokens that wait to be used")
+def tokens(context: typer.Context) -> None:
+    """Print the tokens that wait to be used: those of one's own organisation, or all."""
+    from shuqiao import certification, views
+
+    call = of(context)
+    with call.authority() as channel:
+        found = [views.token(record) for record in certification.list_tokens(channel)]
+    columns = (
+        Text("令牌", "Token"),
+        Text("角色", "Role"),
+        Text("名称", "Name"),
+        Text("部门", "Organisation"),
+        Text("制作人", "Made by"),
+        Text("还需", "Needs"),
+        Text("有效期至", "Until"),
+    )
+    call.out.show(
+        {"tokens": found},
+        lambda: call.out.table(
+            Text("待用令牌", "Tokens"),
+            columns,
+            [
+                [
+                    view["token_id"],
+                    term(str(view["role"]), call.out.language),
+                    view["name"],
+                    view["organisation"],
+                    view["created_by"],
+                    term(str(view["needs"]), call.out.language),
+                    view["expires_at"],
+                ]
+                for view in found
+            ],
+        ),
+    )
+
+
 @app.command("approve", help="批准令牌（第二位管理员） | Approve a token (second administrator)")
-def approve(context: typer.Context, token_id: TokenId) -> None:
-    """Approve a token as the second person."""
+def approve(context: typer.Context, token: Token) -> None:
+    """Approve a token as the second person, having seen whom it is for."""
     from shuqiao import certification
 
     call = of(context)
     with call.authority() as channel:
-        needs = certification.approve_token(channel, token_id)
-    _approved(call, token_id, needs)
+        found = certification.find_token(channel, token)
+        needs = certification.approve_token(channel, found.token_id)
+    _consented(call, found, needs)
 
 
 @app.command("countersign", help="会签令牌（本部门节点或数据专员） | Countersign a token (agent or steward)")
-def countersign(
-    context: typer.Context,
-    token_id: TokenId,
-    name: Name,
-    role: RoleOption = Role.AGENT,
-    organisation: Organisation = "",
-) -> None:
-    """Countersign an enrolment with a key of the same organisation."""
+def countersign(context: typer.Context, token: Token) -> None:
+    """Countersign an enrolment with a key of the same organisation; what is signed is shown."""
     from shuqiao import certification
 
     call = of(context)
-    mine = call.holder.identity().organisation
-    who = certification.enrolment(role=role, organisation=organisation or mine, name=name)
     with call.authority() as channel:
-        needs = certification.countersign_token(channel, call.signer, token_id, who, clock=call.clock)
-    _approved(call, token_id, needs)
+        found = certification.find_token(channel, token)
+        needs = certification.countersign_token(
+            channel, call.signer, found.token_id, found.enrolment, clock=call.clock
+        )
+    _consented(call, found, needs)
 
 
 @app.command("serve", help="运行认证机构 | Run the authority")
@@ -192,6 +232,7 @@ def enrol(
     ] = None,
 ) -> None:
     """Make a key here, have it certified, and keep both in the identity folder."""
+    from exchange.configuration import read_passphrase
     from exchange.enrolment import enrol as run
     from exchange.enrolment_file import read_enrolment
     from exchange.errors import BadConfiguration
@@ -203,7 +244,7 @@ def enrol(
     except OSError as error:
         raise BadConfiguration(f"{file}: {error.strerror}") from error
     stored = keys or identity / enrolling.KEYS
-    held = enrolling.folder_of(identity, enrolling.read_passphrase(passphrase_file), keys=stored)
+    held = enrolling.folder_of(identity, read_passphrase(passphrase_file), keys=stored)
     verified = asyncio.run(run(told, held.keystore, identity, clock=call.clock))
     if context_out is not None:
         text = enrolling.context_text(told, identity=identity, keys=stored, passphrase_file=passphrase_file)
@@ -311,14 +352,31 @@ def _state(revoked: bool) -> Cell:
     return Cell(Text("已吊销", "revoked"), BAD) if revoked else Cell(Text("有效", "in force"), GOOD)
 
 
-def _approved(call: Invocation, token_id: str, needs: str) -> None:
-    call.out.show(
-        {"ok": True, "token_id": token_id, "needs": needs}, lambda: _say_needs(call, needs, token_id)
+def _consented(call: Invocation, token: Any, needs: str) -> None:
+    from shuqiao import views
+
+    view = views.token(token) | {"needs": needs}
+    said = Text(
+        "{role} {name}{organisation}{hosts}，制作人 {by}", "{role} {name}{organisation}{hosts}, made by {by}"
     )
 
+    def people() -> None:
+        call.out.say(
+            said.filled(
+                role=term(str(view["role"]), call.out.language),
+                name=view["name"],
+                organisation=f" {view['organisation']}" if view["organisation"] else "",
+                hosts=f" {' '.join(token.enrolment.hosts)}" if view["hosts"] else "",
+                by=view["created_by"],
+            )
+        )
+        _say_needs(call, needs, str(view["name"]))
 
-def _say_needs(call: Invocation, needs: str, token_id: str) -> None:
-    call.out.done(NEEDS.get(needs, Text(needs, needs)).filled(id=token_id))
+    call.out.show({"ok": True, **view}, people)
+
+
+def _say_needs(call: Invocation, needs: str, name: str) -> None:
+    call.out.done(NEEDS.get(needs, Text(needs, needs)).filled(name=name))
 
 
 def _certified(call: Invocation, verified: Any, done: Text) -> None:

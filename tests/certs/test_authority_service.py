@@ -213,6 +213,40 @@ async def test_certificates_are_listed_a_page_at_a_time(
         await region.wang.list_certificates()
 
 
+async def test_whoever_consents_sees_the_waiting_tokens_a_page_at_a_time(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certs.client.PAGE", 1)
+    one = await region.wang.create_token(Role.AGENT, name="health", organisation=HEALTH)
+    two = await region.wang.create_token(Role.GATEWAY, name="gateway-1", hosts=["localhost"])
+    listed = {token.token_id: token for token in await region.li.list_tokens()}
+    assert listed.keys() == {one.token_id, two.token_id}
+    told = listed[two.token_id]
+    assert (told.enrolment.role, told.enrolment.name) == (trust_pb2.ROLE_GATEWAY, "gateway-1")
+    assert list(told.enrolment.hosts) == ["localhost"]
+    assert told.created_by.endswith("/admin/wang") and told.needs == "second-person"
+    await region.li.approve(one.token_id)
+    assert {token.needs for token in await region.li.list_tokens()} == {"ready", "second-person"}
+
+
+async def test_used_and_expired_tokens_wait_no_longer(region: Region) -> None:
+    await region.member(Role.AGENT, "health", HEALTH)
+    await region.wang.create_token(Role.AUDITOR, name="sun", lifetime_s=60)
+    assert [token.enrolment.name for token in await region.wang.list_tokens()] == ["sun"]
+    region.clock.ahead_ms = 61_000
+    assert await region.wang.list_tokens() == []
+
+
+async def test_an_organisation_sees_its_own_tokens_only(region: Region) -> None:
+    steward = region.client(await region.member(Role.STEWARD, "zhao", HEALTH))
+    await region.wang.create_token(Role.AGENT, name="health", organisation=HEALTH)
+    await region.wang.create_token(Role.AUDITOR, name="sun")
+    assert [token.enrolment.name for token in await steward.list_tokens()] == ["health"]
+    operator = region.client(await region.member(Role.OPERATOR, "qian"))
+    with pytest.raises(RoleNotAllowed):
+        await operator.list_tokens()
+
+
 async def test_a_gateway_enters_its_log_key_and_addresses(region: Region) -> None:
     held = await region.member(Role.GATEWAY, "gateway-1", hosts=["localhost"])
     number = await register(region, held)

@@ -15,6 +15,7 @@ from exchange.v1 import (
     directory_pb2,
     grant_pb2,
     reason_pb2,
+    trust_pb2,
 )
 from shuqiao.context import ContextFile, read_context
 from tests.support.command_region import (
@@ -231,15 +232,42 @@ def test_a_refused_query_exits_1_with_the_exchange_it_was(shuqiao: Shuqiao, regi
     assert ran.document["exchange_id"] == "01010101-0101-0101-0101-010101010101"
 
 
-def test_countersigning_signs_the_enrolment_of_ones_own_organisation(
-    shuqiao: Shuqiao, region: Region
-) -> None:
-    ran = shuqiao("certs", "countersign", "t-1", "--name", "agent-2", "--json")
-    assert ran.document["needs"] == "second-person"
-    from exchange.v1 import trust_pb2
+def _token(token_id: str, name: str, organisation: str = "") -> trust_pb2.TokenRecord:
+    role = trust_pb2.ROLE_AGENT if organisation else trust_pb2.ROLE_GATEWAY
+    who = trust_pb2.Enrolment(role=role, name=name, organisation=organisation)
+    return trust_pb2.TokenRecord(token_id=token_id, enrolment=who, created_by="wang", needs="second-person")
 
-    body = trust_pb2.CountersignBody.FromString(region.received[0].countersignature.body)
+
+def test_countersigning_signs_what_the_token_is_for(shuqiao: Shuqiao, region: Region) -> None:
+    region.tokens = [_token("t-1", "agent-2", CONSUMER)]
+    ran = shuqiao("certs", "countersign", "agent-2", "--json")
+    assert ran.document["needs"] == "second-person"
+    body = trust_pb2.CountersignBody.FromString(region.received[-1].countersignature.body)
     assert (body.token_id, body.enrolment.organisation, body.enrolment.name) == ("t-1", CONSUMER, "agent-2")
+
+
+@pytest.mark.parametrize("wanted", ["gateway-1", "t-2"])
+def test_a_token_is_approved_by_the_name_or_the_id_that_is_shown(
+    shuqiao: Shuqiao, region: Region, wanted: str
+) -> None:
+    region.tokens = [_token("t-1", "health", CONSUMER), _token("t-2", "gateway-1")]
+    ran = shuqiao("certs", "approve", wanted, lang="en")
+    assert region.received[-1].token_id == "t-2"
+    assert "gateway gateway-1, made by wang" in ran.out
+
+
+def test_a_name_that_two_tokens_are_for_is_not_approved(shuqiao: Shuqiao, region: Region) -> None:
+    region.tokens = [_token("t-1", "health", CONSUMER), _token("t-2", "health", CONSUMER)]
+    ran = shuqiao("certs", "approve", "health", "--json")
+    assert ran.code == 1
+    assert ran.document["error"]["code"] == "BAD_TOKEN"
+    assert "t-1, t-2" in ran.document["error"]["subject"]
+
+
+def test_waiting_tokens_are_listed(shuqiao: Shuqiao, region: Region) -> None:
+    region.tokens = [_token("t-1", "health", CONSUMER), _token("t-2", "gateway-1")]
+    listed = shuqiao("certs", "tokens", "--json").document["tokens"]
+    assert [(one["role"], one["name"]) for one in listed] == [("agent", "health"), ("gateway", "gateway-1")]
 
 
 def test_exactly_one_thing_is_revoked(shuqiao: Shuqiao, region: Region) -> None:
