@@ -2,6 +2,7 @@
 
 Each frame takes what queued while the one before was being written, up to 32 items or 256 KiB: no timer, and
 no cap so large that everything marches as one convoy. Beyond the queue's bound an item is refused at once.
+What nobody waits for lets the next frame take it along, for 5 ms at most.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_ITEM_BYTES = 2 * 1024 * 1024
 HEARTBEAT_S = 20.0
 DEFAULT_WINDOW = 1024
+ALONG_S = 0.005
 LINK_METHOD = "/exchange.v1.LinkService/Link"
 
 T = TypeVar("T")
@@ -37,17 +39,20 @@ class Outbox(Generic[T]):
         self._capacity = capacity
         self._items: deque[tuple[T, int]] = deque()
         self._wanted = asyncio.Event()
+        self._poked = False
+        self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T, size: int) -> None:
+    def put(self, item: T, size: int, *, along: bool = False) -> None:
         """Queue an item.
 
         Args:
             item: what to write.
             size: about how many bytes it will take.
+            along: whether it may wait a little for a frame that is written anyway.
 
         Raises:
             QueueFull: the stream cannot keep up, or has ended.
@@ -58,15 +63,26 @@ class Outbox(Generic[T]):
         if self._closed or len(self._items) >= self._capacity:
             raise QueueFull("link")
         self._items.append((item, size))
-        self._wanted.set()
+        if not along or len(self._items) >= MAX_FRAME_ITEMS:
+            self._wanted.set()
+        elif self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(ALONG_S, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._items:
+            self._wanted.set()
 
     def poke(self) -> None:
         """Have a frame written even if no item waits, for what travels beside the items."""
+        self._poked = True
         self._wanted.set()
 
     def close(self) -> list[T]:
         """Refuse further items and return those that were never written."""
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         left = [item for item, _ in self._items]
         self._items.clear()
         return left
@@ -76,8 +92,8 @@ class Outbox(Generic[T]):
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            await self._write(self._take())
-            while self._items:
+            while self._items or self._poked:
+                self._poked = False
                 await self._write(self._take())
 
     def _take(self) -> list[T]:

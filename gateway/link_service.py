@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from exchange.clock import Clock
 from exchange.errors import DeadlinePassed, Draining, ExchangeError, Malformed, QueueFull, Revoked
 from exchange.identity import Role
-from exchange.link import MAX_FRAME_BYTES, PROTOCOL, check_frame
+from exchange.link import MAX_FRAME_BYTES, PROTOCOL, TAKEN, check_frame
 from exchange.rpc_errors import abort
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
@@ -77,8 +77,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             raise Draining(p.origin)
         if sum(1 for _ in p.links) >= p.max_links:
             raise QueueFull("links")
-        # The agent says hello once it knows that it is not refused.
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata((TAKEN,))
         try:
             first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
         except TimeoutError:
@@ -203,14 +202,10 @@ class FrameWriter:
         frame = link_pb2.LinkResponse()
         frame.notices.extend(link.take_notices())
         places: dict[str, int] = {}
-        for delivery, checkpoint in parcels:
-            if checkpoint:
-                place = places.setdefault(checkpoint, len(places))
-                if place:
-                    kind = delivery.WhichOneof("item")
-                    item = getattr(delivery, str(kind))
-                    (item if kind == "receipt" else item.receipt).checkpoint = place
-            frame.items.append(delivery)
+        add = frame.items.add
+        for parcel in parcels:
+            logged = parcel.logged
+            parcel.fill(add(), places.setdefault(logged.checkpoint, len(places)) if logged else 0)
         if any(notice.HasField("event") for notice in frame.notices):
             # Agents take no event that lies beyond a head they have seen proven.
             places.setdefault(self._sequencer.checkpoint, len(places))

@@ -3,20 +3,60 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from exchange.errors import ExchangeError, LinkLost, ProviderAway, QueueFull, Replayed
 from exchange.identity import Identity
 from exchange.link import MAX_FRAME_BYTES, Outbox
 from exchange.rpc_errors import to_failure
-from exchange.v1 import audit_pb2, link_pb2
+from exchange.v1 import common_pb2, exchange_pb2, link_pb2
 from gateway.audit.sequencer import Logged
 from gateway.record import Exchange
 
 RECEIPT_BYTES = 2048
 MAX_NOTICES = 4096
 
-Parcel = tuple[link_pb2.Delivery, str]
-"""A delivery and the checkpoint its receipt leads to, empty where it has none."""
+
+class Parcel(NamedTuple):
+    """One item of a frame, not yet copied into it.
+
+    Attributes:
+        request: what to forward; None in all else.
+        answer: what to release; None in all else.
+        failure: why there is no answer; None in all else. Without any of the three it is a receipt.
+        leaf: the log entry's bytes.
+        logged: its place, durable; None where there is no entry.
+    """
+
+    request: common_pb2.Signed | None = None
+    answer: common_pb2.Signed | None = None
+    failure: exchange_pb2.Failure | None = None
+    leaf: bytes = b""
+    logged: Logged | None = None
+
+    def fill(self, delivery: link_pb2.Delivery, place: int) -> None:
+        """Copy it into a frame.
+
+        Args:
+            delivery: an item of the frame, empty.
+            place: of the checkpoint that the entry's proof leads to, among those of the frame.
+        """
+        if self.request is not None:
+            delivery.request.CopyFrom(self.request)
+            return
+        if self.answer is not None:
+            released = delivery.released
+            released.response.CopyFrom(self.answer)
+            receipt = released.receipt
+        elif self.failure is not None:
+            delivery.failure.CopyFrom(self.failure)
+            receipt = delivery.failure.receipt
+        else:
+            receipt = delivery.receipt
+        logged = self.logged
+        if logged is not None:
+            receipt.leaf, receipt.index, receipt.proof = self.leaf, logged.index, logged.proof
+            receipt.checkpoint = place
 
 
 class AgentLink:
@@ -67,9 +107,7 @@ class AgentLink:
         if exchange.exchange_id in self.pending:
             # Beyond the replay window's memory, yet still waiting: both would lose their outcome.
             raise Replayed(exchange.exchange_id.hex())
-        delivery = link_pb2.Delivery()
-        delivery.request.CopyFrom(exchange.signed)
-        self.outbox.put((delivery, ""), len(exchange.signed.body) + 256)
+        self.outbox.put(Parcel(request=exchange.signed), len(exchange.signed.body) + 256)
         self.pending[exchange.exchange_id] = exchange
 
     def give_up(self, exchange_id: bytes) -> Exchange:
@@ -82,37 +120,21 @@ class AgentLink:
     def settle(self, exchange: Exchange, leaf: bytes, logged: Logged | None) -> None:
         """Send an outcome to this agent as a consumer. A link that has ended takes nothing more."""
         self.in_flight -= 1
-        delivery = link_pb2.Delivery()
         if exchange.released and logged is not None and exchange.answer is not None:
-            delivery.released.response.CopyFrom(exchange.answer)
-            receipt = delivery.released.receipt
-            size = len(exchange.answer.body) + RECEIPT_BYTES
+            parcel = Parcel(answer=exchange.answer, leaf=leaf, logged=logged)
+            self._post(parcel, len(exchange.answer.body) + RECEIPT_BYTES)
         else:
             assert exchange.error is not None
-            delivery.failure.CopyFrom(to_failure(exchange.error, exchange.exchange_id))
-            receipt = delivery.failure.receipt
-            size = RECEIPT_BYTES
-        self._post(delivery, receipt, leaf, logged, size)
+            failure = to_failure(exchange.error, exchange.exchange_id)
+            self._post(Parcel(failure=failure, leaf=leaf, logged=logged), RECEIPT_BYTES)
 
     def receipt(self, exchange: Exchange, leaf: bytes, logged: Logged) -> None:
-        """Send this agent, as the provider, the log entry of what it answered."""
-        delivery = link_pb2.Delivery()
-        self._post(delivery, delivery.receipt, leaf, logged, RECEIPT_BYTES)
+        """Send this agent, as the provider, the log entry of what it answered; it goes along with other items."""
+        self._post(Parcel(leaf=leaf, logged=logged), RECEIPT_BYTES, along=True)
 
-    def _post(
-        self,
-        delivery: link_pb2.Delivery,
-        receipt: audit_pb2.Receipt,
-        leaf: bytes,
-        logged: Logged | None,
-        size: int,
-    ) -> None:
-        checkpoint = ""
-        if logged is not None:
-            receipt.leaf, receipt.index, receipt.proof = leaf, logged.index, logged.proof
-            checkpoint = logged.checkpoint
+    def _post(self, parcel: Parcel, size: int, *, along: bool = False) -> None:
         try:
-            self.outbox.put((delivery, checkpoint), size)
+            self.outbox.put(parcel, size, along=along)
         except QueueFull:
             # The stream has ended or does not read: whoever asked learns of it by the link's loss.
             self.close(LinkLost(self.identity.name))

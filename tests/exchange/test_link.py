@@ -82,6 +82,46 @@ async def test_a_closed_outbox_gives_back_what_it_never_wrote_and_takes_no_more(
         outbox.put(2, 1)
 
 
+async def test_what_may_wait_goes_along_with_the_next_item_that_may_not() -> None:
+    wire = Wire()
+    outbox: Outbox[int] = Outbox(write=wire.write, capacity=9)
+    outbox.put(1, 1, along=True)
+    outbox.put(2, 1, along=True)
+    outbox.put(3, 1)
+    assert await frames(wire, outbox, 1) == [[1, 2, 3]]
+
+
+async def test_what_may_wait_travels_alone_when_nothing_takes_it_along() -> None:
+    wire = Wire()
+    outbox: Outbox[int] = Outbox(write=wire.write, capacity=9)
+    outbox.put(1, 1, along=True)
+    assert await frames(wire, outbox, 1) == [[1]]
+
+
+async def test_a_full_frame_of_what_may_wait_waits_for_nothing() -> None:
+    wire = Wire()
+    outbox: Outbox[int] = Outbox(write=wire.write, capacity=99)
+    for number in range(MAX_FRAME_ITEMS):
+        outbox.put(number, 1, along=True)
+    assert await frames(wire, outbox, 1) == [list(range(MAX_FRAME_ITEMS))]
+
+
+async def test_no_empty_frame_follows_what_queued_during_a_write() -> None:
+    wire = Wire()
+    outbox: Outbox[int] = Outbox(write=wire.write, capacity=9)
+    task = asyncio.create_task(outbox.run())
+    outbox.put(1, 1)
+    await asyncio.sleep(0)
+    outbox.put(2, 1)
+    for _ in range(5):
+        wire.let.release()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert wire.frames == [[1], [2]]
+
+
 async def test_a_poke_writes_a_frame_without_items() -> None:
     wire = Wire()
     outbox: Outbox[int] = Outbox(write=wire.write, capacity=9)

@@ -7,9 +7,10 @@ from agent.heads import newer
 from exchange.checkpoint import Checkpoint, parse_checkpoint
 from exchange.identity import Identity, Role
 from exchange.merkle import consistency_proof, leaf_hash, node_hash, root_of
-from exchange.v1 import audit_pb2, directory_pb2, link_pb2
+from exchange.v1 import directory_pb2, link_pb2
+from gateway.audit.sequencer import Logged
 from gateway.link_service import FrameWriter
-from gateway.routing.links import MAX_NOTICES, AgentLink
+from gateway.routing.links import MAX_NOTICES, AgentLink, Parcel
 
 ORIGIN = "970100.yunchuan.example/gateway-1"
 LEAVES = [leaf_hash(bytes([n])) for n in range(60)]
@@ -60,9 +61,8 @@ def a_link(write: FrameWriter) -> AgentLink:
     )
 
 
-def parcel(checkpoint: str) -> tuple[link_pb2.Delivery, str]:
-    delivery = link_pb2.Delivery(receipt=audit_pb2.Receipt(leaf=b"x", index=0))
-    return delivery, checkpoint
+def parcel(checkpoint: str) -> Parcel:
+    return Parcel(leaf=b"x", logged=Logged(0, b"", checkpoint))
 
 
 def event(index: int, size: int = 10) -> link_pb2.Notice:
