@@ -146,7 +146,10 @@ class GatewayLink:
 
     def _failed(self, stream: LinkStream, error: ExchangeError) -> None:
         error.hop = error.hop or self.hop
-        if self._current in (None, stream):
-            if self.fault is None or self.fault.reason != error.reason:
-                self._log.warning("link down", reason=error.name, subject=error.subject, hop=error.hop)
-            self.fault = error
+        if self._current not in (None, stream):
+            return
+        if self.fault is not None and error.retryable and not self.fault.retryable:
+            return  # a dial that merely fails says less than why the gateway refused
+        if self.fault is None or self.fault.reason != error.reason:
+            self._log.warning("link down", reason=error.name, subject=error.subject, hop=error.hop)
+        self.fault = error

@@ -16,7 +16,7 @@ from agent.heads import Heads, Seen, extend, newer
 from exchange.checkpoint import Checkpoint, CheckpointCache
 from exchange.clock import Clock
 from exchange.errors import ExchangeError, GatewayAway, LinkLost, LogForked, Malformed
-from exchange.link import PROTOCOL, Outbox, check_frame
+from exchange.link import PROTOCOL, TAKEN, Outbox, check_frame
 from exchange.rpc_errors import from_rpc_error
 from exchange.signing import BatchSigner
 from exchange.v1 import directory_pb2, directory_pb2_grpc, link_pb2
@@ -26,6 +26,8 @@ EVENTS_PER_PAGE = 500
 
 Unsigned = tuple[bytes, link_pb2.LinkItem]
 """A digest to sign and the item that the signature goes into; the digest is empty for a Failure."""
+ENDED = (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
+"""What reading and writing raise on a stream that has ended."""
 Call = grpc.aio.StreamStreamCall[link_pb2.LinkRequest, link_pb2.LinkResponse]
 
 
@@ -154,10 +156,10 @@ class LinkStream:
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
                 # A write that meets a refusal hides it behind a status of grpc's own.
-                await self._call.wait_for_connection()
-                await self._call.write(link_pb2.LinkRequest(hello=hello))
+                if TAKEN in tuple(await self._call.initial_metadata()):
+                    await self._call.write(link_pb2.LinkRequest(hello=hello))
                 first = await self._call.read()
-        except (grpc.RpcError, grpc.aio.UsageError):
+        except ENDED:
             await self._raise_status()
         except TimeoutError:
             raise GatewayAway("no welcome", hop=self.hop) from None
@@ -179,7 +181,7 @@ class LinkStream:
             for task in done:
                 try:
                     task.result()
-                except (grpc.RpcError, grpc.aio.UsageError):
+                except ENDED:
                     await self._raise_status(away=LinkLost)
 
     def end(self, why: ExchangeError) -> None:
@@ -308,5 +310,5 @@ async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[list["asyn
         for task in tasks:
             task.cancel()
         for task in tasks:
-            with suppress(asyncio.CancelledError, ExchangeError, grpc.RpcError, grpc.aio.UsageError):
+            with suppress(asyncio.CancelledError, ExchangeError, *ENDED):
                 await task

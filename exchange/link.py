@@ -22,6 +22,8 @@ HEARTBEAT_S = 20.0
 DEFAULT_WINDOW = 1024
 ALONG_S = 0.005
 LINK_METHOD = "/exchange.v1.LinkService/Link"
+TAKEN = ("shuqiao-link", "taken")
+"""The gateway's initial metadata: it takes the stream, and the agent may say hello."""
 
 T = TypeVar("T")
 

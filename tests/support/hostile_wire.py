@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from exchange.link import TAKEN
 from exchange.trust import Verified
 from exchange.v1 import link_pb2
 
@@ -79,9 +80,6 @@ class AgentCall:
         self._wire = wire
         self._end: Ended | None = None
 
-    async def wait_for_connection(self) -> None:
-        return None
-
     async def write(self, frame: link_pb2.LinkRequest) -> None:
         self._wire.from_agent(frame)
 
@@ -105,7 +103,7 @@ class AgentCall:
         return self._end.details if self._end else ""
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
-        return grpc.aio.Metadata()
+        return grpc.aio.Metadata(TAKEN)
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
         return grpc.aio.Metadata(*(self._end.trailing if self._end else ()))
