@@ -1,4 +1,4 @@
-"""The departments of the household scenario: who they are, what one of them offers, what the others applied for.
+"""The departments of the household scenario: who they are, what one offers, what the others applied for.
 
 Everything here is invented: division codes 97 and 98 are assigned to nobody.
 """
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shuqiao.demo.files import quoted
+from shuqiao.demo.configurations import Department, quoted
 from shuqiao.demo.people import Person, create_household_db, people
-from shuqiao.demo.world import Department
 from shuqiao.forms import FieldForm, GrantForm, OrganisationForm, ParameterForm, ResourceForm
 from shuqiao.words import Text
 
@@ -85,6 +84,13 @@ _FIELDS = (
     ("relation", "relation", "L3", "conditional", "与户主关系", "Relation to the head", 64),
     ("birth_date", "birth_date", "L3", "conditional", "出生日期", "Date of birth", 64),
 )
+_FIELD = """
+[[resource.field]]
+name = "{n}"
+column = "{c}"
+type = "{t}"
+level = "{l}"
+"""
 GRANTED = ("name", "address", "household_number", "police_station")
 TITLES = {name: Text(zh, en) for name, _, _, _, zh, en, _ in _FIELDS}
 LEVELS = {name: level for name, _, level, _, _, _, _ in _FIELDS}
@@ -166,8 +172,7 @@ def departments(database: Path) -> Sequence[Department]:
 
 def _source(database: Path) -> str:
     fields = "".join(
-        f'\n[[resource.field]]\nname = "{name}"\ncolumn = "{column}"\ntype = "{_type(name)}"\nlevel = "{level}"\n'
-        for name, column, level, *_ in _FIELDS
+        _FIELD.format(n=name, c=column, t=_type(name), l=level) for name, column, level, *_ in _FIELDS
     )
     return f"""
 [[resource]]

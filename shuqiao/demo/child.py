@@ -1,7 +1,8 @@
-"""Runs the command as a child that cannot outlive whoever started it: `python -m shuqiao.demo.child PARENT …`.
+"""Runs the command as a child that cannot outlive whoever started it.
 
-On Linux the kernel kills it when its parent's starting thread ends, by whatever means. Elsewhere a thread waits
-for the end of standard input, which the parent holds open and never writes to.
+`python -m shuqiao.demo.child PARENT gateway serve …`. On Linux the kernel kills it when the thread that
+started it ends, by whatever means. Elsewhere a thread of its own waits for the end of standard input, which
+the parent holds open and never writes to.
 """
 
 import ctypes

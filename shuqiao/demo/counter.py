@@ -142,7 +142,9 @@ class Counter:
     ) -> Exchanged:
         receipt = answer.receipt
         proven = receipt is not None and self._proven(
-            audit_pb2.Receipt.FromString(receipt.serialised()), receipt.checkpoint, UUID(answer.exchange_id).bytes
+            audit_pb2.Receipt.FromString(receipt.serialised()),
+            receipt.checkpoint,
+            UUID(answer.exchange_id).bytes,
         )
         return Exchanged(
             consumer=self.agent,

@@ -1,4 +1,4 @@
-"""The files of a demonstration: configurations that `serve` starts again by hand, passphrases, tokens.
+"""Where the files of a demonstration lie.
 
 ```
 DIR/authority.toml, authority/, authority.log       DIR/gateway.toml, gateway/, gateway.log
@@ -7,8 +7,6 @@ DIR/people/<name>/{identity,passphrase,context.toml} DIR/databases/<name>.db
 ```
 """
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,111 +64,11 @@ class Layout:
         return folder / f"{process}{suffix}"
 
 
-def quoted(value: object) -> str:
-    """Return text, a number or a list of text as TOML writes it; a JSON string is a TOML basic string."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def make_passphrase(file: Path, random: Random) -> bytes:
     """Write a new passphrase into a file of mode 0600 and return it."""
     passphrase = random(PASSPHRASE_BYTES).hex().encode()
     write_private(file, passphrase + b"\n")
     return passphrase
-
-
-def authority_text(
-    layout: Layout,
-    *,
-    division: str,
-    trust_domain: str,
-    ports: tuple[int, int],
-    agent_lifetime: str,
-) -> str:
-    """Return the authority's configuration.
-
-    Args:
-        layout: where everything is.
-        division: 6 digits.
-        trust_domain: for example "yunchuan.example".
-        ports: of enrolment and service; 0 takes a free one.
-        agent_lifetime: of agents' certificates, for example "30d".
-    """
-    return f"""\
-folder = "authority"
-passphrase_file = {quoted(layout.passphrase("authority").name)}
-division = {quoted(division)}
-trust_domain = {quoted(trust_domain)}
-
-[listen]
-host = "{HOST}"
-enrolment_port = {ports[0]}
-service_port = {ports[1]}
-hosts = ["{HOST}", "localhost"]
-
-[lifetimes]
-agent = {quoted(agent_lifetime)}
-"""
-
-
-def gateway_text(layout: Layout, *, ports: tuple[int, int], enrolment: str, service: str) -> str:
-    """Return the gateway's configuration.
-
-    Args:
-        layout: where everything is.
-        ports: of the gateway and of its metrics; 0 takes a free one.
-        enrolment, service: addresses of the authority.
-    """
-    return f"""\
-folder = "gateway"
-passphrase_file = {quoted(layout.passphrase("gateway").name)}
-
-[listen]
-host = "{HOST}"
-port = {ports[0]}
-metrics_host = "{HOST}"
-metrics_port = {ports[1]}
-
-[authority]
-enrolment = {quoted(enrolment)}
-service = {quoted(service)}
-"""
-
-
-def agent_text(
-    layout: Layout,
-    name: str,
-    *,
-    http: str,
-    grpc: str,
-    token_hash: str,
-    purposes: Sequence[str],
-    resources: str,
-) -> str:
-    """Return an agent's configuration.
-
-    Args:
-        layout: where everything is.
-        name: of the agent.
-        http, grpc: local addresses of the two faces.
-        token_hash: of the department's system.
-        purposes: for which that system may ask.
-        resources: the blocks of what the agent provides, TOML; empty where it provides nothing.
-    """
-    return f"""\
-folder = {quoted(name)}
-passphrase_file = {quoted(layout.passphrase(name).name)}
-
-[local]
-http = {quoted(http)}
-grpc = {quoted(grpc)}
-
-[[local.application]]
-name = "counter"
-token_hash = {quoted(token_hash)}
-purposes = {quoted(list(purposes))}
-operators = ["*"]
-resources = ["*"]
-{resources}"""
 
 
 def socket_address(layout: Layout, agent: str) -> str:

@@ -20,7 +20,7 @@ class Exchanged:
         status: "released", "refused" or "failed".
         fields: what was asked for of it.
         latency_ms: from the question to its outcome, in the department's own system.
-        receipt_verified: whether the log entry that came with the outcome was proven to be in the log, here too.
+        receipt_verified: whether the log entry that came with the outcome was proven here to be in the log.
         reason: why there is no answer; empty where there is one.
     """
 

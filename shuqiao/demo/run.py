@@ -1,8 +1,7 @@
-"""Runs a demonstration: makes its folder, plays the scenario, shows the outcome, and leaves nothing running."""
+"""Runs a demonstration: makes its folder, plays the scenario, shows the outcome, leaves nothing running."""
 
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from exchange.errors import BadConfiguration, ExchangeError
+from shuqiao.demo.cast import AUDITOR, HEALTH, POLICE
 from shuqiao.demo.household import NAME, Household
 from shuqiao.demo.outcome import Outcome
 from shuqiao.demo.show import Show, both
@@ -89,10 +89,21 @@ def _interruptible() -> Iterator[None]:
 
 def _say_kept(out: Output, root: Path) -> None:
     """Say how to go on with what was kept."""
-    command = Path(sys.argv[0]).name or "shuqiao"
-    out.say(both(Text(f"\n全部文件在 {root}，可以手工再次启动：", "start it again by hand:")), style="bold")
-    for group, config in (("certs", "authority"), ("gateway", "gateway"), ("agent", "agents/public-security"), ("agent", "agents/health")):
-        line = f"  {command} {group} serve --config {root}/{config}.toml"
-        out.say(Text(line, line))
-    audit = f"  {command} audit verify --log {root}/gateway --trust {root}/people/chen-auditor/identity/trust-list.pb"
-    out.say(Text(audit, audit))
+    serve = [
+        ("certs", f"{root}/authority.toml"),
+        ("gateway", f"{root}/gateway.toml"),
+        *(("agent", f"{root}/agents/{office.agent}.toml") for office in (POLICE, HEALTH)),
+    ]
+    trust = f"{root}/people/{AUDITOR}/identity/trust-list.pb"
+    out.say(
+        both("\n全部文件已保留，可以手工再次启动：", "everything was kept; start it again by hand:"),
+        style="bold",
+    )
+    for group, config in serve:
+        _say_command(out, f"shuqiao {group} serve --config {config}")
+    out.say(both("离线验证日志：", "verify the log offline:"), style="bold")
+    _say_command(out, f"shuqiao audit verify --log {root}/gateway --trust {trust}")
+
+
+def _say_command(out: Output, command: str) -> None:
+    out.say(Text(f"  {command}", f"  {command}"))

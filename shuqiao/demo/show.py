@@ -6,7 +6,7 @@ Programs see nothing of this: they get one document at the end.
 from collections.abc import Mapping, Sequence
 
 from shuqiao.demo.cast import LEVELS, TITLES
-from shuqiao.demo.outcome import REFUSED, RELEASED, Exchanged, Outcome
+from shuqiao.demo.outcome import REFUSED, RELEASED, Audited, Exchanged, Outcome
 from shuqiao.output import BAD, GOOD, UNSURE, Cell, Output
 from shuqiao.words import Language, Text, term
 
@@ -14,9 +14,9 @@ NUMBERS = "①②③④⑤⑥⑦⑧⑨"
 COLOURS = {RELEASED: GOOD, REFUSED: UNSURE}
 
 
-def both(text: Text) -> Text:
+def both(zh: str, en: str) -> Text:
     """Return a text whose Chinese form has the English beside it."""
-    return Text(f"{text.zh}  {text.en}", text.en)
+    return Text(f"{zh}  {en}", en)
 
 
 class Show:
@@ -30,88 +30,64 @@ class Show:
         self._out = out
         self._chapters = 0
 
-    def title(self, text: Text) -> None:
+    def title(self, zh: str, en: str) -> None:
         """Say what this is."""
-        self._out.say(both(text), style="bold")
+        self._out.say(Text(f"{zh}\n{en}", en), style="bold")
 
-    def chapter(self, text: Text) -> None:
+    def chapter(self, zh: str, en: str) -> None:
         """Begin a chapter."""
         number = NUMBERS[self._chapters]
         self._chapters += 1
-        told = both(text)
-        self._out.say(Text(f"\n{number} {told.zh}", f"\n{number} {told.en}"), style="bold cyan")
+        self._out.say(both(f"\n{number} {zh}", f"{en}"), style="bold cyan")
 
-    def done(self, text: Text) -> None:
+    def done(self, zh: str, en: str) -> None:
         """Say that a step is done."""
-        told = both(text)
-        self._out.done(Text(f"{told.zh}", told.en))
+        self._out.done(both(zh, en))
 
-    def note(self, text: Text) -> None:
+    def note(self, zh: str, en: str) -> None:
         """Say something beside the steps."""
-        told = both(text)
-        self._out.say(Text(f"  {told.zh}", f"  {told.en}"), style="dim")
+        self._out.say(both(f"    {zh}", en), style="dim")
 
-    def record(self, title: Text, values: Mapping[str, object]) -> None:
+    def record(self, zh: str, en: str, values: Mapping[str, object]) -> None:
         """Show what arrived: field by field, with its level."""
-        if self._out.json_mode:
-            return
-        pairs = [
-            (self._named(name), Cell(value, GOOD if value is not None else ""))
-            for name, value in values.items()
-        ]
-        self._out.facts(Text(f"  {both(title).zh}", f"  {title.en}"), pairs)
+        pairs = [(self._named(name), Cell(value, GOOD)) for name, value in values.items()]
+        self._facts(zh, en, pairs)
 
-    def exchanged(self, what: Text, one: Exchanged) -> None:
+    def entry(self, zh: str, en: str, values: Mapping[str, object]) -> None:
+        """Show what the log says: names and values of an entry."""
+        self._facts(zh, en, [(Text(name, name), value) for name, value in values.items()])
+
+    def exchanged(self, zh: str, en: str, one: Exchanged) -> None:
         """Tell of an exchange that was released."""
-        proof = Text("回执已验证", "receipt verified") if one.receipt_verified else Text("无回执", "no receipt")
-        told = both(what)
         took = f"{one.latency_ms:.1f} ms"
-        self._out.done(
-            Text(f"{told.zh}  {took}  {proof.zh} {proof.en}", f"{told.en}  {took}  {proof.en}")
-        )
+        proof = ("回执已验证", "receipt verified") if one.receipt_verified else ("无回执", "no receipt")
+        self._out.done(both(f"{zh} · {took} · {proof[0]}", f"{en} · {took} · {proof[1]}"))
 
     def refused(self, what: Text, reason: str, sentence: Text) -> None:
         """Tell of a refusal that had to come."""
-        told, said = both(what), both(sentence)
-        self._out.done(Text(f"{told.zh}  → {reason}", f"{told.en}  → {reason}"))
-        self._out.say(Text(f"    {said.zh}", f"    {said.en}"), style="dim")
+        self._out.done(Text(f"{what.zh}  {what.en}  → {reason}", f"{what.en}  → {reason}"))
+        self.note(sentence.zh, sentence.en)
 
     def summary(self, outcome: Outcome) -> None:
         """Show the whole in tables."""
         self._out.raw("\n")
-        self._exchanges(outcome.exchanges)
-        self._refusals(outcome.refusals)
-        audit = outcome.audit
-        self._out.facts(
-            both(Text("审计日志", "Audit log")),
-            [
-                (both(Text("条目", "entries")), audit.entries),
-                (both(Text("根哈希", "root")), audit.root),
-                (
-                    both(Text("离线验证", "verified offline")),
-                    Cell(audit.verified, GOOD if audit.verified else BAD),
-                ),
-            ],
-        )
+        if outcome.exchanges:
+            self._exchanges(outcome.exchanges)
+        if outcome.refusals:
+            self._refusals(outcome.refusals)
+        self._audit(outcome.audit)
         for fault in outcome.faults:
             self._out.say(Text(f"✗ {fault}", f"✗ {fault}"), style=BAD)
+        took = f"{outcome.elapsed_s:.1f} s"
         said = (
-            Text("演示成功，用时 {s:.1f} 秒", "All as it must be, {s:.1f} s")
+            both(f"一切如约 · {took}", f"everything as it must be · {took}")
             if outcome.ok
-            else Text("演示失败，用时 {s:.1f} 秒", "Not as it must be, {s:.1f} s")
+            else both(f"与约定不符 · {took}", f"not as it must be · {took}")
         )
         self._out.raw("\n")
-        self._out.say(both(said.filled(s=outcome.elapsed_s)), style=f"bold {GOOD if outcome.ok else BAD}")
+        self._out.say(said, style=f"bold {GOOD if outcome.ok else BAD}")
 
     def _exchanges(self, exchanges: Sequence[Exchanged]) -> None:
-        columns = [
-            Text("谁问", "Consumer"),
-            Text("方式", "Kind"),
-            Text("信息项", "Fields"),
-            Text("结果", "Status"),
-            Text("毫秒", "ms"),
-            Text("回执", "Receipt"),
-        ]
         language = self._out.language
         rows = [
             [
@@ -124,17 +100,35 @@ class Show:
             ]
             for one in exchanges
         ]
-        self._out.table(both(Text("交换", "Exchanges")), [self._heading(text) for text in columns], rows)
+        columns = [
+            both("使用部门", "Consumer"),
+            both("方式", "Kind"),
+            both("信息项", "Fields"),
+            both("结果", "Status"),
+            both("毫秒", "ms"),
+            both("回执", "Receipt"),
+        ]
+        self._out.table(both("交换", "Exchanges"), columns, rows)
 
     def _refusals(self, refusals: Sequence[tuple[str, str]]) -> None:
         rows = [[why, Cell(reason, UNSURE)] for why, reason in refusals]
-        columns = [self._heading(Text("为何", "Why")), self._heading(Text("原因代码", "Reason"))]
-        self._out.table(both(Text("应有的拒绝", "Refusals that had to come")), columns, rows)
+        columns = [both("情形", "Why"), both("原因代码", "Reason")]
+        self._out.table(both("应有的拒绝", "Refusals that had to come"), columns, rows)
 
-    def _heading(self, text: Text) -> Text:
-        return Text(f"{text.zh} {text.en}", text.en)
+    def _audit(self, audit: Audited) -> None:
+        pairs = [
+            (both("条目", "entries"), audit.entries),
+            (both("根哈希", "root"), audit.root),
+            (both("离线验证", "verified offline"), Cell(audit.verified, GOOD if audit.verified else BAD)),
+        ]
+        self._out.facts(both("审计日志", "Audit log"), pairs)
+
+    def _facts(self, zh: str, en: str, pairs: Sequence[tuple[Text, object]]) -> None:
+        if not self._out.json_mode:
+            indented = [(Text(f"  {name.zh}", f"  {name.en}"), value) for name, value in pairs]
+            self._out.facts(both(f"    {zh}", en), indented)
 
     def _named(self, name: str) -> Text:
         title, level = TITLES.get(name, Text(name, name)), LEVELS.get(name, "")
-        zh = f"{title.zh} {level}" if self._out.language is Language.ZH else title.en
-        return Text(zh.strip(), f"{title.en} {level}".strip())
+        said = Text(f"{title.zh} {level}".strip(), f"{title.en} {level}".strip())
+        return said if self._out.language is Language.ZH else Text(said.en, said.en)

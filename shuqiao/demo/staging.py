@@ -1,12 +1,13 @@
 """Brings a region to the point where departments can ask each other: people, catalogue, agents, grants.
 
-Every step is what a person would do with the command: as that person, over mutual TLS, with signed statements.
+Every step is what a person would do with the command: as that person, over mutual TLS, signed.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 
 import grpc
 
@@ -18,6 +19,7 @@ from exchange.trust import TrustList
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import admin_pb2, admin_pb2_grpc, grant_pb2
 from shuqiao import certification, regional
+from shuqiao.client import Client
 from shuqiao.demo import cast
 from shuqiao.demo.cast import AUDITOR, OFFICER, OFFICES, POLICE, Office
 from shuqiao.demo.counter import Counter
@@ -112,12 +114,7 @@ class Stage:
         """Wait until agents know as many grants in force as they should, by their own account."""
         for agent, count in due.items():
             with self.world.connect(agent) as client:
-
-                def known(client: "object" = client, count: int = count) -> bool:
-                    hops = {hop.hop: hop for hop in client.status().hops}  # type: ignore[attr-defined]
-                    return hops["link"].ok and hops["grants"].detail.startswith(f"{count} ")
-
-                self.until(known, f"{agent} knows {count} grants")
+                self.until(partial(_knows, client, count), f"{agent} knows {count} grants")
 
     def revoke(self, spiffe_id: str) -> int:
         """Revoke an identity's certificates at the authority, as the security officer.
@@ -191,8 +188,11 @@ class Stage:
     @contextmanager
     def _as(self, name: str) -> Iterator[tuple[grpc.Channel, Signer, Filler]]:
         held = self.world.held(name)
-        filler = Filler(
-            clock=self.clock, random=self._random, organisation=held.identity().organisation
-        )
+        filler = Filler(clock=self.clock, random=self._random, organisation=held.identity().organisation)
         with self.world.at_gateway(name) as channel:
             yield channel, held.statement_signer(), filler
+
+
+def _knows(client: Client, grants: int) -> bool:
+    hops = {hop.hop: hop for hop in client.status().hops}
+    return hops["link"].ok and hops["grants"].detail.startswith(f"{grants} ")

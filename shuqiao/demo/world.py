@@ -7,7 +7,7 @@ All die with the process that made the world, however it ends.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,16 +17,11 @@ import shuqiao
 from agent.consumer.credentials import hash_token, new_token
 from certs.config import load as load_authority
 from exchange.clock import Clock, Random, SystemClock, system_random
-from exchange.enrolment import IdentityFolder
+from exchange.enrolment import IDENTITY_FILE, IdentityFolder
+from exchange.enrolment_file import read_enrolment
 from exchange.identity import Role
-from shuqiao.demo.files import (
-    HOST,
-    Layout,
-    agent_text,
-    authority_text,
-    gateway_text,
-    socket_address,
-)
+from shuqiao.demo.configurations import Department, Settings, agent_text, authority_text, gateway_text
+from shuqiao.demo.files import HOST, Layout, socket_address
 from shuqiao.demo.members import Member, Registry
 from shuqiao.demo.process import Process
 from shuqiao.door import dial_mutual
@@ -35,40 +30,6 @@ from shuqiao.founding import IDENTITY, found_authority
 
 AUTHORITY, GATEWAY = "authority", "gateway"
 GATEWAY_NAME = "gateway-1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a world is like.
-
-    Args:
-        division: of the authority's root and the gateway, 6 digits.
-        trust_domain: of its identities.
-        admins: ids of the two administrators.
-        agent_lifetime: of agents' certificates, for example "30d".
-    """
-
-    division: str = "970100"
-    trust_domain: str = "yunchuan.example"
-    admins: tuple[str, str] = ("zhao-admin", "qian-admin")
-    agent_lifetime: str = "30d"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Department:
-    """A department with an agent.
-
-    Args:
-        agent: name of its agent; it has no spaces and names files.
-        credit_code: 18 characters.
-        purposes: for which its own system may ask.
-        resources: blocks of its agent's configuration that say what it provides, TOML.
-    """
-
-    agent: str
-    credit_code: str
-    purposes: Sequence[str] = ("*",)
-    resources: str = ""
 
 
 class World:
@@ -221,45 +182,25 @@ class World:
     # -- files -------------------------------------------------------------------------------------------
 
     def _write_authority(self, ports: tuple[int, int]) -> None:
-        settings = self.settings
-        text = authority_text(
-            self.layout,
-            division=settings.division,
-            trust_domain=settings.trust_domain,
-            ports=ports,
-            agent_lifetime=settings.agent_lifetime,
-        )
+        text = authority_text(self.layout, self.settings, ports=ports)
         write_private(self.layout.config(AUTHORITY), text.encode())
 
     def _write_gateway(self, ports: tuple[int, int]) -> None:
         told = self.processes[AUTHORITY].told
-        text = gateway_text(
-            self.layout, ports=ports, enrolment=str(told["enrolment"]), service=str(told["service"])
-        )
+        enrolment, service = str(told["enrolment"]), str(told["service"])
+        text = gateway_text(self.layout, ports=ports, enrolment=enrolment, service=service)
         write_private(self.layout.config(GATEWAY), text.encode())
 
     def _write_agent(self, department: Department, *, http: str, grpc_at: str) -> None:
         token = self.layout.token(department.agent).read_text(encoding="ascii").strip()
-        text = agent_text(
-            self.layout,
-            department.agent,
-            http=http,
-            grpc=grpc_at,
-            token_hash=hash_token(token),
-            purposes=department.purposes,
-            resources=department.resources,
-        )
+        text = agent_text(self.layout, department, http=http, grpc=grpc_at, token_hash=hash_token(token))
         write_private(self.layout.config(department.agent), text.encode())
 
     def _tell_address(self, identity: Path, enrolment: str, service: str) -> None:
         """Enter the authority's addresses in an identity that was founded before they were known."""
-        from exchange.enrolment import IDENTITY_FILE
-        from exchange.enrolment_file import read_enrolment
-
         path = identity / IDENTITY_FILE
-        told = replace(
-            read_enrolment(path.read_bytes()), enrolment_address=enrolment, service_address=service
-        )
+        told = read_enrolment(path.read_bytes())
+        told = replace(told, enrolment_address=enrolment, service_address=service)
         write_private(path, told.to_json())
 
 

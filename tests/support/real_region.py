@@ -11,7 +11,8 @@ from shuqiao.client import Client
 from shuqiao.demo.cast import GRANTED, HEALTH, INSURANCE, MATTER, POLICE, PURPOSE, RESOURCE
 from shuqiao.demo.people import Person
 from shuqiao.demo.staging import Stage
-from shuqiao.demo.world import Settings, World
+from shuqiao.demo.configurations import Settings
+from shuqiao.demo.world import World
 from shuqiao.questions import Answer
 
 PATIENCE_S = 60.0

@@ -127,25 +127,26 @@ def _begun(folder: Path) -> "subprocess.Popen[bytes]":
     """Start a demonstration and wait until it has several children."""
     demo = subprocess.Popen(
         [*COMMAND, "demo", "--json", "--keep", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     until(lambda: len(processes_of(folder)) >= 4 or demo.poll() is not None, "children")
-    assert demo.poll() is None
+    assert demo.poll() is None, demo.communicate()[0].decode()
     return demo
 
 
 def test_the_children_die_when_the_demo_is_killed(short_folder: Path) -> None:
     demo = _begun(short_folder / "kept")
     demo.send_signal(signal.SIGKILL)
-    demo.wait()
+    demo.communicate()
     until(lambda: not processes_of(short_folder / "kept"), "children die")
 
 
 def test_the_children_die_when_the_demo_is_told_to_stop(short_folder: Path) -> None:
     demo = _begun(short_folder / "kept")
     demo.send_signal(signal.SIGTERM)
-    assert demo.wait(30) != 0
+    demo.communicate(timeout=60)
+    assert demo.returncode != 0
     assert processes_of(short_folder / "kept") == {}
 
 

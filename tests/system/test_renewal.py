@@ -8,7 +8,7 @@ import pytest
 
 from exchange.errors import ExchangeError
 from shuqiao.demo.cast import HEALTH, MATTER, POLICE, PURPOSE, RESOURCE
-from shuqiao.demo.world import Settings
+from shuqiao.demo.configurations import Settings
 from shuqiao.questions import Answer, Query
 from tests.support.real_region import CASE, RealRegion, real_region, until
 

@@ -78,8 +78,7 @@ def test_an_agents_certificate_is_no_servers(world: RealRegion) -> None:
 
 
 def test_a_role_may_not_call_what_is_not_its_own(world: RealRegion) -> None:
-    with world.world.at_gateway(AUDITOR) as channel, pytest.raises(RoleNotAllowed):
-        with regional.calling():
-            directory_pb2_grpc.DirectoryServiceStub(channel).PublishResource(
-                directory_pb2.PublishResourceRequest(), timeout=10
-            )
+    with world.world.at_gateway(AUDITOR) as channel, pytest.raises(RoleNotAllowed), regional.calling():
+        directory_pb2_grpc.DirectoryServiceStub(channel).PublishResource(
+            directory_pb2.PublishResourceRequest(), timeout=10
+        )
