@@ -153,6 +153,8 @@ async def test_an_entry_of_another_log_or_version_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr("gateway.path.exchange_leaf", lying)
         assert outcome(await world.ask()) == "RECEIPT_BROKEN"
+        # The provider's receipt follows a few milliseconds later.
+        await until(lambda: world.police.provider.fault is not None)
     world.police.provider.fault = None
     await world.still_works()
 
