@@ -1,19 +1,21 @@
 """A region of real processes for system tests: authority, gateway and four agents, with grants in force."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from exchange.errors import ExchangeError
 from shuqiao.client import Client
-from shuqiao.demo.cast import GRANTED, HEALTH, INSURANCE, MATTER, POLICE, PURPOSE, RESOURCE
+from shuqiao.demo.cast import GRANTED, HEALTH, MATTER, PURPOSE, RESOURCE
+from shuqiao.demo.configurations import Settings
 from shuqiao.demo.people import Person
 from shuqiao.demo.staging import Stage
-from shuqiao.demo.configurations import Settings
 from shuqiao.demo.world import World
-from shuqiao.questions import Answer
+from shuqiao.questions import Answer, Query
 
 PATIENCE_S = 60.0
 CASE = "LJ-2026-TEST-1"
@@ -45,6 +47,50 @@ def real_region(folder: Path, settings: Settings | None = None) -> Iterator[Real
         stage = Stage(world)
         stage.set_up()
         yield RealRegion(world=world, stage=stage)
+
+
+class Load:
+    """Asks without end in a thread of its own, over whatever happens; keeps what was answered."""
+
+    def __init__(self, world: RealRegion, *, in_flight: int = 8, pause_s: float = 0.0) -> None:
+        self._world = world
+        self._in_flight = in_flight
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self.answers: list[Answer] = []
+        self.failures: list[ExchangeError] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _queries(self) -> Iterator[Query]:
+        while not self._stop.is_set():
+            for person in self._world.stage.persons:
+                self._stop.wait(self._pause_s)
+                yield Query(
+                    resource=RESOURCE,
+                    fields=["name"],
+                    parameters={"citizen_id": person.citizen_id},
+                    purpose=PURPOSE,
+                    matter=MATTER,
+                    case=CASE,
+                )
+
+    def _run(self) -> None:
+        with self._world.client() as client:
+            for outcome in client.query_many(self._queries(), in_flight=self._in_flight):
+                if isinstance(outcome, Answer):
+                    self.answers.append(outcome)
+                else:
+                    self.failures.append(outcome)
+                if self._stop.is_set():
+                    return
 
 
 def ask(client: Client, person: Person, fields: tuple[str, ...] = GRANTED, case: str = CASE) -> Answer:
@@ -80,15 +126,3 @@ def processes_of(folder: Path) -> dict[int, str]:
             if f"{folder}/" in line and state != "Z":
                 found[int(entry.name)] = line
     return found
-
-
-__all__ = [
-    "CASE",
-    "INSURANCE",
-    "POLICE",
-    "RealRegion",
-    "ask",
-    "processes_of",
-    "real_region",
-    "until",
-]

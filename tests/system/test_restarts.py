@@ -1,19 +1,17 @@
 """Processes that are killed and started again lose nothing that was acknowledged."""
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from exchange.errors import ExchangeError, ProviderAway
+from exchange.errors import ProviderAway
 from exchange.receipt import ReceiptVerifier
 from exchange.v1 import audit_pb2
 from gateway.audit.verify import verify_folder
-from shuqiao.demo.cast import HEALTH, MATTER, POLICE, PURPOSE, RESOURCE
+from shuqiao.demo.cast import HEALTH, POLICE
 from shuqiao.demo.world import AUTHORITY, GATEWAY
-from shuqiao.questions import Answer, Query
-from tests.support.real_region import CASE, RealRegion, ask, until
+from shuqiao.questions import Answer
+from tests.support.real_region import Load, RealRegion, ask, until
 
 pytestmark = pytest.mark.system
 
@@ -35,47 +33,6 @@ def _verify(world: RealRegion, answers: list[Answer]) -> int:
         assert answer.receipt.index < report.size
         receipts.verify(audit_pb2.Receipt.FromString(answer.receipt.serialised()), answer.receipt.checkpoint)
     return report.size
-
-
-class Load:
-    """Asks without end in a thread of its own, over whatever happens; keeps what was answered."""
-
-    def __init__(self, world: RealRegion) -> None:
-        self._world = world
-        self._stop = threading.Event()
-        self.answers: list[Answer] = []
-        self.failures: list[ExchangeError] = []
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _queries(self) -> Iterator[Query]:
-        while not self._stop.is_set():
-            for person in self._world.stage.persons:
-                yield Query(
-                    resource=RESOURCE,
-                    fields=["name"],
-                    parameters={"citizen_id": person.citizen_id},
-                    purpose=PURPOSE,
-                    matter=MATTER,
-                    case=CASE,
-                )
-
-    def _run(self) -> None:
-        with self._world.client() as client:
-            for outcome in client.query_many(self._queries(), in_flight=8):
-                if isinstance(outcome, Answer):
-                    self.answers.append(outcome)
-                else:
-                    self.failures.append(outcome)
-                if self._stop.is_set():
-                    return
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
@@ -134,3 +91,10 @@ def test_the_gateways_state_is_a_projection_that_may_be_thrown_away(world: RealR
     until(lambda: _well(world, POLICE.agent), "provider is well")
     with world.client() as client:
         assert len(ask(client, world.person).records) == 1
+
+
+def test_no_process_ends_a_task_by_an_error_nobody_foresaw(world: RealRegion) -> None:
+    for path in world.world.layout.root.glob("*.log"):
+        log = path.read_text(encoding="utf-8")
+        assert "Traceback" not in log, log[log.index("Traceback") - 2000 :][:6000]
+        assert '"reason": "INTERNAL"' not in log, path.name
