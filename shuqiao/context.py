@@ -122,12 +122,17 @@ def faults_of(error: ValidationError) -> str:
 
 
 def find_context(option: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return which context file counts: the option, then SHUQIAO_CONTEXT, then the one in the home folder."""
+    """Return which context file counts: the option, then SHUQIAO_CONTEXT, then the one in the home folder.
+
+    A folder stands for the context.toml inside it.
+    """
     if option is not None:
-        return option
-    if environ.get(VARIABLE):
-        return Path(environ[VARIABLE])
-    return Path(environ.get("HOME", ".")) / DEFAULT
+        found = option
+    elif environ.get(VARIABLE):
+        found = Path(environ[VARIABLE])
+    else:
+        found = Path(environ.get("HOME", ".")) / DEFAULT
+    return found / DEFAULT.name if found.is_dir() else found
 
 
 def read_context(path: Path) -> Context:

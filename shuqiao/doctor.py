@@ -136,6 +136,7 @@ class Doctor:
         self._status = status
         self._probe = probe
         self._clock = clock
+        self._learned = ""
 
     def examine(self) -> Iterator[Finding]:
         """Yield the findings, outermost first."""
@@ -151,9 +152,10 @@ class Doctor:
         if holder is not None:
             if self._context.has("authority") or self._context.has("enrolment"):
                 yield from self._authority(holder)
-            if self._context.has("gateway"):
-                yield from self._gateway(holder)
-        else:
+            address = self._context.gateway if self._context.has("gateway") else self._learned
+            if address:
+                yield from self._gateway(holder, address)
+        elif self._context.has("identity"):
             yield from skipped("authority", "gateway")
         if self._context.has("agent"):
             yield from self._agent()
@@ -235,6 +237,8 @@ class Doctor:
         )
         trust = holder.anchor().verify_trust_list(statement, now_ms=now_ms, held=None)
         serial = x509.load_pem_x509_certificates(holder.chain_pem())[0].serial_number
+        addresses = [address for gateway in trust.gateways.values() for address in gateway.addresses]
+        self._learned = addresses[0] if addresses else ""
         names = ", ".join(gateway.name for gateway in trust.gateways.values()) or "—"
         if serial in trust.revoked_serials:
             yield bad("trust-list", errors.Revoked(holder.identity().uri))
@@ -247,8 +251,7 @@ class Doctor:
                 f"number {trust.number}, gateways {names}",
             )
 
-    def _gateway(self, holder: Holder) -> Iterator[Finding]:
-        address = self._context.gateway
+    def _gateway(self, holder: Holder, address: str) -> Iterator[Finding]:
         reached = list(self._reach("gateway", address, errors.GatewayAway, holder.root_pem()))
         yield from reached
         if not all(finding.ok for finding in reached):

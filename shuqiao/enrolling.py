@@ -20,13 +20,14 @@ KEYS = "keys"
 
 CONTEXT = """\
 # 由 shuqiao certs enrol 生成 · made by `shuqiao certs enrol`
-gateway = {gateway}
+{gateway}
 authority = {authority}
 enrolment = {enrolment}
 identity = {identity}
 keys = {keys}
 passphrase_file = {passphrase}
 """
+NO_GATEWAY = "# gateway：取信任列表所列 · the one that the trust list names"
 
 
 def folder_of(identity: Path, passphrase: bytes, *, keys: Path) -> IdentityFolder:
@@ -102,16 +103,33 @@ def write_private(file: Path, content: bytes) -> None:
         raise BadConfiguration(f"{file}: {error.strerror}") from error
 
 
-def context_text(file: EnrolmentFile, *, identity: Path, keys: Path, passphrase_file: Path) -> str:
-    """Return a context file for a person or process that has just enrolled."""
+def context_text(
+    file: EnrolmentFile, *, identity: Path, keys: Path, passphrase_file: Path, beside: Path | None = None
+) -> str:
+    """Return a context file for a person or process that has just enrolled.
+
+    A gateway that is not known yet is left out: the command then takes the one that the trust list names.
+
+    Args:
+        file: from which they enrolled.
+        identity, keys, passphrase_file: where these are.
+        beside: folder of the context file; what lies below it is named relative to it, so that the folder
+            can be taken to another machine.
+    """
+
+    def place(path: Path) -> str:
+        whole = path.absolute()
+        inside = beside is not None and whole.is_relative_to(beside.absolute())
+        return _quoted(str(whole.relative_to(beside.absolute()) if beside and inside else whole))
+
     addresses = [address for gateway in file.gateways for address in gateway.addresses]
     return CONTEXT.format(
-        gateway=_quoted(addresses[0] if addresses else ""),
+        gateway=f"gateway = {_quoted(addresses[0])}" if addresses else NO_GATEWAY,
         authority=_quoted(file.service_address),
         enrolment=_quoted(file.enrolment_address),
-        identity=_quoted(str(identity.absolute())),
-        keys=_quoted(str(keys.absolute())),
-        passphrase=_quoted(str(passphrase_file.absolute())),
+        identity=place(identity),
+        keys=place(keys),
+        passphrase=place(passphrase_file),
     )
 
 

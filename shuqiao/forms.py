@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from exchange.canonical import NONCE_BYTES
 from exchange.clock import Clock, Random
@@ -19,6 +27,7 @@ from exchange.errors import BadConfiguration
 from exchange.v1 import common_pb2, directory_pb2, grant_pb2
 from shuqiao.context import faults_of, read_toml
 
+DAY_MS = 24 * 3600 * 1000
 Kind = Literal["query", "verify"]
 ValueType = Literal["text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"]
 Level = Literal["L1", "L2", "L3", "L4"]
@@ -101,8 +110,16 @@ class GrantForm(Form):
     matters: list[str] = Field(default=[], max_length=64)
     case_required: bool = True
     not_before: Moment | None = None
-    not_after: Moment
+    not_after: Moment | None = None
+    days: Annotated[int, Field(ge=0, le=3660, validate_default=True)] = 0
     justification: str = ""
+
+    @field_validator("days")
+    @classmethod
+    def _one_term(cls, days: int, told: ValidationInfo) -> int:
+        if "not_after" in told.data and (told.data["not_after"] is None) == (days == 0):
+            raise ValueError("name either not_after or days")
+        return days
 
 
 F = TypeVar("F", bound=Form)
@@ -167,7 +184,8 @@ class Filler:
 
     def grant(self, form: GrantForm) -> grant_pb2.GrantBody:
         """Return the body of a grant application; it begins now where the file does not say when."""
-        begins = form.not_before
+        begins = _ms(form.not_before) if form.not_before else self._clock.now_ms()
+        ends = _ms(form.not_after) if form.not_after else begins + form.days * DAY_MS
         return grant_pb2.GrantBody(
             nonce=self._random(NONCE_BYTES),
             consumer=form.consumer or self._organisation,
@@ -178,8 +196,8 @@ class Filler:
             purposes=form.purposes,
             matters=form.matters,
             case_required=form.case_required,
-            not_before=timestamp(_ms(begins) if begins else self._clock.now_ms()),
-            not_after=timestamp(_ms(form.not_after)),
+            not_before=timestamp(begins),
+            not_after=timestamp(ends),
             justification=form.justification,
         )
 

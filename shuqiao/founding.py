@@ -42,9 +42,9 @@ def found_authority(
     if taken or len(set(admins)) != len(admins):
         raise BadConfiguration(f"--admin: {', '.join(taken) or 'twice'}")
     if not config.passphrase_file.exists():
-        _make_passphrase(config.passphrase_file, random)
+        make_passphrase(config.passphrase_file, random)
     for name in admins:
-        _make_passphrase(out / name / PASSPHRASE, random)
+        make_passphrase(out / name / PASSPHRASE, random)
     host = config.listen.hosts[0]
     people = initialise(
         config.folder,
@@ -63,7 +63,8 @@ def found_authority(
     return people
 
 
-def _make_passphrase(file: Path, random: Random) -> None:
+def make_passphrase(file: Path, random: Random) -> None:
+    """Write a new passphrase into a file that only its owner may read."""
     write_private(file, random(PASSPHRASE_BYTES).hex().encode() + b"\n")
 
 
@@ -71,5 +72,11 @@ def _write_context(folder: Path) -> None:
     identity = folder / IDENTITY
     held = folder_of(identity, read_passphrase(folder / PASSPHRASE), keys=identity / KEYS)
     told: EnrolmentFile = held.enrolment()
-    text = context_text(told, identity=identity, keys=identity / KEYS, passphrase_file=folder / PASSPHRASE)
+    text = context_text(
+        told,
+        identity=identity,
+        keys=identity / KEYS,
+        passphrase_file=folder / PASSPHRASE,
+        beside=folder,
+    )
     write_private(folder / CONTEXT, text.encode())

@@ -1,7 +1,7 @@
 """Puts the command together and runs it: exit 0 done, 1 refused or failed, 2 used wrongly.
 
-`--json`, `--lang` and `--context` may stand anywhere before a lone "--"; they are moved to the front, where
-the root command reads them.
+`--json`, `--lang` and `--context` (or `--as`) may stand anywhere before a lone "--"; they are moved to the
+front, where the root command reads them.
 """
 
 import os
@@ -22,6 +22,7 @@ from shuqiao.cli import (
     certs,
     demo,
     doctor,
+    example,
     exchange,
     gateway,
     grant,
@@ -38,9 +39,9 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
-VALUED = frozenset({"--lang", "--context"})
+VALUED = frozenset({"--lang", "--context", "--as"})
 GROUPS = (gateway, agent, certs, org, catalog, grant, audit)
-SINGLE = (demo, exchange, doctor, bench)
+SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"
 
@@ -72,7 +73,10 @@ def _root(
     context_file: Annotated[
         Path | None,
         typer.Option(
-            "--context", help="上下文文件（或 SHUQIAO_CONTEXT） | Context file (or SHUQIAO_CONTEXT)"
+            "--context",
+            "--as",
+            help="以谁的身份：上下文文件或其目录（或 SHUQIAO_CONTEXT）"
+            " | As whom: a context file or its folder (or SHUQIAO_CONTEXT)",
         ),
     ] = None,
     lang: Annotated[Language | None, typer.Option("--lang", help="语言 | Language")] = None,

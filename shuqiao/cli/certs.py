@@ -49,6 +49,7 @@ Token = Annotated[
     ),
 ]
 
+ENROLLED = Text("已注册", "Enrolled")
 NEEDS = {
     "ready": Text("可以注册", "ready to enrol"),
     "second-person": Text(
@@ -73,13 +74,54 @@ def init(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="管理员身份的目录 | Folder for the administrators' identities")
     ],
+    division: Annotated[
+        str,
+        typer.Option(
+            "--division", help="区划代码；尚无配置文件时写入 | Division code, for a new configuration"
+        ),
+    ] = "",
+    trust_domain: Annotated[
+        str,
+        typer.Option(
+            "--trust-domain", help="信任域；尚无配置文件时写入 | Trust domain, for a new configuration"
+        ),
+    ] = "",
+    enrolment: Annotated[
+        str, typer.Option("--enrolment", help="注册与信任列表的地址 | host:port of enrolment and trust lists")
+    ] = "localhost:7440",
+    service: Annotated[
+        str, typer.Option("--service", help="续期与管理的地址 | host:port of renewal and administration")
+    ] = "localhost:7441",
 ) -> None:
-    """Make root, issuing certificate and administrators, on this machine."""
+    """Make root, issuing certificate and administrators here; a missing configuration is written."""
     from certs.config import load
+    from exchange.errors import BadConfiguration, ExchangeError
+    from shuqiao import installing
     from shuqiao.founding import CONTEXT, found_authority
 
     call = of(context)
-    people = found_authority(load(config), admins=admin, out=out, clock=call.clock, random=call.random)
+    made = not config.exists()
+    if made and not (division and trust_domain):
+        raise BadConfiguration(f"{config} | --division, --trust-domain")
+    if made:
+        (host, port), (other, second) = (
+            installing.host_and_port(option, address)
+            for option, address in (("--enrolment", enrolment), ("--service", service))
+        )
+        values: dict[tuple[str, str], str | int | list[str]] = {
+            ("", "division"): division,
+            ("", "trust_domain"): trust_domain,
+            ("listen", "enrolment_port"): port,
+            ("listen", "service_port"): second,
+            ("listen", "hosts"): list(dict.fromkeys((host, other, "localhost", "127.0.0.1"))),
+        }
+        installing.write_configuration(config, installing.configuration_text("authority", config, values))
+    try:
+        people = found_authority(load(config), admins=admin, out=out, clock=call.clock, random=call.random)
+    except ExchangeError:
+        if made:
+            config.unlink()
+        raise
     found = [
         {"spiffe_id": who.uri, "name": who.name, "context": str(out / who.name / CONTEXT)} for who in people
     ]
@@ -93,7 +135,7 @@ def init(
         rows = [[view["name"], view["spiffe_id"], view["context"]] for view in found]
         call.out.table(Text("认证机构已建立", "The authority was founded"), columns, rows)
 
-    call.out.show({"ok": True, "admins": found}, print_people)
+    call.out.show({"ok": True, "config": str(config), "admins": found}, print_people)
 
 
 @app.command("token", help="制作注册文件（管理员） | Make an enrolment file (administrator)")
@@ -211,45 +253,66 @@ def serve(config: Config) -> int:
     return run(config)
 
 
-@app.command("enrol", help="用注册文件取得证书 | Enrol from an enrolment file")
+@app.command("enrol", help="用注册文件取得证书（人员） | Enrol from an enrolment file (people)")
 def enrol(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="注册文件 | Enrolment file")],
-    identity: Annotated[Path, typer.Option("--identity", help="身份目录 | Identity folder to make")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="存放身份、口令与上下文文件的目录 | Folder for identity, passphrase and context file",
+        ),
+    ] = None,
+    identity: Annotated[
+        Path | None,
+        typer.Option("--identity", help="身份目录，代替 --out | Identity folder, instead of --out"),
+    ] = None,
     passphrase_file: Annotated[
-        Path, typer.Option("--passphrase-file", help="私钥口令文件 | File with the key's passphrase")
-    ],
+        Path | None,
+        typer.Option(
+            "--passphrase-file", help="已有的私钥口令文件 | File that holds the key's passphrase already"
+        ),
+    ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
-            "--keys",
-            help="私钥目录，默认在身份目录内；节点与网关用其目录下的 keys"
-            " | Folder of the keys, inside the identity folder by default; agents and gateways: FOLDER/keys",
+            "--keys", help="私钥目录，默认在身份目录内 | Folder of the keys; inside the identity folder"
         ),
     ] = None,
     context_out: Annotated[
         Path | None, typer.Option("--write-context", help="写入的上下文文件 | Context file to write")
     ] = None,
 ) -> None:
-    """Make a key here, have it certified, and keep both in the identity folder."""
+    """Make a key here, have it certified, and keep both: in one folder, or where each is told to go."""
     from exchange.configuration import read_passphrase
     from exchange.enrolment import enrol as run
-    from exchange.enrolment_file import read_enrolment
     from exchange.errors import BadConfiguration
-    from shuqiao import enrolling
+    from shuqiao import enrolling, installing
 
     call = of(context)
-    try:
-        told = read_enrolment(file.read_bytes())
-    except OSError as error:
-        raise BadConfiguration(f"{file}: {error.strerror}") from error
+    told = installing.read_file(file)
+    if (out is None) == (identity is None) or (identity is None) != (passphrase_file is None):
+        raise BadConfiguration("--out DIR | --identity DIR --passphrase-file FILE")
+    if out is not None:
+        files = installing.person_files(out, call.random)
+        identity, passphrase_file = files.identity, files.passphrase
+        keys, context_out = keys or files.keys, context_out or files.context
+    assert identity is not None and passphrase_file is not None
     stored = keys or identity / enrolling.KEYS
     held = enrolling.folder_of(identity, read_passphrase(passphrase_file), keys=stored)
     verified = asyncio.run(run(told, held.keystore, identity, clock=call.clock))
     if context_out is not None:
-        text = enrolling.context_text(told, identity=identity, keys=stored, passphrase_file=passphrase_file)
+        text = enrolling.context_text(
+            told,
+            identity=identity,
+            keys=stored,
+            passphrase_file=passphrase_file,
+            beside=context_out.parent,
+        )
         enrolling.write_private(context_out, text.encode())
-    _certified(call, verified, Text("已注册", "Enrolled"))
+    certified(call, verified, context_out)
 
 
 @app.command("renew", help="续期证书 | Renew the certificate")
@@ -260,7 +323,7 @@ def renew(context: typer.Context) -> None:
     call = of(context)
     address = call.context.authority if call.context.has("authority") else ""
     verified = asyncio.run(run(call.folder, address=address, clock=call.clock))
-    _certified(call, verified, Text("已续期", "Renewed"))
+    certified(call, verified, None, Text("已续期", "Renewed"))
 
 
 @app.command("revoke", help="吊销证书或密钥（管理员、安全员） | Revoke (administrator, officer)")
@@ -379,9 +442,19 @@ def _say_needs(call: Invocation, needs: str, name: str) -> None:
     call.out.done(NEEDS.get(needs, Text(needs, needs)).filled(name=name))
 
 
-def _certified(call: Invocation, verified: Any, done: Text) -> None:
-    until = datetime.fromtimestamp(verified.not_after_ms / 1000, UTC).isoformat()
+def certified(call: Invocation, verified: Any, file: Path | None, done: Text = ENROLLED) -> None:
+    """Print who was certified until when, and the file with which to go on."""
+    until = datetime.fromtimestamp(verified.not_after_ms / 1000, UTC).isoformat(timespec="seconds")
     uri = verified.identity.uri
     said = Text(f"{done.zh} {uri}，有效期至 {until}", f"{done.en} {uri}, valid until {until}")
-    view = {"ok": True, "spiffe_id": uri, "serial": f"{verified.serial:x}", "not_after": until}
+    if file:
+        said = Text(f"{said.zh}；{file}", f"{said.en}; {file}")
+    view: dict[str, object] = {
+        "ok": True,
+        "spiffe_id": uri,
+        "serial": f"{verified.serial:x}",
+        "not_after": until,
+    }
+    if file:
+        view["file"] = str(file)
     call.out.show(view, lambda: call.out.done(said))

@@ -164,7 +164,7 @@ def _print(call: Invocation, question: Any, outcome: Any, found: Sequence[dict[s
         )
     else:
         title = Text(
-            f"{question.resource}：{len(found)} 条记录", f"{question.resource}: {len(found)} records"
+            f"{question.resource}：记录 {len(found)} 条", f"{question.resource}: records {len(found)}"
         )
         rows = [[row[name] for name in names] for row in found]
         call.out.table(title, [Text(name, name) for name in names], rows)

@@ -1,5 +1,6 @@
 """`shuqiao grant`: who may ask whom for what."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,14 @@ app = typer.Typer(name="grant", help="授权 | Grants")
 GrantId = Annotated[
     str,
     typer.Argument(
-        metavar="GRANT", help="授权编号（十六进制，可只写前几位） | Grant id (hexadecimal, or how it begins)"
+        metavar="GRANT|RESOURCE",
+        help="授权编号（可只写前几位），或只涉及一项授权的资源编号"
+        " | Grant id (or how it begins), or a resource that only one grant is about",
     ),
 ]
 Note = Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")]
 STATE_STYLES = {"active": GOOD, "pending": UNSURE, "paused": UNSURE, "rejected": BAD, "revoked": BAD}
+WAITING = {"accept": ("pending",), "reject": ("pending",), "pause": ("active",), "resume": ("paused",)}
 ID_BYTES = 32
 SHORT_HEX = 12
 
@@ -113,25 +117,41 @@ def show(context: typer.Context, grant: GrantId) -> None:
     call.out.show(view, lambda: _print(call, view))
 
 
-def find_id(channel: Any, text: str) -> bytes:
-    """Return the 32 bytes of a grant id that may be typed short.
+def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
+    """Return the 32 bytes of a grant id that may be typed short, or found by its resource.
+
+    Args:
+        channel: to the gateway.
+        text: hexadecimal, or a resource id.
+        states: in which the grant must be when it is found by its resource; any where empty.
 
     Raises:
-        BadConfiguration: not hexadecimal.
-        UnknownGrant: none or several grants begin so.
+        BadConfiguration: it is neither.
+        UnknownGrant: none or several grants fit.
     """
     from exchange.errors import BadConfiguration, UnknownGrant
-    from shuqiao import regional
+    from shuqiao import regional, views
 
     wanted = text.lower()
-    if not wanted or set(wanted) - set("0123456789abcdef") or len(wanted) > 2 * ID_BYTES:
+    by_resource = "/" in wanted
+    if not by_resource and (
+        not wanted or set(wanted) - set("0123456789abcdef") or len(wanted) > 2 * ID_BYTES
+    ):
         raise BadConfiguration(f"grant id: {text}")
-    if len(wanted) == 2 * ID_BYTES:
+    if len(wanted) == 2 * ID_BYTES and not by_resource:
         return bytes.fromhex(wanted)
-    ids = [record.grant_id for record in regional.list_grants(channel)]
-    fitting = [grant_id for grant_id in ids if grant_id.hex().startswith(wanted)]
+    fitting = []
+    for record in regional.list_grants(channel):
+        view = views.grant(record)
+        if by_resource:
+            fits = view["resource"] == wanted and (not states or view["state"] in states)
+        else:
+            fits = record.grant_id.hex().startswith(wanted)
+        if fits:
+            fitting.append(record.grant_id)
     if len(fitting) != 1:
-        raise UnknownGrant(f"{text} ({len(fitting)})", hop=regional.HOP)
+        named = ", ".join(grant_id.hex()[:SHORT_HEX] for grant_id in fitting)
+        raise UnknownGrant(f"{text}: {named or 0}", hop=regional.HOP)
     return fitting[0]
 
 
@@ -141,7 +161,7 @@ def _decide(call: Invocation, grant: str, action: str, note: str) -> None:
 
     number = grant_pb2.GrantAction.Value(f"GRANT_ACTION_{action.upper()}")
     with call.gateway() as channel:
-        grant_id = find_id(channel, grant)
+        grant_id = find_id(channel, grant, states=WAITING.get(action, ()))
         decided = regional.decide_grant(
             channel, call.signer, grant_id, number, clock=call.clock, random=call.random, note=note
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import grpc
 
     from exchange.enrolment import IdentityFolder
+    from exchange.trust import TrustList
     from shuqiao.door import Door, Holder
     from shuqiao.forms import Filler
     from shuqiao.regional import Signer
@@ -96,7 +97,7 @@ class Invocation:
     @contextmanager
     def gateway(self) -> Iterator[grpc.Channel]:
         """Open a channel to the gateway and close it afterwards."""
-        with self._open(self.context.gateway) as channel:
+        with self._open(self.gateway_address()) as channel:
             yield channel
 
     @contextmanager
@@ -111,8 +112,25 @@ class Invocation:
         with self._open(self.context.enrolment) as channel:
             yield channel
 
-    def log_keys(self) -> LogKeys:
-        """Return the keys of the region's logs, by the newest trust list that can be had.
+    def gateway_address(self) -> str:
+        """Return the gateway's address: the context's, or else the first that the trust list names.
+
+        Raises:
+            GatewayAway: no gateway has been entered in the trust list yet.
+            AuthorityAway: no trust list is held and none can be had.
+        """
+        from exchange.errors import GatewayAway
+
+        if self.context.has("gateway") or not self.context.has("identity"):
+            return self.context.gateway
+        trust = self.trust_list()
+        for gateway in trust.gateways.values():
+            if gateway.addresses:
+                return gateway.addresses[0]
+        raise GatewayAway(f"trust list {trust.number}")
+
+    def trust_list(self) -> TrustList:
+        """Return the newest trust list that can be had, verified.
 
         Raises:
             AuthorityAway: none is held and none can be had.
@@ -120,7 +138,6 @@ class Invocation:
         from exchange.errors import AuthorityAway
         from exchange.trust_feed import TrustFeed
         from shuqiao import certification
-        from shuqiao.trust_files import SIGNED, keys_of
 
         held = self.context.identity / "trust-list.pb"
         feed = TrustFeed(anchor=self.holder.anchor(), path=held, clock=self.clock)
@@ -132,7 +149,13 @@ class Invocation:
                 self.out.progress(HELD)
         if feed.current is None:
             raise AuthorityAway(str(held))
-        return keys_of(feed.current, SIGNED)
+        return feed.current
+
+    def log_keys(self) -> LogKeys:
+        """Return the keys of the region's logs. Raises as `trust_list`."""
+        from shuqiao.trust_files import SIGNED, keys_of
+
+        return keys_of(self.trust_list(), SIGNED)
 
     @contextmanager
     def _open(self, address: str) -> Iterator[grpc.Channel]:

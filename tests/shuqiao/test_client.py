@@ -10,14 +10,14 @@ import pytest
 
 import shuqiao
 from exchange.errors import (
+    AgentAway,
+    ApplicationNotAllowed,
     BadConfiguration,
     BadParameter,
     DeadlinePassed,
     ExchangeError,
-    AgentAway,
     NoIdentity,
     ProviderAway,
-    ApplicationNotAllowed,
 )
 from exchange.v1 import agent_pb2
 from shuqiao import channel

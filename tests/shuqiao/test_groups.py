@@ -232,6 +232,24 @@ def test_a_refused_query_exits_1_with_the_exchange_it_was(shuqiao: Shuqiao, regi
     assert ran.document["exchange_id"] == "01010101-0101-0101-0101-010101010101"
 
 
+def test_a_grant_is_decided_by_its_resource_where_only_one_waits(shuqiao: Shuqiao, region: Region) -> None:
+    region.grants = [grant_record()]
+    assert shuqiao("grant", "approve", HOUSEHOLD, "--json").document["grant_id"] == "ab" * 32
+    assert shuqiao("grant", "pause", HOUSEHOLD, "--json").document["error"]["code"] == "UNKNOWN_GRANT"
+    region.grants.append(grant_record(first=0xAC))
+    ran = shuqiao("grant", "approve", HOUSEHOLD, "--json")
+    assert ran.document["error"]["subject"] == f"{HOUSEHOLD}: {'ab' * 6}, {'ac' * 6}"
+
+
+@pytest.mark.parametrize("term", ["", "days = 30\nnot_after = 2027-01-01\n"])
+def test_a_grant_names_its_term_once(shuqiao: Shuqiao, tmp_path: Path, term: str) -> None:
+    text = (EXAMPLES / "grant.toml").read_text(encoding="utf-8").replace("days = 365\n", term)
+    (tmp_path / "grant.toml").write_text(text, encoding="utf-8")
+    ran = shuqiao("grant", "apply", str(tmp_path / "grant.toml"), "--json")
+    assert ran.code == 2
+    assert "either not_after or days" in ran.document["error"]["subject"]
+
+
 def _token(token_id: str, name: str, organisation: str = "") -> trust_pb2.TokenRecord:
     role = trust_pb2.ROLE_AGENT if organisation else trust_pb2.ROLE_GATEWAY
     who = trust_pb2.Enrolment(role=role, name=name, organisation=organisation)
