@@ -99,17 +99,19 @@ class RequestCheck:
             raise Oversized(f"response of {len(answer.body)} bytes")
         header = exchange.header
         digest = canonical.digest(canonical.RESPONSE, answer.body)
-        keys = self._state.bundles.newest(header.provider_organisation, header.provider_agent)
-        kid = answer.signature.kid
-        previous = self._state.bundles.by_digest(header.provider_bundle)
-        for candidate in (keys, previous):
-            if candidate is not None and kid in candidate.signing:
-                try:
-                    self._remembered(kid, candidate).verify(digest, answer.signature)
-                except BadSignature:
-                    raise ResponseSignature(header.provider_agent) from None
-                return digest
-        raise ResponseSignature(header.provider_agent)
+        bundles, signature = self._state.bundles, answer.signature
+        kid = signature.kid
+        keys = bundles.newest(header.provider_organisation, header.provider_agent)
+        if keys is None or kid not in keys.signing:
+            # Signed before the provider changed its key, and still in force.
+            keys = bundles.by_digest(header.provider_bundle)
+        if keys is None or kid not in keys.signing:
+            raise ResponseSignature(header.provider_agent)
+        try:
+            self._remembered(kid, keys).verify(digest, signature)
+        except BadSignature:
+            raise ResponseSignature(header.provider_agent) from None
+        return digest
 
     def read(self, exchange: Exchange) -> exchange_pb2.RequestHeader:
         """Parse a request; id and digest are filled in as far as they can be read, also where it is refused.

@@ -16,6 +16,7 @@ import grpc
 from agent.app import Agent
 from agent.config import load
 from exchange.errors import QueueFull
+from exchange.serving import say_ready
 from exchange.telemetry import set_up_logs
 from exchange.tls import CHANNEL_OPTIONS, channel_credentials
 from exchange.v1 import agent_pb2, common_pb2
@@ -187,7 +188,7 @@ async def _main(config: Path, spec: dict[str, Any]) -> None:
 
 async def _follow(load: Load) -> None:
     await load.linked(LINKED_S)
-    print("ready {}", flush=True)
+    say_ready()
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
