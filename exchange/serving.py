@@ -29,8 +29,8 @@ def serve_until_told(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 def quiet_collector() -> None:
     """Have the cycle collector pass over everything that was loaded until now, and run less often.
 
-    Modules are most of what it would walk through, again and again; what an exchange makes has no cycles and is
-    freed without it.
+    Modules are most of what it would walk through, again and again; what an exchange makes has no cycles
+    and is freed without it.
     """
     gc.collect()
     gc.freeze()

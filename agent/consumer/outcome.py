@@ -200,13 +200,13 @@ def _open_answer(
     if records > resource.row_cap or any(len(values) != records for values in columns):
         raise ResponseMismatch("records")
     answer = agent_pb2.Answer(records=records, data_version=body.data_version)
+    add = answer.columns.add
     for (name, kind, _), values in zip(due, columns, strict=True):
-        answer.columns.add(
-            name=name,
-            type=kind,
-            values=["" if value is None else decode_value(kind, value) for value in values],
-            nulls=[place for place, value in enumerate(values) if value is None],
-        )
+        column = add()
+        column.name, column.type = name, kind
+        column.values.extend("" if value is None else decode_value(kind, value) for value in values)
+        if None in values:
+            column.nulls.extend(place for place, value in enumerate(values) if value is None)
     return answer
 
 

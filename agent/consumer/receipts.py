@@ -14,14 +14,16 @@ class ReceiptShelf:
 
     def __init__(self, *, most: int = 10_000) -> None:
         self._most = most
-        self._receipts: OrderedDict[bytes, agent_pb2.VerifiedReceipt] = OrderedDict()
+        # Serialised: a message that is part of an outcome would keep the outcome, values and all, in memory.
+        self._receipts: OrderedDict[bytes, bytes] = OrderedDict()
 
     def keep(self, exchange_id: bytes, receipt: agent_pb2.VerifiedReceipt) -> None:
         """Keep a verified receipt; the oldest goes."""
-        self._receipts[exchange_id] = receipt
+        self._receipts[exchange_id] = receipt.SerializeToString()
         if len(self._receipts) > self._most:
             self._receipts.popitem(last=False)
 
     async def receipt(self, exchange_id: bytes) -> agent_pb2.VerifiedReceipt | None:
         """Return the receipt of an exchange, if it is still here."""
-        return self._receipts.get(exchange_id)
+        kept = self._receipts.get(exchange_id)
+        return None if kept is None else agent_pb2.VerifiedReceipt.FromString(kept)

@@ -129,7 +129,7 @@ class AgentLink:
             self._post(Parcel(failure=failure, leaf=leaf, logged=logged), RECEIPT_BYTES)
 
     def receipt(self, exchange: Exchange, leaf: bytes, logged: Logged) -> None:
-        """Send this agent, as the provider, the log entry of what it answered; it goes along with other items."""
+        """Send this agent, as the provider, the log entry of what it answered; it goes along with others."""
         self._post(Parcel(leaf=leaf, logged=logged), RECEIPT_BYTES, along=True)
 
     def _post(self, parcel: Parcel, size: int, *, along: bool = False) -> None:
