@@ -16,13 +16,14 @@ from nacl.signing import SigningKey
 
 from exchange import canonical
 from exchange.errors import BadSignature, ReceiptBroken
-from exchange.merkle import batch_paths, leaf_hash, root_from_path
+from exchange.merkle import InclusionMemo, batch_paths, leaf_hash, root_from_path
 from exchange.v1 import common_pb2
 
 KID_BYTES = 16
 SIGNATURE_BYTES = 64
 MAX_BATCH = 4096
 MAX_PATH_BYTES = 12 * 32
+MEMO_NODES = 256
 
 
 def _statement(kid: bytes, size: int, root: bytes) -> bytes:
@@ -64,7 +65,7 @@ class BatchSigner:
 
 
 class BatchVerifier:
-    """Verifies batch signatures of one key; keeps the roots it has verified.
+    """Verifies batch signatures of one key; keeps the roots it has verified, and the newest batch's nodes.
 
     Args:
         kid: id of the key, 16 bytes.
@@ -77,6 +78,10 @@ class BatchVerifier:
         self._public_key = public_key
         self._remembered = remembered
         self._roots: OrderedDict[tuple[bytes, int, bytes], None] = OrderedDict()
+        # Of the newest batch alone: its bodies come together, and the memory of many agents' adds up.
+        self._batch = b""
+        self._size = 0
+        self._memo = InclusionMemo(0, b"")
 
     def verify(self, digest: bytes, signature: common_pb2.Signature) -> None:
         """Check that a body's digest is covered by the key's signature.
@@ -94,9 +99,17 @@ class BatchVerifier:
         if len(signed) != SIGNATURE_BYTES or len(path) > MAX_PATH_BYTES:
             raise BadSignature(self.kid.hex())
         try:
+            if signed == self._batch and size == self._size:
+                self._memo.verify(signature.index, leaf_hash(digest), path)
+                return
             root = root_from_path(signature.index, size, leaf_hash(digest), path)
         except ReceiptBroken:
             raise BadSignature(self.kid.hex()) from None
+        self._check_root(root, size, signed)
+        self._batch, self._size = signed, size
+        self._memo = InclusionMemo(size, root, max_nodes=MEMO_NODES)
+
+    def _check_root(self, root: bytes, size: int, signed: bytes) -> None:
         known = (root, size, signed)
         if known in self._roots:
             return
