@@ -1,7 +1,8 @@
 """Ties the link to the two roles: who takes which part of a frame, what is done when a stream comes up."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -20,7 +21,7 @@ from exchange.errors import BundleRollback, ExchangeError, GatewayAway
 from exchange.grants import Grant
 from exchange.keys import OwnKeys
 from exchange.peer_keys import read_bundle_body
-from exchange.rpc_errors import from_rpc_error
+from exchange.rpc_errors import answered
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc, grant_pb2_grpc, link_pb2
 
@@ -140,7 +141,7 @@ class Duties:
         if self._keys.confirmed:
             return
         request = directory_pb2.PublishBundleRequest(bundle=self._keys.bundle)
-        await self._call(self._stub().PublishBundle(request, timeout=TIMEOUT_S))
+        await self._call(partial(self._stub().PublishBundle, request, timeout=TIMEOUT_S))
         self._keys.confirm(self._keys.seq, self._keys.bundle_digest)
         self._consumer.forget_plans()
 
@@ -150,7 +151,7 @@ class Duties:
         request = directory_pb2.ListBundlesRequest(
             organisation=who.organisation, agent=who.name, after_seq=max(0, self._keys.seq - 1)
         )
-        answer = await self._call(self._stub().ListBundles(request, timeout=TIMEOUT_S))
+        answer = await self._call(partial(self._stub().ListBundles, request, timeout=TIMEOUT_S))
         for statement in answer.bundles:
             body = read_bundle_body(statement)
             self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
@@ -185,8 +186,5 @@ class Duties:
             raise GatewayAway("no link")
         return directory_pb2_grpc.DirectoryServiceStub(self._channel)
 
-    async def _call(self, call: Any) -> Any:
-        try:
-            return await call
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, hop="gateway", away=GatewayAway) from None
+    async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        return await answered(call, hop="gateway", away=GatewayAway)

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-
-import grpc
+from functools import partial
 
 from agent.region import RegionView
 from exchange.clock import Clock
@@ -18,7 +17,7 @@ from exchange.errors import BundleStale, GatewayAway, ProviderAway, ResponseMism
 from exchange.keys import BundleBook, PeerKeys
 from exchange.peer_keys import read_bundle_body
 from exchange.resources import Resource, split_id, wider_divisions
-from exchange.rpc_errors import from_rpc_error
+from exchange.rpc_errors import answered
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc
 
@@ -94,12 +93,10 @@ class Peers:
 
     async def _fetch(self, resource_id: str) -> Resolved:
         stub = self._stub()
-        try:
-            answer = await stub.GetResource(
-                directory_pb2.GetResourceRequest(resource=resource_id), timeout=FETCH_TIMEOUT_S
-            )
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, hop=self._hop, away=GatewayAway) from None
+        request = directory_pb2.GetResourceRequest(resource=resource_id)
+        answer = await answered(
+            lambda: stub.GetResource(request, timeout=FETCH_TIMEOUT_S), hop=self._hop, away=GatewayAway
+        )
         resource = self._region.take_resource(answer.resource)
         wanted = split_id(resource_id)
         found = split_id(resource.id)
@@ -153,10 +150,8 @@ class Peers:
             request = directory_pb2.ListBundlesRequest(
                 organisation=organisation, agent=agent, after_seq=after
             )
-            try:
-                answer = await self._stub().ListBundles(request, timeout=FETCH_TIMEOUT_S)
-            except grpc.RpcError as error:
-                raise from_rpc_error(error, hop=self._hop, away=GatewayAway) from None
+            list_bundles = partial(self._stub().ListBundles, request, timeout=FETCH_TIMEOUT_S)
+            answer = await answered(list_bundles, hop=self._hop, away=GatewayAway)
             if not answer.bundles:
                 break
             held = self._book.accept(list(answer.bundles), self._trust())

@@ -3,7 +3,9 @@
 What travels is the stable reason, the hop and ids; never a source's own text, never a value.
 """
 
-from typing import NoReturn
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
 
 import grpc
 from google.protobuf import duration_pb2
@@ -18,6 +20,7 @@ from exchange.errors import (
 )
 from exchange.v1 import exchange_pb2, reason_pb2
 
+T = TypeVar("T")
 DOMAIN = "shuqiao"
 SUBJECT_CHARS = 200
 
@@ -82,6 +85,31 @@ def from_rpc_error(error: grpc.RpcError, *, hop: str, away: type[ExchangeError] 
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return away(code.name, hop=hop)
     return Internal(code.name if code else "", hop=hop)
+
+
+async def answered(call: Callable[[], Awaitable[T]], *, hop: str, away: type[ExchangeError] = Internal) -> T:
+    """Make a call and return its answer, whatever becomes of its channel meanwhile.
+
+    Args:
+        call: makes the call, for example `lambda: stub.GetResource(request, timeout=5)`.
+        hop: name of the other side.
+        away: the class for a side that cannot be reached.
+
+    Raises:
+        ExchangeError: what the other side said; `away` where the channel has been closed.
+    """
+    try:
+        return await call()
+    except grpc.RpcError as error:
+        raise from_rpc_error(error, hop=hop, away=away) from None
+    except grpc.aio.UsageError:
+        raise away("channel closed", hop=hop) from None
+    except asyncio.CancelledError:
+        # A channel that closes cancels its calls, not the task that waits for them.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise away("channel closed", hop=hop) from None
 
 
 def _number(name: str) -> int:

@@ -36,6 +36,7 @@ from exchange.errors import (
     BundleStale,
     DeadlinePassed,
     ExchangeError,
+    Internal,
     Malformed,
     QueueFull,
     ReceiptBroken,
@@ -133,12 +134,14 @@ class Consumer:
         async def resolve() -> None:
             try:
                 resolved = await self._.peers.resolve(resource)
-            except ExchangeError as error:
-                self._waiting -= len(questions)
+            except Exception as error:
+                # Whatever it is: a question always gets an outcome.
+                told = error if isinstance(error, ExchangeError) else Internal(type(error).__name__)
                 for question in questions:
-                    deliver(self._failed(question, b"", error))
+                    deliver(self._failed(question, b"", told))
                 return
-            self._waiting -= len(questions)
+            finally:
+                self._waiting -= len(questions)
             for question in questions:
                 self._begin(question, deliver, resolved, retried=retried)
 

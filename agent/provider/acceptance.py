@@ -5,16 +5,15 @@ Anything conditional waits for a steward: an agent never decides it.
 
 import secrets
 
-import grpc
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from agent.region import RegionView
 from exchange import canonical, grants
 from exchange.clock import Clock
-from exchange.errors import ExchangeError
+from exchange.errors import ExchangeError, GatewayAway
 from exchange.grants import Grant
-from exchange.rpc_errors import from_rpc_error
+from exchange.rpc_errors import answered
 from exchange.statement import StatementSigner
 from exchange.v1 import grant_pb2, grant_pb2_grpc
 
@@ -61,8 +60,10 @@ class Acceptance:
             note="unconditional",
         ).SerializeToString()
         event = signer.sign(canonical.GRANT_EVENT, body)
+        request = grant_pb2.DecideGrantRequest(event=event)
         try:
-            await stub.DecideGrant(grant_pb2.DecideGrantRequest(event=event), timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            refused = from_rpc_error(error, hop="gateway")
+            await answered(
+                lambda: stub.DecideGrant(request, timeout=TIMEOUT_S), hop="gateway", away=GatewayAway
+            )
+        except ExchangeError as refused:
             self._log.warning("acceptance refused", grant=grant.name, reason=refused.name)
