@@ -182,7 +182,8 @@ class OwnKeys:
             return True
         if not state.confirmed:
             return False
-        half_over = now_ms - state.issued_at_ms >= MAX_BUNDLE_MS // 2
+        # Half of its own life: a certificate near its end makes a bundle shorter than a day.
+        half_over = now_ms - state.issued_at_ms >= (state.expires_at_ms - state.issued_at_ms) // 2
         return keys_due or (half_over and self._end_of_bundle(now_ms) > state.expires_at_ms)
 
     def _end_of_bundle(self, now_ms: int) -> int:

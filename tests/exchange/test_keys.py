@@ -284,6 +284,19 @@ def test_nothing_is_due_within_half_a_bundles_life(world: World) -> None:
     assert world.own.rotate_if_due() and world.own.seq == 2
 
 
+def test_a_bundle_that_an_ending_certificate_cut_short_is_renewed_before_it_ends(world: World) -> None:
+    ends_ms = NOW_MS + HOUR_MS
+    world.keystore = MemoryKeyStore()
+    world.signer = world.authority.signer(PROVIDER, AGENT, not_after_ms=ends_ms)
+    world.own = world.start()
+    world.confirm()
+    assert world.open().expires_at_ms == ends_ms
+    world.own.use_signer(world.authority.signer(PROVIDER, AGENT))
+    assert not world.own.rotate_if_due()
+    world.clock.ms += HOUR_MS // 2
+    assert world.own.rotate_if_due() and world.open().expires_at_ms > ends_ms
+
+
 def test_keys_sequence_and_bundle_survive_a_restart(world: World) -> None:
     world.chain(3)
     again = world.start()
