@@ -1,9 +1,9 @@
 """Light agents: they speak the link with signed requests and answers made beforehand.
 
 Nothing inside the gateway is simulated. Every request has its own id, nonce and place in a real batch
-signature, every answer the digest of its request and a signature of its own: the gateway cannot tell them from
-agents'. They are made before the clock starts, so that the load costs little beside the gateway. Receipts and
-proofs come back and are counted, not verified.
+signature, every answer the digest of its request and a signature of its own: the gateway cannot tell them
+from agents'. They are made before the clock starts, so that the load costs little beside the gateway. Receipts
+and proofs come back and are counted, not verified.
 """
 
 import asyncio
@@ -73,17 +73,18 @@ class LightAgent:
         return self.held.identity.name
 
 
-def enlist(world: World, count: int) -> list[LightAgent]:
+def enlist(world: World, count: int, name: str) -> list[LightAgent]:
     """Enrol agents and publish their bundles; each asks its peer and is asked by it.
 
     Args:
         world: the region.
         count: how many; one alone is its own peer.
+        name: what their names begin with.
     """
     agents = []
     for number in range(count):
         organisation = (HEALTH, POLICE)[number % 2]
-        held = world.issue(Role.AGENT, f"light-{count}-{number}", organisation)
+        held = world.issue(Role.AGENT, f"{name}-{number}", organisation)
         keys = OwnKeys(
             keystore=MemoryKeyStore(),
             clock=SystemClock(),
@@ -102,12 +103,12 @@ def enlist(world: World, count: int) -> list[LightAgent]:
     return agents
 
 
-def load(world: World, agents: Sequence[LightAgent], batches: int) -> int:
-    """Make requests and answers for every agent; return how many exchanges that is."""
+def load(world: World, agents: Sequence[LightAgent], batches: int, size: int = BATCH) -> int:
+    """Make batches of requests of a size, with their answers, for every agent; return how many exchanges."""
     for agent in agents:
         for _ in range(batches):
-            _make_batch(world, agent)
-    return len(agents) * batches * BATCH
+            _make_batch(world, agent, size)
+    return len(agents) * batches * size
 
 
 def sizes(world: World, agent: LightAgent) -> tuple[int, int]:
@@ -118,11 +119,11 @@ def sizes(world: World, agent: LightAgent) -> tuple[int, int]:
     return len(asked[1]), len(_response(world, agent, peer, asked, b"d" * 32))
 
 
-def _make_batch(world: World, agent: LightAgent) -> None:
+def _make_batch(world: World, agent: LightAgent, size: int) -> None:
     peer = agent.peer
     assert peer is not None
     prefix = _prefix(world, agent, peer).SerializeToString()
-    asked = [_request(prefix) for _ in range(BATCH)]
+    asked = [_request(prefix) for _ in range(size)]
     digests = [canonical.digest(canonical.REQUEST, body) for _, body in asked]
     signed = [
         link_pb2.LinkItem(request=common_pb2.Signed(body=body, signature=signature))
@@ -251,10 +252,13 @@ class Fleet:
     Args:
         world: the region.
         agents: as `enlist` made them.
+        size: of the batches that are loaded; two of them are in flight on each link, one of a full frame's.
     """
 
-    def __init__(self, world: World, agents: Sequence[LightAgent]) -> None:
+    def __init__(self, world: World, agents: Sequence[LightAgent], size: int = BATCH) -> None:
         self._world = world
+        self._size = size
+        self._most = max(BATCHES_IN_FLIGHT * BATCH, size)
         self._agents = agents
         self._channels: list[grpc.aio.Channel] = []
         self._links: list[tuple[LightAgent, Stream, _Pen]] = []
@@ -296,7 +300,7 @@ class Fleet:
         Raises:
             TimeoutError, RuntimeError: it was not.
         """
-        self._left = sum(len(agent.batches) for agent in self._agents) * BATCH
+        self._left = sum(len(agent.batches) for agent in self._agents) * self._size
         self._done.clear()
         for agent, _, pen in self._links:
             self._send(agent, pen)
@@ -309,9 +313,9 @@ class Fleet:
             raise RuntimeError(f"{self._left} left, {self._failure}")
 
     def _send(self, agent: LightAgent, pen: _Pen) -> None:
-        while agent.batches and agent.outstanding <= (BATCHES_IN_FLIGHT - 1) * BATCH:
-            agent.outstanding += BATCH
-            pen.write(BATCH, agent.batches.pop())
+        while agent.batches and agent.outstanding <= self._most - self._size:
+            agent.outstanding += self._size
+            pen.write(self._size, agent.batches.pop())
 
     async def _read(self, agent: LightAgent, call: Stream, pen: _Pen) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The whole path with real agents: consumer, gateway, provider, SQLite source, and back; one caller's delay."""
+"""The whole path with real agents: consumer, gateway, provider, SQLite source, back; one caller's delay."""
 
 import json
 import sqlite3

@@ -8,7 +8,7 @@ from tests.benchmarks.measure import Scale
 from tests.benchmarks.rows import Group, Row
 from tests.benchmarks.world import running
 
-IDS = (*gateway_cost.LINKS.values(), path.LATENCY, path.RATE)
+IDS = (*gateway_cost.CASES, path.LATENCY, path.RATE)
 
 
 async def run(scale: Scale) -> list[Row]:
