@@ -12,9 +12,9 @@ EFFECTIVE_S = 5.0
 
 def test_an_open_link_is_closed_and_asking_is_refused(world: RealRegion) -> None:
     agent = world.world.held(INSURANCE.agent).identity().uri
+    until(lambda: agent in world.stage.linked(), "linked")
     with world.client(INSURANCE.agent) as client:
         assert len(ask(client, world.person, GRANTED[:1]).records) == 1
-        assert agent in world.stage.linked()
         world.stage.revoke(agent)
         until(lambda: agent not in world.stage.linked(), "link closed", patience_s=EFFECTIVE_S)
         until(
