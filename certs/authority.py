@@ -177,7 +177,7 @@ class Authority:
 
         Raises:
             Malformed: nothing or something ill-formed is named.
-            UnknownEntry: there is no such certificate.
+            UnknownEntry: there is no such certificate, nor an open token for such an identity.
         """
         now_ms = self._clock.now_ms()
         target = request.WhichOneof("target")
@@ -215,12 +215,14 @@ class Authority:
         return self.trust_lists.make(now_ms).number
 
     def _revoke_certificates(self, connection: sa.Connection, target: str, subject: str, now_ms: int) -> None:
+        closed = 0
         if target == "spiffe_id":
             chosen = CERTIFICATES.c.uri == subject
-            self._desk.close_all(connection, subject, now_ms)
+            closed = self._desk.close_all(connection, subject, now_ms)
         else:
             chosen = CERTIFICATES.c.serial == subject.lower().lstrip("0")
-        if connection.execute(sa.select(CERTIFICATES.c.id).where(chosen).limit(1)).first() is None:
+        issued = connection.execute(sa.select(CERTIFICATES.c.id).where(chosen).limit(1)).first()
+        if issued is None and not closed:
             raise UnknownEntry(subject[:MAX_NOTE_CHARS])
         still = sa.and_(chosen, CERTIFICATES.c.revoked_at_ms.is_(None))
         connection.execute(CERTIFICATES.update().where(still).values(revoked_at_ms=now_ms))

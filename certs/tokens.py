@@ -210,10 +210,10 @@ class TokenDesk:
         connection.execute(TOKENS.update().where(TOKENS.c.id == token_id).values(reuses=TOKENS.c.reuses + 1))
         note(connection, now_ms, "", "token-reused", token_id)
 
-    def close_all(self, connection: sa.Connection, uri: str, now_ms: int) -> None:
-        """End every open token of an identity, for it was revoked."""
+    def close_all(self, connection: sa.Connection, uri: str, now_ms: int) -> int:
+        """End every open token of an identity, for it was revoked; return how many there were."""
         of_it = sa.and_(TOKENS.c.uri == uri, TOKENS.c.used_at_ms.is_(None), TOKENS.c.expires_at_ms > now_ms)
-        connection.execute(TOKENS.update().where(of_it).values(expires_at_ms=now_ms))
+        return connection.execute(TOKENS.update().where(of_it).values(expires_at_ms=now_ms)).rowcount
 
     def _needs(self, connection: sa.Connection, row: Any, now_ms: int) -> str:
         """Return what a token needs now; its organisation may have got an agent since it was approved."""

@@ -26,6 +26,7 @@ from exchange.enrolment import (
 )
 from exchange.errors import (
     AuthorityAway,
+    BadToken,
     CertificateExpired,
     Malformed,
     NoIdentity,
@@ -176,6 +177,17 @@ async def test_a_revocation_leaves_the_list_when_the_certificate_has_expired(reg
     await region.wang.revoke(spiffe_id=held.identity().uri)
     region.clock.ahead_ms = 31 * 24 * 3600 * 1000
     assert not region.running.authority.trust_lists.make(region.clock.now_ms()).revoked_serials
+
+
+async def test_a_token_that_went_astray_before_anybody_was_enrolled_is_ended_by_revoking_whom_it_is_for(
+    region: Region,
+) -> None:
+    made = await region.approved(Role.AGENT, "health", HEALTH)
+    await region.wang.revoke(spiffe_id=made.file.identity.uri)
+    with pytest.raises(BadToken):
+        await region.enrol(made.file)
+    with pytest.raises(UnknownEntry):
+        await region.wang.revoke(spiffe_id=made.file.identity.uri)
 
 
 async def test_the_officer_revokes_and_the_auditor_only_looks(region: Region) -> None:
