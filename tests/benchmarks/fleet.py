@@ -2,8 +2,8 @@
 
 Nothing inside the gateway is simulated. Every request has its own id, nonce and place in a real batch
 signature, every answer the digest of its request and a signature of its own: the gateway cannot tell them
-from agents'. They are made before the clock starts, so that the load costs little beside the gateway. Receipts
-and proofs come back and are counted, not verified.
+from agents'. They are made before the clock starts, so that the load costs little beside the gateway.
+Receipts and proofs come back and are counted, not verified.
 """
 
 import asyncio
