@@ -15,6 +15,7 @@ from exchange.clock import Random
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder, enrol
 from exchange.identity import Role
+from shuqiao.demo.configurations import quoted
 from shuqiao.demo.files import HOST, Layout, make_passphrase
 from shuqiao.enrolling import KEYS, context_text, folder_of, write_private
 from shuqiao.founding import CONTEXT, IDENTITY, PASSPHRASE
@@ -109,8 +110,15 @@ class Registry:
         identity = folder / IDENTITY
         return folder_of(identity, make_passphrase(folder / PASSPHRASE, self._random), keys=identity / KEYS)
 
-    def write_context(self, name: str, *, gateway: str) -> Path:
-        """Write the context file with which a person uses the command; return it."""
+    def write_context(self, name: str, *, gateway: str, agent: str = "", token: Path | None = None) -> None:
+        """Write the context file with which a person uses the command.
+
+        Args:
+            name: the person's id.
+            gateway: its address.
+            agent: local address of the agent that the person may ask through.
+            token: the file with the token for it.
+        """
         folder = self._layout.people / name
         held = self.held(name)
         text = context_text(
@@ -120,5 +128,7 @@ class Registry:
             passphrase_file=folder / PASSPHRASE,
         )
         lines = [line for line in text.splitlines() if not line.startswith("gateway = ")]
-        write_private(folder / CONTEXT, "\n".join([*lines, f'gateway = "{gateway}"', ""]).encode())
-        return folder / CONTEXT
+        lines.append(f"gateway = {quoted(gateway)}")
+        if agent and token is not None:
+            lines += [f"agent = {quoted(agent)}", f"agent_token_file = {quoted(str(token))}"]
+        write_private(folder / CONTEXT, "\n".join([*lines, ""]).encode())

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import FrameType
 
 from exchange.errors import BadConfiguration, ExchangeError
-from shuqiao.demo.cast import AUDITOR, HEALTH, POLICE
+from shuqiao.demo.cast import AUDITOR, HEALTH, MATTER, PEOPLE_SEED, POLICE, PURPOSE, RESOURCE
 from shuqiao.demo.household import NAME, Household
 from shuqiao.demo.outcome import Outcome
+from shuqiao.demo.people import people
 from shuqiao.demo.show import Show, both
 from shuqiao.demo.world import World
 from shuqiao.output import Output
@@ -101,6 +102,10 @@ def _say_kept(out: Output, root: Path) -> None:
     )
     for group, config in serve:
         _say_command(out, f"shuqiao {group} serve --config {config}")
+    out.say(both("以卫健的身份查询：", "then ask as health does:"), style="bold")
+    person = people(1, PEOPLE_SEED)[0].citizen_id
+    asked = f"{RESOURCE} citizen_id={person} --purpose {PURPOSE} --matter {MATTER} --case LJ-2026-NB-000118"
+    _say_command(out, f"shuqiao --context {root}/people/{HEALTH.steward}/context.toml query {asked}")
     out.say(both("离线验证日志：", "verify the log offline:"), style="bold")
     _say_command(out, f"shuqiao audit verify --log {root}/gateway --trust {trust}")
 

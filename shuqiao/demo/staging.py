@@ -89,8 +89,20 @@ class Stage:
         database, self.persons = cast.make_database(self.world.layout.databases)
         self.world.start_agents(cast.departments(database))
         self.until(lambda: len(self.linked()) == len(OFFICES), "agents linked")
-        for person in (*self.world.settings.admins, OFFICER, AUDITOR, *(o.steward for o in OFFICES)):
-            self.world.registry.write_context(person, gateway=self.world.gateway_address)
+        self._write_contexts()
+
+    def _write_contexts(self) -> None:
+        """Give everybody a context file for the command; stewards may ask through their own agent."""
+        world = self.world
+        for person in (*world.settings.admins, OFFICER, AUDITOR):
+            world.registry.write_context(person, gateway=world.gateway_address)
+        for office in OFFICES:
+            world.registry.write_context(
+                office.steward,
+                gateway=world.gateway_address,
+                agent=str(world.processes[office.agent].told["grpc"]),
+                token=world.layout.token(office.agent),
+            )
 
     def apply(self, office: Office, fields: Sequence[str], *, until: datetime | None = None) -> Applied:
         """Apply for a grant as the consumer's steward."""
