@@ -3,7 +3,8 @@
 - A sealing key lives 24 h; a new one is made every 12 h, so that one old key overlaps. Two minutes after its
   term its private part is erased from the key store and from memory: forward secrecy at that grain.
 - A signing key lives 8 days and signs for 7; its public part stays in the bundle until its term ends.
-- A bundle is valid 24 h, never beyond the certificate, and is renewed at half of that.
+- A bundle is valid 24 h, never beyond the certificate, and is renewed at half of that; at once where the
+  certificate is another now: the one that signed it may have been revoked.
 - The chain never forks by itself: there is no next bundle before the newest is confirmed to be in the
   region's log. One that expired unconfirmed is made anew under the same sequence; should the old one turn out
   to be logged, the chain goes on from it.
@@ -178,7 +179,7 @@ class OwnKeys:
 
     def _due(self, now_ms: int, *, keys_due: bool) -> bool:
         state = self._state
-        if state.expires_at_ms <= now_ms:
+        if state.expires_at_ms <= now_ms or self.bundle.chain[0] != self._signer.certificate:
             return True
         if not state.confirmed:
             return False

@@ -27,6 +27,11 @@ class StatementSigner:
         key: the certificate's private key, P-256.
         chain: the certificate and its issuers without the root, DER, leaf first, at most 4.
 
+    Attributes:
+        certificate: the signer's own, DER.
+        identity: whom it names.
+        not_after_ms: its end, Unix milliseconds.
+
     Raises:
         BadConfiguration: the key is not the certificate's, or the chain has a wrong length.
         NoIdentity: the certificate names no single identity.
@@ -40,6 +45,7 @@ class StatementSigner:
             raise BadConfiguration("private key and certificate do not match")
         self._key = key
         self._chain = tuple(chain)
+        self.certificate = self._chain[0]
         self.identity: Identity = identity_of(certificate)
         self.not_after_ms = int(certificate.not_valid_after_utc.timestamp() * 1000)
 

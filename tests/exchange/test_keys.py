@@ -284,7 +284,20 @@ def test_nothing_is_due_within_half_a_bundles_life(world: World) -> None:
     assert world.own.rotate_if_due() and world.own.seq == 2
 
 
-def test_a_bundle_that_an_ending_certificate_cut_short_is_renewed_before_it_ends(world: World) -> None:
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_another_certificate_signs_a_bundle_of_its_own_at_once(world: World, confirmed: bool) -> None:
+    if confirmed:
+        world.confirm()
+    first, keys = world.own.bundle, world.own.signing_kid
+    assert not world.own.rotate_if_due()
+    world.signer = world.authority.signer(PROVIDER, AGENT)
+    again = world.start()
+    assert again.bundle.chain[0] == world.signer.certificate != first.chain[0]
+    assert again.signing_kid == keys
+    assert again.seq == (2 if confirmed else 1)
+
+
+def test_a_bundle_that_an_ending_certificate_cut_short_is_renewed_with_the_next_one(world: World) -> None:
     ends_ms = NOW_MS + HOUR_MS
     world.keystore = MemoryKeyStore()
     world.signer = world.authority.signer(PROVIDER, AGENT, not_after_ms=ends_ms)
@@ -292,8 +305,6 @@ def test_a_bundle_that_an_ending_certificate_cut_short_is_renewed_before_it_ends
     world.confirm()
     assert world.open().expires_at_ms == ends_ms
     world.own.use_signer(world.authority.signer(PROVIDER, AGENT))
-    assert not world.own.rotate_if_due()
-    world.clock.ms += HOUR_MS // 2
     assert world.own.rotate_if_due() and world.open().expires_at_ms > ends_ms
 
 
