@@ -11,6 +11,9 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from agent.provider.connectors.file import FileConnector
 from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
@@ -238,7 +241,7 @@ def _connector(
 ) -> Connector:
     source, name, cap, limit = config.source, config.id, config.row_cap, config.timeout_s
     if isinstance(source, SqlSource):
-        url = source.url or _secret(name, base, source.url_file)
+        url = _anchored(source.url or _secret(name, base, source.url_file), base)
         return SqlConnector(
             name=name, url=url, table=source.table, schema=source.schema_name, keys=keys, columns=columns,
             row_cap=cap, timeout_s=limit, pool=source.pool,
@@ -249,6 +252,18 @@ def _connector(
             columns=columns, row_cap=cap, timeout_s=limit, pool=source.pool, memory_mb=source.memory_mb,
         )  # fmt: skip
     return _http(source, config, base, columns)
+
+
+def _anchored(url: str, base: Path) -> str:
+    """Return a database URL; the path of a SQLite file counts from the configuration's folder."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return url  # the connector says what is wrong with it
+    path = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or not path or path == ":memory:" or path.startswith("file:"):
+        return url
+    return parsed.set(database=str(base / path)).render_as_string(hide_password=False)
 
 
 def _http(source: HttpSource, config: ResourceConfig, base: Path, columns: Sequence[str]) -> HttpConnector:

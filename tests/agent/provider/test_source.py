@@ -235,6 +235,16 @@ async def test_a_configured_database_answers_with_its_url_in_a_file(tmp_path):
     await source.close()
 
 
+async def test_a_relative_sqlite_path_counts_from_the_configurations_folder(tmp_path):
+    path, persons = household_db(tmp_path)
+    source = build_source(
+        configured({"kind": "sql", "url": f"sqlite:///{path.name}", "table": "household"}), base=path.parent
+    )
+    (outcome,) = await source.answer([Question({"citizen_id": persons[0].citizen_id}, ("name",))])
+    assert outcome.columns == [[persons[0].name]]
+    await source.close()
+
+
 async def test_a_citizen_id_with_a_wrong_check_digit_never_reaches_the_source(tmp_path):
     path, persons = household_db(tmp_path)
     source = build_source(
