@@ -108,7 +108,7 @@ class Counter:
             case=case,
         )
         begun = time.perf_counter()
-        response = self._ask(request_of(query, 1))
+        response = self.ask(request_of(query, 1))
         elapsed_s = time.perf_counter() - begun
         error = from_failure(response.failure) if response.HasField("failure") else None
         proven = response.HasField("receipt") and self._proven(
@@ -126,16 +126,21 @@ class Counter:
             reason=error.name if error else "",
         )
 
-    def status(self) -> Mapping[str, agent_pb2.HopStatus]:
-        """Return the agent's own account of its hops, by name."""
-        return {hop.hop: hop for hop in self.client.status().hops}
+    def ask(self, request: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
+        """Ask over the agent's gRPC face; a refusal is inside the response.
 
-    def _ask(self, request: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
+        Raises:
+            ExchangeError: the agent cannot be reached or does not take the credential.
+        """
         try:
             stub = agent_pb2_grpc.AgentServiceStub(self._channel)
             return stub.Ask(request, metadata=self._metadata, timeout=CALL_S)
         except grpc.RpcError as fault:
             raise lost(fault, address=self._address) from fault
+
+    def status(self) -> Mapping[str, agent_pb2.HopStatus]:
+        """Return the agent's own account of its hops, by name."""
+        return {hop.hop: hop for hop in self.client.status().hops}
 
     def _released(
         self, answer: Answer | Verification, kind: str, fields: Sequence[str], elapsed_s: float
