@@ -59,7 +59,7 @@ def doctor(context: typer.Context) -> int:
 
 def _verdict(call: Invocation, failed: int) -> None:
     if failed:
-        said = Text("{n} 个环节未通过；先处理最上面的一个", "{n} hops fail; mend the topmost first")
+        said = Text("{n} 个环节未通过；先处理最上面的一个", "hops that fail: {n}; mend the topmost first")
         call.out.say(said.filled(n=failed), BAD)
     else:
         call.out.done(Text("各环节正常", "Every hop works"))
