@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from agent.consumer.addresses import listen, parse_address
 from agent.consumer.credentials import ApplicationSettings, Credentials, hash_token, new_token
 from agent.consumer.local_api import LocalApi, LocalApiSettings
-from exchange.errors import BadConfiguration, NoIdentity, ApplicationNotAllowed
+from exchange.errors import ApplicationNotAllowed, BadConfiguration, NoIdentity
 from tests.support.fake_asker import FakeAsker
 
 
