@@ -9,7 +9,7 @@ if [ "${1:-}" = "--check" ]; then
     trap 'rm -rf "$out"' EXIT
 fi
 PATH="$PWD/$bin:$PATH" "$bin/python" -m grpc_tools.protoc -I proto \
-    --python_out="$out" --grpc_python_out="$out" --mypy_out="$out" --mypy_grpc_out="$out" \
+    --python_out="$out" --grpc_python_out="$out" --mypy_out="quiet:$out" --mypy_grpc_out="quiet:$out" \
     proto/exchange/v1/*.proto
 touch "$out/exchange/v1/__init__.py"
 if [ "$out" != . ]; then
