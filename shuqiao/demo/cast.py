@@ -14,6 +14,7 @@ from shuqiao.forms import FieldForm, GrantForm, OrganisationForm, ParameterForm,
 from shuqiao.words import Text
 
 RESOURCE = "970100/public-security/household"
+DISTRICT = "970102"
 PURPOSE = "newborn-registration"
 MATTER = "newborn"
 PEOPLE_COUNT = 240
@@ -155,6 +156,11 @@ def make_database(folder: Path) -> tuple[Path, Sequence[Person]]:
     persons = people(PEOPLE_COUNT, PEOPLE_SEED)
     create_household_db(path, persons)
     return path, persons
+
+
+def residents(persons: Sequence[Person]) -> Sequence[Person]:
+    """Return who of the people lives in the district of Dongqiao."""
+    return [person for person in persons if person.division == DISTRICT]
 
 
 def departments(database: Path) -> Sequence[Department]:

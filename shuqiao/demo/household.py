@@ -15,7 +15,7 @@ from exchange.errors import CaseRequired, ExchangeError, FieldNotGranted, GrantE
 from exchange.v1 import audit_pb2
 from gateway.audit.verify import verify_folder
 from shuqiao import views
-from shuqiao.demo.cast import CIVIL, GRANTED, HEALTH, INSURANCE, OFFICES, POLICE
+from shuqiao.demo.cast import CIVIL, GRANTED, HEALTH, INSURANCE, OFFICES, POLICE, residents
 from shuqiao.demo.counter import Counter
 from shuqiao.demo.outcome import REFUSED, Audited, Exchanged, Outcome
 from shuqiao.demo.people import Person
@@ -125,7 +125,7 @@ class Household:
 
     def _ask(self, health: Counter) -> None:
         self._show.chapter("查询与核验", "Query and verify")
-        first, *others = self._stage.persons[:3]
+        first, *others = residents(self._stage.persons)[:3]
         self._query(health, first)
         for person in others:
             self._query(health, person)
@@ -165,7 +165,7 @@ class Household:
     def _refuse(self, health: Counter) -> None:
         stage = self._stage
         self._show.chapter("应当拒绝的", "What must be refused")
-        person = stage.persons[0].citizen_id
+        person = residents(stage.persons)[0].citizen_id
         outside = [GRANTED[0], "relation"]
         self._expect_refusal(FIELD, FieldNotGranted, lambda: health.try_query(person, outside, case=CASE))
         self._expect_refusal(NO_CASE, CaseRequired, lambda: health.try_query(person, GRANTED, case=""))
@@ -204,7 +204,7 @@ class Household:
 
     def _refused(self, why: Text, due: type[ExchangeError], error: ExchangeError | None) -> None:
         reason = error.name if error else "RELEASED"
-        self._outcome.refusals.append((f"{why.zh} {why.en}", reason))
+        self._outcome.refusals.append((why, reason))
         self._outcome.expect(isinstance(error, due), f"{why.en}: {reason}")
         if error is not None:
             self._show.refused(why, reason, Text(error.sentence.zh, error.sentence.en))

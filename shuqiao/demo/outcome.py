@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from exchange.errors import ExchangeError
 from shuqiao.output import error_document
+from shuqiao.words import Text
 
 RELEASED, REFUSED, FAILED = "released", "refused", "failed"
 
@@ -69,7 +70,7 @@ class Outcome:
     scenario: str
     elapsed_s: float = 0.0
     exchanges: list[Exchanged] = field(default_factory=list)
-    refusals: list[tuple[str, str]] = field(default_factory=list)
+    refusals: list[tuple[Text, str]] = field(default_factory=list)
     audit: Audited = field(default_factory=lambda: Audited(entries=0, root="", verified=False))
     faults: list[str] = field(default_factory=list)
     error: ExchangeError | None = None
@@ -97,7 +98,7 @@ class Outcome:
             "scenario": self.scenario,
             "elapsed_s": round(self.elapsed_s, 3),
             "exchanges": [one.document() for one in self.exchanges],
-            "refusals": [{"why": why, "reason": reason} for why, reason in self.refusals],
+            "refusals": [{"why": f"{why.zh} · {why.en}", "reason": reason} for why, reason in self.refusals],
             "audit": {
                 "entries": self.audit.entries,
                 "root": self.audit.root,

@@ -10,7 +10,17 @@ from pathlib import Path
 from types import FrameType
 
 from exchange.errors import BadConfiguration, ExchangeError
-from shuqiao.demo.cast import AUDITOR, HEALTH, MATTER, PEOPLE_SEED, POLICE, PURPOSE, RESOURCE
+from shuqiao.demo.cast import (
+    AUDITOR,
+    HEALTH,
+    MATTER,
+    PEOPLE_COUNT,
+    PEOPLE_SEED,
+    POLICE,
+    PURPOSE,
+    RESOURCE,
+    residents,
+)
 from shuqiao.demo.household import NAME, Household
 from shuqiao.demo.outcome import Outcome
 from shuqiao.demo.people import people
@@ -97,13 +107,13 @@ def _say_kept(out: Output, root: Path) -> None:
     ]
     trust = f"{root}/people/{AUDITOR}/identity/trust-list.pb"
     out.say(
-        both("\n全部文件已保留，可以手工再次启动：", "everything was kept; start it again by hand:"),
+        both("全部文件已保留，可以手工再次启动：", "everything was kept; start it again by hand:", lead="\n"),
         style="bold",
     )
     for group, config in serve:
         _say_command(out, f"shuqiao {group} serve --config {config}")
     out.say(both("以卫健的身份查询：", "then ask as health does:"), style="bold")
-    person = people(1, PEOPLE_SEED)[0].citizen_id
+    person = residents(people(PEOPLE_COUNT, PEOPLE_SEED))[0].citizen_id
     asked = f"{RESOURCE} citizen_id={person} --purpose {PURPOSE} --matter {MATTER} --case LJ-2026-NB-000118"
     _say_command(out, f"shuqiao --context {root}/people/{HEALTH.steward}/context.toml query {asked}")
     out.say(both("离线验证日志：", "verify the log offline:"), style="bold")

@@ -14,9 +14,15 @@ NUMBERS = "①②③④⑤⑥⑦⑧⑨"
 COLOURS = {RELEASED: GOOD, REFUSED: UNSURE}
 
 
-def both(zh: str, en: str) -> Text:
-    """Return a text whose Chinese form has the English beside it."""
-    return Text(f"{zh}  {en}", en)
+def both(zh: str, en: str, *, lead: str = "") -> Text:
+    """Return a text whose Chinese form has the English beside it.
+
+    Args:
+        zh: in Chinese.
+        en: in English.
+        lead: what either begins with.
+    """
+    return Text(f"{lead}{zh}  {en}", f"{lead}{en}")
 
 
 class Show:
@@ -38,7 +44,7 @@ class Show:
         """Begin a chapter."""
         number = NUMBERS[self._chapters]
         self._chapters += 1
-        self._out.say(both(f"\n{number} {zh}", f"{en}"), style="bold cyan")
+        self._out.say(both(zh, en, lead=f"\n{number} "), style="bold cyan")
 
     def done(self, zh: str, en: str) -> None:
         """Say that a step is done."""
@@ -46,7 +52,7 @@ class Show:
 
     def note(self, zh: str, en: str) -> None:
         """Say something beside the steps."""
-        self._out.say(both(f"    {zh}", en), style="dim")
+        self._out.say(both(zh, en, lead="    "), style="dim")
 
     def record(self, zh: str, en: str, values: Mapping[str, object]) -> None:
         """Show what arrived: field by field, with its level."""
@@ -65,7 +71,7 @@ class Show:
 
     def refused(self, what: Text, reason: str, sentence: Text) -> None:
         """Tell of a refusal that had to come."""
-        self._out.done(Text(f"{what.zh}  {what.en}  → {reason}", f"{what.en}  → {reason}"))
+        self._out.done(both(what.zh, f"{what.en}  → {reason}"))
         self.note(sentence.zh, sentence.en)
 
     def summary(self, outcome: Outcome) -> None:
@@ -110,8 +116,8 @@ class Show:
         ]
         self._out.table(both("交换", "Exchanges"), columns, rows)
 
-    def _refusals(self, refusals: Sequence[tuple[str, str]]) -> None:
-        rows = [[why, Cell(reason, UNSURE)] for why, reason in refusals]
+    def _refusals(self, refusals: Sequence[tuple[Text, str]]) -> None:
+        rows = [[both(why.zh, why.en), Cell(reason, UNSURE)] for why, reason in refusals]
         columns = [both("情形", "Why"), both("原因代码", "Reason")]
         self._out.table(both("应有的拒绝", "Refusals that had to come"), columns, rows)
 
@@ -126,7 +132,7 @@ class Show:
     def _facts(self, zh: str, en: str, pairs: Sequence[tuple[Text, object]]) -> None:
         if not self._out.json_mode:
             indented = [(Text(f"  {name.zh}", f"  {name.en}"), value) for name, value in pairs]
-            self._out.facts(both(f"    {zh}", en), indented)
+            self._out.facts(both(zh, en, lead="    "), indented)
 
     def _named(self, name: str) -> Text:
         title, level = TITLES.get(name, Text(name, name)), LEVELS.get(name, "")
