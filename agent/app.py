@@ -82,11 +82,15 @@ class Agent:
             suite=trust.suite if trust else DEFAULT_SUITE,
         )
         self._signer = BatchSigner(kid=self.keys.signing_kid, key=self.keys.signing_key)
+        self.origin, self._fixed_addresses = self._gateway()
         self.region = RegionView(
-            path=folder / "region.db", anchor=anchor, trust=self._trust, clock=self._clock
+            path=folder / "region.db",
+            origin=self.origin,
+            anchor=anchor,
+            trust=self._trust,
+            clock=self._clock,
         )
         self.heads = Heads(path=folder / "heads.json")
-        self.origin, self._fixed_addresses = self._gateway()
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.peers = Peers(
             region=self.region,

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS resource (id TEXT PRIMARY KEY, statement BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS grant_ (grant_id BLOB PRIMARY KEY, statement BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLOB NOT NULL,
     signer TEXT NOT NULL, PRIMARY KEY (grant_id, revision));
-CREATE TABLE IF NOT EXISTS cursor (one INTEGER PRIMARY KEY CHECK (one = 1), next INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS cursor (origin TEXT PRIMARY KEY, next INTEGER NOT NULL);
 """
 
 Changed = Callable[[Grant], None]
@@ -41,14 +41,22 @@ class RegionView:
 
     Args:
         path: the SQLite file.
+        origin: of the log whose events move the cursor; another gateway's log has a cursor of its own.
         anchor: the pinned root.
         trust: the newest trust list.
         clock: the time.
     """
 
     def __init__(
-        self, *, path: Path, anchor: TrustAnchor, trust: Callable[[], TrustList | None], clock: Clock
+        self,
+        *,
+        path: Path,
+        origin: str,
+        anchor: TrustAnchor,
+        trust: Callable[[], TrustList | None],
+        clock: Clock,
     ) -> None:
+        self._origin = origin
         self._anchor = anchor
         self._trust = trust
         self._clock = clock
@@ -122,7 +130,7 @@ class RegionView:
         except ExchangeError as error:
             self._log.warning("event left out", index=event.index, reason=error.name, subject=error.subject)
         if event.index >= self.cursor:
-            self._write("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (event.index + 1,))
+            self._write("INSERT OR REPLACE INTO cursor VALUES (?, ?)", (self._origin, event.index + 1))
             self.cursor = event.index + 1
 
     def take_resource(self, statement: common_pb2.Statement) -> Resource:
@@ -257,5 +265,5 @@ class RegionView:
             statement = common_pb2.Statement.FromString(raw)
             held = self._grants[grant_id]
             self._grants[grant_id] = grants.transition(held, grants.read_event(statement), statement)
-        row = self._db.execute("SELECT next FROM cursor").fetchone()
+        row = self._db.execute("SELECT next FROM cursor WHERE origin = ?", (self._origin,)).fetchone()
         self.cursor = row[0] if row else 0

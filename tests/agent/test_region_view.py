@@ -53,6 +53,7 @@ async def test_what_was_taken_over_is_there_after_a_restart(house: House) -> Non
     held = house.provider.region
     again = RegionView(
         path=house.folder / "police-1" / "region.db",
+        origin=house.gateway.origin,
         anchor=house.provider.identity.anchor(),
         trust=lambda: house.provider.feed.current,
         clock=house.region.clock,
@@ -62,4 +63,18 @@ async def test_what_was_taken_over_is_there_after_a_restart(house: House) -> Non
     ]
     assert [r.digest for r in again.resources()] == [r.digest for r in held.resources()]
     assert again.cursor == held.cursor
+    again.close()
+
+
+async def test_another_gateways_log_is_read_from_its_beginning(house: House) -> None:
+    from agent.region import RegionView
+
+    again = RegionView(
+        path=house.folder / "police-1" / "region.db",
+        origin="970100.yunchuan.example/gateway-2",
+        anchor=house.provider.identity.anchor(),
+        trust=lambda: house.provider.feed.current,
+        clock=house.region.clock,
+    )
+    assert again.cursor == 0 and again.grants()
     again.close()

@@ -309,6 +309,7 @@ async def test_a_revocation_withheld_and_a_restart_do_not_bring_a_grant_back(wor
 
     again = RegionView(
         path=world.folder / "police-1" / "region.db",
+        origin=world.police.view._origin,
         anchor=world.region.anchor,
         trust=world.police.trust,
         clock=world.clock,

@@ -141,7 +141,9 @@ class Department:
         self.feed = TrustFeed(anchor=anchor, path=folder / "trust-list.pb", clock=clock)
         self.feed.offer(world.trust.statement)
         self.keys = world.region.own_keys(signer, MemoryKeyStore())
-        self.view = RegionView(path=folder / "region.db", anchor=anchor, trust=self.trust, clock=clock)
+        self.view = RegionView(
+            path=folder / "region.db", origin=ORIGIN, anchor=anchor, trust=self.trust, clock=clock
+        )
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=clock)
         self.heads = Heads(path=folder / "heads.json")
         self.peers = Peers(
