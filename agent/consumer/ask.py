@@ -156,6 +156,8 @@ class Consumer:
         try:
             self._send(question, deliver, resolved, retried)
         except ExchangeError as error:
+            if self._again(question, deliver, error, retried=retried):
+                return
             deliver(self._failed(question, b"", error))
 
     def _send(
@@ -241,7 +243,7 @@ class Consumer:
                 resolved,
                 consumer_kid=p.keys.signing_kid,
                 consumer_bundle=p.keys.bundle_digest,
-                suite=trust.suite,
+                trust=trust,
                 now_ms=now_ms,
             )
             self._plans[key] = plan
@@ -301,7 +303,7 @@ class Consumer:
             response.answer.CopyFrom(outcome.open_answer(pending, body, header))  # 9
         except ExchangeError as error:
             self._stale(pending, error)
-            if self._again(pending, error):
+            if self._again(pending.question, pending.deliver, error, retried=pending.retried):
                 return
             error.hop = error.hop or self.hop
             response.failure.CopyFrom(to_failure(error, pending.exchange_id))
@@ -331,7 +333,7 @@ class Consumer:
                 response.receipt.checkpoint = checkpoints[place].note
         except ExchangeError as broken:
             error = broken
-        if self._again(pending, error):
+        if self._again(pending.question, pending.deliver, error, retried=pending.retried):
             return
         error.hop = error.hop or self.hop
         response.failure.CopyFrom(to_failure(error, pending.exchange_id))
@@ -358,12 +360,14 @@ class Consumer:
             # The provider may have changed its key meanwhile: whoever asks next fetches the newest bundle.
             self._.peers.forget(pending.question.resource)
 
-    def _again(self, pending: Pending, error: ExchangeError) -> bool:
-        """Ask again, once, where the gateway or the provider called the keys or the catalogue entry stale."""
-        if not isinstance(error, BundleStale) or pending.retried:
+    def _again(
+        self, question: agent_pb2.AskRequest, deliver: Deliver, error: ExchangeError, *, retried: bool
+    ) -> bool:
+        """Ask again, once, where the keys or the catalogue entry were stale, whoever found it."""
+        if not isinstance(error, BundleStale) or retried:
             return False
-        self._.peers.forget(pending.question.resource)
-        self._later(pending.question.resource, [pending.question], pending.deliver, retried=True)
+        self._.peers.forget(question.resource)
+        self._later(question.resource, [question], deliver, retried=True)
         return True
 
     def _deliver(self, pending: Pending, response: agent_pb2.AskResponse) -> None:

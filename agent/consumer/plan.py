@@ -14,6 +14,7 @@ from exchange.errors import BadParameter, ExchangeError
 from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.resources import DEFAULT_PADDING, Resource
+from exchange.trust import TrustList
 from exchange.v1 import agent_pb2, common_pb2, exchange_pb2
 from exchange.values import clear_cells, encode_value
 
@@ -98,7 +99,7 @@ class Planner:
         *,
         consumer_kid: bytes,
         consumer_bundle: bytes,
-        suite: int,
+        trust: TrustList,
         now_ms: int,
     ) -> Plan:
         """Plan questions of one shape.
@@ -108,12 +109,15 @@ class Planner:
             resolved: the resource and its provider's keys.
             consumer_kid: id of the own signing key.
             consumer_bundle: digest of the own bundle.
-            suite: of the region.
+            trust: the newest trust list: the region's suite, and which keys are revoked.
             now_ms: Unix milliseconds.
+
+        Raises:
+            BundleStale: the provider has no sealing key in force.
         """
         resource, keys = resolved.resource, resolved.keys
         grant = self.grant_for(question, resource, now_ms)
-        kid, public, until_ms = newest_sealing_key(resolved, suite, now_ms)
+        kid, sealing = keys.sealing_key(trust.suite, now_ms=now_ms, trust=trust)
         prefix = exchange_pb2.RequestHeader(
             division=self._speaker.division,
             gateway=self._speaker.gateway,
@@ -130,35 +134,19 @@ class Planner:
             grant_revision=grant.revision if grant else 0,
             purpose=question.purpose,
             matter=question.matter,
-            suite=suite,
+            suite=trust.suite,
             consumer_bundle=consumer_bundle,
             provider_bundle=keys.digest,
         ).SerializeToString()
         return Plan(
             resolved=resolved,
             grant=grant,
-            suite=suite,
+            suite=trust.suite,
             provider_kid=kid,
-            provider_public=public,
-            provider_until_ms=until_ms,
+            provider_public=sealing.public,
+            provider_until_ms=sealing.not_after_ms,
             prefix=prefix,
         )
-
-
-def newest_sealing_key(resolved: Resolved, suite: int, now_ms: int) -> tuple[bytes, bytes, int]:
-    """Return id, public key and end of the provider's newest sealing key of a suite.
-
-    Raises:
-        BadParameter: it has none in force.
-    """
-    best: tuple[int, bytes, bytes] | None = None
-    for kid, (key_suite, public, not_before_ms, not_after_ms) in resolved.keys.sealing.items():
-        in_force = key_suite == suite and not_before_ms <= now_ms < not_after_ms
-        if in_force and (best is None or not_after_ms > best[0]):
-            best = (not_after_ms, kid, public)
-    if best is None:
-        raise BadParameter("no sealing key in force")
-    return best[1], best[2], best[0]
 
 
 def wanted_fields(question: agent_pb2.AskRequest, plan: Plan) -> list[str]:
