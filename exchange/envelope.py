@@ -36,12 +36,10 @@ Direction = Literal["request", "response"]
 
 SLOT_STEPS = (1, 4, 16, 64, 256, 1000)
 MAX_FIELDS = 64
-MAX_RECORDS = SLOT_STEPS[-1]
 MAX_CELL_BYTES = 64 * 1024
 MAX_NAME_BYTES = 255
 MIN_PADDING = 16
 MAX_PADDING = 4096
-DEFAULT_PADDING = 64
 COMMIT_BYTES = 32
 NONCE0_BYTES = 12
 
@@ -83,18 +81,6 @@ class ColumnPlan(NamedTuple):
     name: str
     values: Sequence[bytes | None]
     padding: int
-
-
-def padding_of(declared: int) -> int:
-    """Return the block of a field whose catalogue entry declares 0 for the default, or 16 to 4096.
-
-    Raises:
-        Malformed: neither.
-    """
-    padding = declared or DEFAULT_PADDING
-    if not MIN_PADDING <= padding <= MAX_PADDING:
-        raise Malformed("padding")
-    return padding
 
 
 def slots_of(records: int) -> int:

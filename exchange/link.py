@@ -18,10 +18,8 @@ MAX_FRAME_ITEMS = 32
 MAX_FRAME_BYTES = 256 * 1024
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_ITEM_BYTES = 2 * 1024 * 1024
-HEARTBEAT_S = 20.0
 DEFAULT_WINDOW = 1024
 ALONG_S = 0.005
-LINK_METHOD = "/exchange.v1.LinkService/Link"
 TAKEN = ("shuqiao-link", "taken")
 """The gateway's initial metadata: it takes the stream, and the agent may say hello."""
 

@@ -20,7 +20,7 @@ from exchange.clock import SystemClock
 from exchange.identity import Role
 from exchange.keys import OwnKeys
 from exchange.keystore import MemoryKeyStore
-from exchange.link import LINK_METHOD, MAX_FRAME_ITEMS, PROTOCOL
+from exchange.link import MAX_FRAME_ITEMS, PROTOCOL
 from exchange.signing import BatchSigner
 from exchange.suites import DEFAULT_SUITE, suite
 from exchange.tls import CHANNEL_OPTIONS
@@ -42,6 +42,7 @@ BATCH = 8
 BATCHES_IN_FLIGHT = 2
 CELL_BYTES = 128 + 16
 LIFE_MS = 200_000
+LINK_METHOD = "/exchange.v1.LinkService/Link"
 WINDOW = 1024
 
 Stream = grpc.aio.StreamStreamCall[bytes, link_pb2.LinkResponse]

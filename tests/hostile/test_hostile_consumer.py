@@ -14,8 +14,9 @@ from nacl.signing import SigningKey
 
 from agent.provider.inspection import parse
 from exchange import canonical
-from exchange.envelope import DEFAULT_PADDING, ColumnPlan
+from exchange.envelope import ColumnPlan
 from exchange.errors import ExchangeError
+from exchange.resources import DEFAULT_PADDING
 from exchange.signing import BatchSigner
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, grant_pb2
 from tests.support.hostile import PERSON, World, error_of, outcome, until

@@ -7,8 +7,9 @@ from typing import Any
 import uuid_utils
 
 from exchange import canonical
-from exchange.envelope import DEFAULT_PADDING, ColumnPlan, direction_key, seal
+from exchange.envelope import ColumnPlan, direction_key, seal
 from exchange.errors import by_reason
+from exchange.resources import DEFAULT_PADDING
 from exchange.session import ConsumerSessions, Parties, Session
 from exchange.signing import BatchSigner
 from exchange.suites import suite
