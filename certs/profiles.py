@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -34,6 +34,7 @@ MINUTE_MS = 60_000
 _DNS = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
 )
+_REQUEST_FAULTS = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 _Uses = tuple[x509.ObjectIdentifier, ...]
 _CLIENT: _Uses = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 _SERVER: _Uses = (ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -146,7 +147,7 @@ def key_of_request(csr: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(csr)
         key = request.public_key()
         proven = request.is_signature_valid
-    except (ValueError, TypeError, InvalidSignature, x509.UnsupportedGeneralNameType) as error:
+    except _REQUEST_FAULTS as error:
         raise Malformed("certificate request") from error
     if (
         not proven

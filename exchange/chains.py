@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from exchange.errors import BadConfiguration, BadSignature, CertificateExpired, NoIdentity, Oversized
-from exchange.identity import Identity, division_covers, identity_of
+from exchange.identity import EXTENSION_FAULTS, Identity, division_covers, identity_of
 from exchange.statement import MAX_CERTIFICATE_BYTES, MAX_CHAIN
 
 MAX_REMEMBERED = 4096
@@ -88,7 +88,7 @@ class ChainVerifier:
     def _build(self, ders: tuple[bytes, ...], at_ms: int) -> Chain:
         try:
             certificates = [x509.load_der_x509_certificate(der) for der in ders]
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise NoIdentity("unreadable certificate") from error
         leaf = certificates[0]
         identity = identity_of(leaf)
@@ -119,7 +119,7 @@ class ChainVerifier:
         try:
             uses = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
-        except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+        except EXTENSION_FAULTS as error:
             raise BadSignature(f"{identity}: key usages") from error
         if ExtendedKeyUsageOID.CLIENT_AUTH not in uses or not usage.digital_signature:
             raise BadSignature(f"{identity}: not a certificate that signs")

@@ -105,6 +105,23 @@ async def test_renewal_demands_a_new_key(region: Region) -> None:
         await ask(region, held, csr.public_bytes(Encoding.DER))
 
 
+@pytest.mark.parametrize(
+    ("held", "strange"),
+    [
+        ("020100", "020107"),  # version
+        ("2a8648ce3d030107", "2a8648ce3d030109"),  # curve
+        ("2a8648ce3d0201", "2a8648ce3d0209"),  # kind of key
+        ("2a8648ce3d040302", "2a8648ce3d040309"),  # kind of signature
+    ],
+)
+def test_a_request_of_an_unknown_kind_is_malformed(held: str, strange: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    altered = csr.public_bytes(Encoding.DER).replace(bytes.fromhex(held), bytes.fromhex(strange), 1)
+    with pytest.raises(Malformed):
+        key_of_request(altered)
+
+
 async def ask(region: Region, held: IdentityFolder, csr: bytes) -> trust_pb2.RenewResponse:
     async def run(channel: grpc.aio.Channel) -> trust_pb2.RenewResponse:
         answer: trust_pb2.RenewResponse = await trust_pb2_grpc.AuthorityServiceStub(channel).Renew(

@@ -1,7 +1,12 @@
 """Tests of exchange/trust.py, chains.py and statement.py."""
 
+import datetime
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from certs.profiles import DAY_MS, Issuer, make_issuing
 from exchange.canonical import GRANT, RESOURCE, TRUST_LIST
@@ -145,6 +150,30 @@ def test_chains_are_bounded(paper: Paper) -> None:
             anchor.verify_chain(chain, at_ms=NOW_MS, trust=None)
     with pytest.raises(Oversized):
         anchor.verify_chain([bytes(8193)], at_ms=NOW_MS, trust=None)
+
+
+@pytest.mark.parametrize("names", ["3004a3023000", "3004a5023000", "3001", "30038601ff"])
+def test_a_certificate_with_names_of_a_strange_kind_is_refused(paper: Paper, names: str) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.fromtimestamp(NOW_MS // 1000, datetime.UTC)
+    strange = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex(names)),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    with pytest.raises(NoIdentity):
+        paper.anchor().verify_chain([der(strange)], at_ms=NOW_MS, trust=None)
+
+
+def test_a_certificate_of_an_unknown_version_is_refused(paper: Paper) -> None:
+    leaf = der(paper.leaf(ADMIN).certificate)
+    version_3, version_8 = bytes.fromhex("a003020102"), bytes.fromhex("a003020107")
+    with pytest.raises(NoIdentity):
+        paper.anchor().verify_chain([leaf.replace(version_3, version_8, 1)], at_ms=NOW_MS, trust=None)
 
 
 def test_a_chain_with_parts_it_does_not_need_is_refused(paper: Paper) -> None:
