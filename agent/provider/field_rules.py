@@ -20,6 +20,7 @@ from exchange.errors import BadParameter, SourceDown, UnknownField
 MAX_PARAMETER_BYTES = 1024
 MAX_CLAIM_BYTES = 16384
 BEIJING = timezone(timedelta(hours=8))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +181,8 @@ def normal(kind: str, value: Value) -> bytes:
     if isinstance(value, Decimal):
         return format(value.normalize(), "f").encode()
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().encode()
+        # A difference, for the same moment in UTC may lie beyond what a datetime can hold.
+        return str((value - _EPOCH) // timedelta(microseconds=1)).encode()
     return value if isinstance(value, bytes) else str(value).encode()
 
 

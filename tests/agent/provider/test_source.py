@@ -209,6 +209,19 @@ async def test_a_bad_claim_spoils_only_its_question_even_where_nobody_is_found(c
     assert good == [True]
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+08:00", "9999-12-31T23:59:59-08:00"])
+async def test_a_moment_that_utc_cannot_hold_is_compared_like_any_other(moment):
+    rule = FieldRule(name="at", column="a", type="timestamp", level=3)
+    source, _ = fake_source(
+        {"1": [(moment, None, 3)], "2": [("1990-05-17 08:00:00", None, 3)]}, fields=[rule]
+    )
+    outcomes = await source.verify(
+        [ask("1", at=moment), ask("2", at=moment), ask("1", at="1990-05-17T00:00:00+00:00")]
+    )
+    assert outcomes == [[True], [False], [False]]
+    assert await source.verify([ask("2", at="1990-05-17T00:00:00+00:00")]) == [[True]]
+
+
 def configured(source, /, **changes):
     document = {
         "id": RESOURCE,
