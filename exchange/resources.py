@@ -22,6 +22,10 @@ MAX_PARAMETERS = 16
 MAX_ROWS = 1000
 MAX_TEXT = 500
 DEFAULT_PADDING = 64
+VERIFY_PADDING = 16
+"""Of each boolean of a verification."""
+CLAIM = "claim:"
+"""What the column of a claim is named before its field, apart from every parameter's."""
 TYPES = frozenset({"text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"})
 FORMATS = frozenset({"", "citizen_id", "credit_code", "division"})
 SEALED_LEVELS = frozenset({common_pb2.LEVEL_L3, common_pb2.LEVEL_L4})

@@ -27,13 +27,13 @@ from exchange.errors import (
 )
 from exchange.keys import PeerKeys
 from exchange.merkle import InclusionMemo, leaf_hash
+from exchange.replay import MAX_SKEW_MS
+from exchange.resources import VERIFY_PADDING
 from exchange.signing import BatchVerifier
 from exchange.suites import suite
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2
 from exchange.values import decode_value, read_clear_cells
 
-MAX_SKEW_MS = 60_000
-VERIFY_PADDING = 16
 RELEASED = audit_pb2.DECISION_RELEASED
 
 

@@ -13,7 +13,7 @@ from exchange.codes import check_format
 from exchange.errors import BadParameter, ExchangeError
 from exchange.grants import Grant
 from exchange.identity import Identity
-from exchange.resources import DEFAULT_PADDING, Resource
+from exchange.resources import CLAIM, DEFAULT_PADDING, Resource
 from exchange.trust import TrustList
 from exchange.v1 import agent_pb2, common_pb2, exchange_pb2
 from exchange.values import clear_cells, encode_value
@@ -196,12 +196,7 @@ def _claims(question: agent_pb2.AskRequest, resource: Resource) -> SealedColumns
         rule = resource.fields.get(item.name)
         if rule is None:
             raise BadParameter(item.name[:64])
-        claims.append((claim_name(item.name), encode_value(rule.type, item.value), rule.padding))
+        claims.append((CLAIM + item.name, encode_value(rule.type, item.value), rule.padding))
     if not claims:
         raise BadParameter("claims")
     return claims
-
-
-def claim_name(field: str) -> str:
-    """Return the column name of a claim, apart from every parameter's."""
-    return f"claim:{field}"

@@ -32,8 +32,9 @@ from exchange.errors import (
 from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.keys import OwnKeys, PeerKeys
+from exchange.link import MAX_REQUEST_BYTES
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
-from exchange.resources import DEFAULT_PADDING, Resource
+from exchange.resources import CLAIM, DEFAULT_PADDING, Resource
 from exchange.session import ProviderSessions
 from exchange.signing import BatchVerifier
 from exchange.suites import suite
@@ -41,9 +42,7 @@ from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2
 from exchange.values import decode_value, read_clear_cells
 
-MAX_REQUEST_BYTES = 64 * 1024
 MAX_VERIFIERS = 4096
-CLAIM = "claim:"
 
 
 @dataclass(slots=True)

@@ -9,11 +9,11 @@ from agent.provider.inspection import Job
 from exchange.clock import Random
 from exchange.envelope import ColumnPlan, direction_key, seal, slots_of
 from exchange.identity import Identity
+from exchange.resources import VERIFY_PADDING
 from exchange.suites import suite
 from exchange.v1 import exchange_pb2, reason_pb2
 from exchange.values import clear_cells, encode_value
 
-VERIFY_PADDING = 16
 FRESH_MS = 60_000
 Column = tuple[str, str, int, Sequence[object]]
 """Name, type, padding and values."""

@@ -19,7 +19,7 @@ from exchange.errors import (
     WrongSuite,
 )
 from exchange.keys import PeerKeys
-from exchange.link import MAX_RESPONSE_BYTES
+from exchange.link import MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from exchange.signing import KID_BYTES, MAX_PATH_BYTES, SIGNATURE_BYTES, BatchVerifier
 from exchange.trust import TrustList
@@ -27,7 +27,6 @@ from exchange.v1 import common_pb2, exchange_pb2
 from gateway.record import Exchange
 from gateway.state import RegionState
 
-MAX_REQUEST_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 MAX_FIELDS = 64
 MAX_TEXT = 200
