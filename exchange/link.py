@@ -2,7 +2,7 @@
 
 Each frame takes what queued while the one before was being written, up to 32 items or 256 KiB: no timer, and
 no cap so large that everything marches as one convoy. Beyond the queue's bound an item is refused at once.
-What nobody waits for lets the next frame take it along, for 5 ms at most.
+What nobody waits for lets the next frame take it along, for 5 ms at most (ADR 0012).
 """
 
 import asyncio

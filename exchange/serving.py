@@ -30,7 +30,7 @@ def quiet_collector() -> None:
     """Have the cycle collector pass over everything that was loaded until now, and run less often.
 
     Modules are most of what it would walk through, again and again; what an exchange makes has no cycles
-    and is freed without it.
+    and is freed without it (ADR 0013).
     """
     gc.collect()
     gc.freeze()
