@@ -38,6 +38,7 @@ from exchange.clock import Clock
 from exchange.entries import check_entry
 from exchange.errors import (
     ExchangeError,
+    Internal,
     Oversized,
     QueueFull,
     ReceiptBroken,
@@ -170,6 +171,10 @@ class Provider:
                 outcomes = await source.answer(questions, timeout_s=left_s, row_cap=cap)
         except ExchangeError as error:
             outcomes = [error] * len(jobs)
+        except Exception as fault:
+            # Whatever a driver raises: it must not end the questions that came in the same frame.
+            self._log.error("source failed", resource=resource, error=type(fault).__name__)
+            outcomes = [Internal()] * len(jobs)
         version = source.data_version if source else ""
         now_ms = self._.clock.now_ms()
         finished = [

@@ -3,6 +3,7 @@
 Every request has one outcome, every refusal an entry within its rate; nothing is read or released.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from exchange.errors import ExchangeError
 from exchange.resources import DEFAULT_PADDING
 from exchange.signing import BatchSigner
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, grant_pb2
-from tests.support.hostile import PERSON, World, error_of, outcome, until
+from tests.support.hostile import PERSON, Table, World, error_of, outcome, until
 from tests.support.hostile_requests import (
     gateway_reason,
     provider_reason,
@@ -363,6 +364,24 @@ async def test_parameters_out_of_shape_are_refused_by_the_provider(
     reason = await provider_reason(world, signed_request(world, parameters=columns))
     assert reason in ("BAD_PARAMETER", "BAD_IDENTIFIER", "MALFORMED", "SEAL_BROKEN")
     assert world.table.reads == 0
+    await world.still_works()
+
+
+async def test_a_source_that_fails_unforeseen_spoils_no_other_question_of_its_frame(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Table.read
+
+    async def fail(self: Table, keys: Any, *, timeout_s: float) -> list[Any]:
+        if "id" in keys[0]:
+            raise RuntimeError("unforeseen")
+        await asyncio.sleep(0)
+        return await read(self, keys, timeout_s=timeout_s)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "read", fail)
+        failed, answered = await asyncio.gather(world.ask(), world.ask(world.open_question()))
+    assert (outcome(failed), outcome(answered)) == ("INTERNAL", "ANSWER")
     await world.still_works()
 
 
