@@ -24,8 +24,8 @@ from exchange.v1 import directory_pb2, directory_pb2_grpc, link_pb2
 WELCOME_TIMEOUT_S = 10.0
 EVENTS_PER_PAGE = 500
 
-Unsigned = tuple[bytes, link_pb2.LinkItem]
-"""A digest to sign and the item that the signature goes into; the digest is empty for a Failure."""
+Unsigned = tuple[BatchSigner | None, bytes, link_pb2.LinkItem]
+"""Who signs which digest, and the item that the signature goes into; nobody signs a Failure."""
 ENDED = (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 """What reading and writing raise on a stream that has ended."""
 Call = grpc.aio.StreamStreamCall[link_pb2.LinkRequest, link_pb2.LinkResponse]
@@ -135,7 +135,8 @@ class LinkStream:
         """
         if self.ended:
             raise LinkLost(self._.origin, hop=self.hop)
-        self._outbox.put((digest, item), size)
+        # Whoever signs now also stands in the item's header: a key that changes later signs what comes later.
+        self._outbox.put((self._.signer() if digest else None, digest, item), size)
 
     async def greet(self, channel: grpc.aio.Channel) -> None:
         """Say hello, check the welcome, take the backlog.
@@ -228,13 +229,13 @@ class LinkStream:
 
     async def _write(self, items: list[Unsigned]) -> None:
         frame = link_pb2.LinkRequest(applied=self._.roles.cursor())
-        digests = [digest for digest, _ in items if digest]
-        signatures = iter(self._.signer().sign(digests)) if digests else iter(())
-        for digest, item in items:
-            if digest:
+        for signer in {signer for signer, _, _ in items if signer is not None}:
+            mine = [(digest, item) for chosen, digest, item in items if chosen is signer]
+            signatures = signer.sign([digest for digest, _ in mine])
+            for (_, item), signature in zip(mine, signatures, strict=True):
                 signed = item.request if item.HasField("request") else item.response
-                signed.signature.CopyFrom(next(signatures))
-        frame.items.extend(item for _, item in items)
+                signed.signature.CopyFrom(signature)
+        frame.items.extend(item for _, _, item in items)
         await self._call.write(frame)
 
     async def _read(self) -> None:

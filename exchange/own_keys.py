@@ -5,6 +5,8 @@
 - A signing key lives 8 days and signs for 7; its public part stays in the bundle until its term ends.
 - A bundle is valid 24 h, never beyond the certificate, and is renewed at half of that; at once where the
   certificate is another now: the one that signed it may have been revoked.
+- What is signed and said goes by the newest bundle that the log is known to hold: nobody can know the next
+  one before it is published. Only a bundle that has ended gives way to one that is not confirmed yet.
 - The chain never forks by itself: there is no next bundle before the newest is confirmed to be in the
   region's log. One that expired unconfirmed is made anew under the same sequence; should the old one turn out
   to be logged, the chain goes on from it.
@@ -14,7 +16,7 @@ the first leaves strays, which the next start erases; after the second, keys tha
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nacl.signing import SigningKey
 
@@ -35,6 +37,16 @@ SEALING_RENEWAL_MS = 12 * 3_600_000
 SIGNING_KEY_MS = 8 * 24 * 3_600_000
 SIGNING_RENEWAL_MS = 7 * 24 * 3_600_000
 MAX_ATTEMPTS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """What an agent speaks with: a bundle's digest, and the key in it that signs; None before the first."""
+
+    digest: bytes
+    kid: bytes
+    key: SigningKey | None
+    expires_at_ms: int
 
 
 class OwnKeys:
@@ -75,8 +87,8 @@ class OwnKeys:
         self._secrets: dict[str, bytes] = {}
         self._sealing: dict[bytes, tuple[int, bytes]] = {}
         self._read_secrets()
+        self._voice = Voice(digest=b"", kid=b"", key=None, expires_at_ms=0)
         self.rotate_if_due()
-        self._signing_kid = bytes.fromhex(self._signing().kid)
 
     @property
     def bundle(self) -> common_pb2.Statement:
@@ -99,14 +111,20 @@ class OwnKeys:
         return self._state.confirmed
 
     @property
+    def spoken_digest(self) -> bytes:
+        """Digest of the bundle that counts now, 32 bytes: what is sent names it."""
+        return self._voice.digest
+
+    @property
     def signing_kid(self) -> bytes:
         """Id of the key that signs now, 16 bytes."""
-        return self._signing_kid
+        return self._voice.kid
 
     @property
     def signing_key(self) -> SigningKey:
-        """The key that signs now; to be asked for again after each rotation."""
-        return SigningKey(self._secrets[self._signing().kid])
+        """The key that signs now; to be asked for again whenever its id is another."""
+        assert self._voice.key is not None
+        return self._voice.key
 
     def sealing_private(self, kid: bytes) -> bytes | None:
         """Return the private sealing key of an id, None where it is unknown or its time is over."""
@@ -146,6 +164,8 @@ class OwnKeys:
             raise BundleRollback(f"{self._organisation}/{self._agent} seq {seq}")
         expires_at_ms = state.expires_at_ms if logged == state.digest else 0
         self._save(replace(state, confirmed=True, digest=logged, expires_at_ms=expires_at_ms))
+        if expires_at_ms:
+            self._speak(self._clock.now_ms())
         return self.rotate_if_due()
 
     def rotate_if_due(self) -> bool:
@@ -157,7 +177,11 @@ class OwnKeys:
         Raises:
             CertificateExpired: a bundle is due and the certificate cannot sign it any more.
         """
-        now_ms = self._clock.now_ms()
+        made = self._rotate(self._clock.now_ms())
+        self._speak(self._clock.now_ms())
+        return made
+
+    def _rotate(self, now_ms: int) -> bool:
         self._erase(now_ms)
         sign_until_ms = now_ms + SIGNING_KEY_MS - SIGNING_RENEWAL_MS - SKEW_MS
         seal_until_ms = now_ms + MAX_SEALING_KEY_MS - SEALING_RENEWAL_MS - SKEW_MS
@@ -173,9 +197,23 @@ class OwnKeys:
         if not seals:
             keys.append(self._make(SEAL, self._suite, now_ms))
         self._issue(keys, now_ms)
-        self._signing_kid = bytes.fromhex(self._signing().kid)
         self._erase(now_ms)
         return True
+
+    def _speak(self, now_ms: int) -> None:
+        """Go by the newest bundle, unless it is not confirmed yet and the one before still holds."""
+        state = self._state
+        if state.digest == self._voice.digest.hex() or not (
+            state.confirmed or self._voice.expires_at_ms <= now_ms
+        ):
+            return
+        kid = self._signing().kid
+        self._voice = Voice(
+            digest=bytes.fromhex(state.digest),
+            kid=bytes.fromhex(kid),
+            key=SigningKey(self._secrets[kid]),
+            expires_at_ms=state.expires_at_ms,
+        )
 
     def _due(self, now_ms: int, *, keys_due: bool) -> bool:
         state = self._state

@@ -231,7 +231,7 @@ class Consumer:
             bool(question.case_number),
             tuple(question.fields),
             question.grant_id,
-            p.keys.bundle_digest,
+            p.keys.spoken_digest,
             resolved.keys.digest,
             resolved.resource.digest,
             trust.suite,
@@ -242,7 +242,7 @@ class Consumer:
                 question,
                 resolved,
                 consumer_kid=p.keys.signing_kid,
-                consumer_bundle=p.keys.bundle_digest,
+                consumer_bundle=p.keys.spoken_digest,
                 trust=trust,
                 now_ms=now_ms,
             )

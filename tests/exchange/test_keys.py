@@ -271,6 +271,8 @@ def test_a_signing_key_is_replaced_after_a_week_and_its_public_part_stays_for_a_
     world.confirm()
     world.clock.ms += 12 * HOUR_MS
     world.own.rotate_if_due()
+    assert world.own.signing_kid == first
+    world.confirm()
     assert world.own.signing_kid != first and first in world.open().signing
     assert secret not in [world.keystore.get(name) for name in world.keystore.names()]
 
@@ -282,6 +284,18 @@ def test_nothing_is_due_within_half_a_bundles_life(world: World) -> None:
     assert not world.own.rotate_if_due()
     world.clock.ms += HOUR_MS
     assert world.own.rotate_if_due() and world.own.seq == 2
+
+
+def test_what_is_sent_goes_by_the_bundle_that_the_log_holds_until_it_ends(world: World) -> None:
+    world.confirm()
+    held, ends_ms = world.own.bundle_digest, world.open().expires_at_ms
+    world.clock.ms += 12 * HOUR_MS
+    assert world.own.rotate_if_due() and world.own.bundle_digest != held == world.own.spoken_digest
+    second = world.own.bundle_digest
+    world.clock.ms = ends_ms
+    assert not world.own.rotate_if_due() and world.own.spoken_digest == second
+    world.confirm()
+    assert world.own.seq == 3 and world.own.spoken_digest == second
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
