@@ -120,3 +120,29 @@ class BatchVerifier:
         self._roots[known] = None
         if len(self._roots) > self._remembered:
             self._roots.popitem(last=False)
+
+
+class BatchVerifiers:
+    """The verifiers of many keys, the oldest forgotten beyond a number.
+
+    Args:
+        limit: how many are kept.
+    """
+
+    def __init__(self, *, limit: int = 4096) -> None:
+        self._limit = limit
+        self._by_kid: OrderedDict[bytes, BatchVerifier] = OrderedDict()
+
+    def of(self, kid: bytes, public_key: bytes) -> BatchVerifier:
+        """Return a key's verifier. Whoever asks has found the key in force: nothing is checked here.
+
+        Args:
+            kid: id of the key, 16 bytes, its digest.
+            public_key: Ed25519, 32 bytes.
+        """
+        verifier = self._by_kid.get(kid)
+        if verifier is None:
+            verifier = self._by_kid[kid] = BatchVerifier(kid=kid, public_key=public_key)
+            if len(self._by_kid) > self._limit:
+                self._by_kid.popitem(last=False)
+        return verifier

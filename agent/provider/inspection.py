@@ -4,7 +4,6 @@ Everything is checked again from the agent's own signed state: a gateway that le
 swaps keys, withholds a revocation it was told of, or repeats a request, is caught here.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,13 +35,11 @@ from exchange.link import MAX_REQUEST_BYTES
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from exchange.resources import CLAIM, DEFAULT_PADDING, Resource
 from exchange.session import ProviderSessions
-from exchange.signing import BatchVerifier
+from exchange.signing import BatchVerifiers
 from exchange.suites import suite
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2
 from exchange.values import decode_value, read_clear_cells
-
-MAX_VERIFIERS = 4096
 
 
 @dataclass(slots=True)
@@ -105,7 +102,7 @@ class Inspector:
 
     def __init__(self, parts: InspectorParts) -> None:
         self._ = parts
-        self._verifiers: OrderedDict[bytes, BatchVerifier] = OrderedDict()
+        self._verifiers = BatchVerifiers()
 
     def inspect(self, job: Job, consumer: PeerKeys, now_ms: int) -> None:
         """Take a parsed request through steps 2 to 6.
@@ -156,12 +153,7 @@ class Inspector:
             raise BundleStale(header.consumer_agent[:80])
         if not known[1] <= now_ms < known[2]:
             raise CertificateExpired(kid.hex())
-        verifier = self._verifiers.get(kid)
-        if verifier is None:
-            verifier = self._verifiers[kid] = BatchVerifier(kid=kid, public_key=known[0])
-            if len(self._verifiers) > MAX_VERIFIERS:
-                self._verifiers.popitem(last=False)
-        verifier.verify(job.digest, job.signed.signature)
+        self._verifiers.of(kid, known[0]).verify(job.digest, job.signed.signature)
 
     def _check_grant(self, job: Job, trust: TrustList | None, now_ms: int) -> None:
         header = job.header

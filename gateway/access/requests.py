@@ -1,7 +1,5 @@
 """Step 2 of the path: what a request must be before anyone asks what it is for."""
 
-from collections import OrderedDict
-
 from google.protobuf.message import DecodeError
 
 from exchange import canonical
@@ -21,7 +19,7 @@ from exchange.errors import (
 from exchange.keys import PeerKeys
 from exchange.link import MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
-from exchange.signing import KID_BYTES, MAX_PATH_BYTES, SIGNATURE_BYTES, BatchVerifier
+from exchange.signing import KID_BYTES, MAX_PATH_BYTES, SIGNATURE_BYTES, BatchVerifier, BatchVerifiers
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2
 from gateway.record import Exchange
@@ -31,7 +29,6 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_FIELDS = 64
 MAX_TEXT = 200
 MAX_LIFE_MS = 300_000
-VERIFIERS = 4096
 KINDS = frozenset({common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY})
 
 
@@ -50,7 +47,7 @@ class RequestCheck:
         self._division = division
         self._state = state
         self._replay = replay
-        self._verifiers: OrderedDict[bytes, BatchVerifier] = OrderedDict()
+        self._verifiers = BatchVerifiers()
 
     def check(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
         """Parse a request and verify everything about it but what it is for.
@@ -107,7 +104,7 @@ class RequestCheck:
         if keys is None or kid not in keys.signing:
             raise ResponseSignature(header.provider_agent)
         try:
-            self._remembered(kid, keys).verify(digest, signature)
+            self._verifiers.of(kid, keys.signing[kid].public).verify(digest, signature)
         except BadSignature:
             raise ResponseSignature(header.provider_agent) from None
         return digest
@@ -181,13 +178,4 @@ class RequestCheck:
         known = keys.signing.get(kid)
         if known is None or not known[1] <= now_ms < known[2]:
             raise BundleStale(keys.agent)
-        return self._remembered(kid, keys)
-
-    def _remembered(self, kid: bytes, keys: PeerKeys) -> BatchVerifier:
-        verifier = self._verifiers.get(kid)
-        if verifier is None:
-            verifier = BatchVerifier(kid=kid, public_key=keys.signing[kid][0])
-            self._verifiers[kid] = verifier
-            if len(self._verifiers) > VERIFIERS:
-                self._verifiers.popitem(last=False)
-        return verifier
+        return self._verifiers.of(kid, known[0])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from exchange.errors import BadSignature
-from exchange.signing import BatchSigner, BatchVerifier
+from exchange.signing import BatchSigner, BatchVerifier, BatchVerifiers
 from exchange.v1 import common_pb2
 
 KEY = SigningKey(bytes(range(32)))
@@ -78,6 +78,17 @@ def test_a_verified_root_is_remembered_within_bounds_only() -> None:
         digest = os.urandom(32)
         check.verify(digest, signer.sign([digest])[0])
     assert len(check._roots) == 3
+
+
+def test_verifiers_of_keys_are_remembered_within_bounds_only() -> None:
+    held = BatchVerifiers(limit=2)
+    public = bytes(KEY.verify_key)
+    first = held.of(b"1" * 16, public)
+    assert held.of(b"1" * 16, public) is first
+    for number in (b"2", b"3"):
+        held.of(number * 16, public)
+    assert held.of(b"1" * 16, public) is not first
+    assert len(held._by_kid) == 2
 
 
 @pytest.mark.parametrize("count", [0, 4097])
