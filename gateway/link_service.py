@@ -1,8 +1,9 @@
 """Serves the links: one stream per agent, several exchanges per frame, both roles at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.clock import Clock
 from exchange.errors import DeadlinePassed, Draining, ExchangeError, Malformed, QueueFull, Revoked
-from exchange.identity import Role
+from exchange.identity import Identity, Role
 from exchange.link import MAX_FRAME_BYTES, PROTOCOL, TAKEN, check_frame
 from exchange.rpc_errors import abort
 from exchange.trust import TrustList, Verified
@@ -20,7 +21,7 @@ from exchange.v1 import audit_pb2, directory_pb2, link_pb2, link_pb2_grpc
 from gateway.audit.sequencer import Sequencer
 from gateway.path import Path
 from gateway.registrar import Registrar
-from gateway.routing.links import AgentLink, Links, Parcel
+from gateway.routing.links import MAX_LINKS_PER_AGENT, AgentLink, Links, Parcel
 
 HELLO_TIMEOUT_S = 10.0
 MAX_NOTE = 4096
@@ -51,6 +52,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
     def __init__(self, parts: LinkParts) -> None:
         self._ = parts
         self._draining = False
+        self._greeting: Counter[Identity] = Counter()
         parts.registrar.subscribe(self._publish)
         parts.trust_feed.subscribe(self._trust_changed)
 
@@ -75,13 +77,12 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
             raise Malformed("role")
         if self._draining:
             raise Draining(p.origin)
-        if sum(1 for _ in p.links) >= p.max_links:
-            raise QueueFull("links")
-        await context.send_initial_metadata((TAKEN,))
-        try:
-            first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
-        except TimeoutError:
-            raise DeadlinePassed("hello") from None
+        with self._place(verified.identity):
+            await context.send_initial_metadata((TAKEN,))
+            try:
+                first = await asyncio.wait_for(context.read(), HELLO_TIMEOUT_S)
+            except TimeoutError:
+                raise DeadlinePassed("hello") from None
         if not isinstance(first, link_pb2.LinkRequest) or first.hello.protocol != PROTOCOL:
             raise Malformed("hello")
         if not 0 < first.hello.window <= MAX_WINDOW:
@@ -103,6 +104,20 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
         # No await between here and the welcome's cursor: no event can fall between backlog and notices.
         p.links.add(link)
         return link, self._welcome(consistency, write), write
+
+    @contextmanager
+    def _place(self, agent: Identity) -> Iterator[None]:
+        """Hold a place for a stream that has not said hello: it counts like a link, and one agent has few."""
+        taken = sum(1 for _ in self._.links) + self._greeting.total()
+        if taken >= self._.max_links or self._greeting[agent] >= MAX_LINKS_PER_AGENT:
+            raise QueueFull("links")
+        self._greeting[agent] += 1
+        try:
+            yield
+        finally:
+            self._greeting[agent] -= 1
+            if not self._greeting[agent]:
+                del self._greeting[agent]
 
     def _welcome(self, consistency: bytes, write: "FrameWriter") -> link_pb2.LinkResponse:
         p = self._

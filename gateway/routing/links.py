@@ -15,6 +15,7 @@ from gateway.record import Exchange
 
 RECEIPT_BYTES = 2048
 MAX_NOTICES = 4096
+MAX_LINKS_PER_AGENT = 8
 
 
 class Parcel(NamedTuple):
@@ -175,9 +176,12 @@ class Links:
             yield from list(links)
 
     def add(self, link: AgentLink) -> None:
-        """Enter a link."""
+        """Enter a link; an agent with too many loses its oldest, which may be a stream that broke unseen."""
         key = (link.identity.organisation, link.identity.name)
-        self._links.setdefault(key, []).append(link)
+        links = self._links.setdefault(key, [])
+        links.append(link)
+        for older in links[:-MAX_LINKS_PER_AGENT]:
+            older.close(LinkLost(link.identity.name))
 
     def remove(self, link: AgentLink) -> list[Exchange]:
         """Take a link out.

@@ -10,7 +10,7 @@ from exchange.merkle import consistency_proof, leaf_hash, node_hash, root_of
 from exchange.v1 import directory_pb2, link_pb2
 from gateway.audit.sequencer import Logged
 from gateway.link_service import FrameWriter
-from gateway.routing.links import MAX_NOTICES, AgentLink, Parcel
+from gateway.routing.links import MAX_LINKS_PER_AGENT, MAX_NOTICES, AgentLink, Links, Parcel
 
 ORIGIN = "970100.yunchuan.example/gateway-1"
 LEAVES = [leaf_hash(bytes([n])) for n in range(60)]
@@ -108,3 +108,12 @@ async def test_an_agent_that_reads_no_notices_loses_its_link() -> None:
     for _ in range(MAX_NOTICES + 1):
         link.notify(event(0))
     assert link.closing.done()
+
+
+async def test_an_agent_with_too_many_links_loses_its_oldest() -> None:
+    write = FrameWriter(cast(Any, Context()), cast(Any, Log()))
+    links, many = Links(), [a_link(write) for _ in range(MAX_LINKS_PER_AGENT + 1)]
+    for link in many:
+        links.add(link)
+    assert [link.closing.done() for link in many] == [True] + [False] * MAX_LINKS_PER_AGENT
+    assert links.newest(many[0].identity.organisation, many[0].identity.name) is many[-1]

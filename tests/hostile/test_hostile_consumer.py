@@ -16,10 +16,12 @@ from nacl.signing import SigningKey
 from agent.provider.inspection import parse
 from exchange import canonical
 from exchange.envelope import ColumnPlan
-from exchange.errors import ExchangeError
+from exchange.errors import ExchangeError, QueueFull
 from exchange.resources import DEFAULT_PADDING
 from exchange.signing import BatchSigner
+from exchange.trust import Verified
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, grant_pb2
+from gateway.routing.links import MAX_LINKS_PER_AGENT
 from tests.support.hostile import PERSON, Table, World, error_of, outcome, until
 from tests.support.hostile_requests import (
     gateway_reason,
@@ -579,3 +581,32 @@ async def civil_grant(world: World) -> bytes:
     await world.region.decide(grant, grant_pb2.GRANT_ACTION_ACCEPT, 1)
     await until(lambda: getattr(world.police.view.grant(grant), "revision", 0) == 1)
     return grant
+
+
+async def test_streams_that_never_say_hello_take_few_places(world: World) -> None:
+    class Silent:
+        """A stream on which nothing comes."""
+
+        def __init__(self, verified: Verified) -> None:
+            self.verified = verified
+
+        async def send_initial_metadata(self, metadata: Any) -> None:
+            return None
+
+        async def read(self) -> None:
+            await asyncio.Event().wait()
+
+    service = world.services["LinkService"]
+    health, civil = (world.verified(who.signer) for who in (world.health, world.civil))
+    waiting = [asyncio.ensure_future(service._open(Silent(health))) for _ in range(MAX_LINKS_PER_AGENT + 20)]
+    await asyncio.sleep(0.05)
+    refused = [task for task in waiting if task.done()]
+    assert len(refused) == 20
+    assert all(isinstance(task.exception(), QueueFull) for task in refused)
+    other = asyncio.ensure_future(service._open(Silent(civil)))
+    await asyncio.sleep(0.05)
+    assert not other.done()
+    for task in (*waiting, other):
+        task.cancel()
+    await asyncio.gather(*waiting, other, return_exceptions=True)
+    await world.still_works()
