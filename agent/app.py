@@ -35,7 +35,7 @@ from exchange.keys import BundleBook, OwnKeys
 from exchange.keystore import FileKeyStore
 from exchange.renewal import keep_renewed
 from exchange.replay import ReplayWindow
-from exchange.serving import cancel_all, first_of, say_ready, serve_until_told
+from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
 from exchange.session import ConsumerSessions, ProviderSessions
 from exchange.signing import BatchSigner
 from exchange.suites import DEFAULT_SUITE
@@ -341,6 +341,7 @@ def serve(config_path: Path) -> int:
     Raises:
         BadConfiguration: every fault of the configuration.
     """
+    keep_private()
     set_up_logs("agent")
     agent = Agent(load(config_path), base=config_path.parent.resolve())
 

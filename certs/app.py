@@ -6,7 +6,7 @@ from pathlib import Path
 
 from certs.config import AuthorityConfig, load
 from exchange.errors import ExchangeError
-from exchange.serving import say_ready, serve_until_told
+from exchange.serving import keep_private, say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
 from exchange.tls import prepare_environment
 
@@ -20,6 +20,7 @@ def serve(config_path: Path) -> int:
         0 when it was told to stop, 1 when it could not start; standard error says why.
     """
     prepare_environment()
+    keep_private()
     set_up_logs("authority")
     try:
         config = load(config_path)

@@ -3,10 +3,19 @@
 import asyncio
 import gc
 import json
+import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
+
+
+def keep_private() -> None:
+    """Make the files of this process its user's alone, databases and their journals too.
+
+    Sockets set their own rights. Called before any file is made.
+    """
+    os.umask(0o077)
 
 
 def serve_until_told(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:

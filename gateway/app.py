@@ -20,7 +20,7 @@ from exchange.errors import ExchangeError
 from exchange.keys import BundleBook
 from exchange.keystore import FileKeyStore, KeyStore
 from exchange.replay import ReplayWindow
-from exchange.serving import cancel_all, first_of, say_ready, serve_until_told
+from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
 from exchange.tls import peer
 from exchange.trust import TrustList, Verified
@@ -297,6 +297,7 @@ def serve(config_path: FilePath) -> int:
         BadConfiguration: every fault of the configuration.
         LogBehind, LogForked, StoreDamaged: the log refuses to sign; nothing was served.
     """
+    keep_private()
     set_up_logs("gateway")
     gateway = Gateway(load(config_path))
 

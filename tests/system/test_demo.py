@@ -95,6 +95,13 @@ def test_keep_leaves_folders_logs_and_databases(played: Played) -> None:
         database.close()
 
 
+def test_no_other_user_reads_what_a_process_writes(played: Played) -> None:
+    homes = ("gateway", "authority", *(f"agents/{office.agent}" for office in OFFICES))
+    made = [path for home in homes for path in (played.folder / home).rglob("*.db")]
+    assert {"audit.db", "journal.db", "region.db"} <= {path.name for path in made}
+    assert [path.name for path in made if path.stat().st_mode & 0o077] == []
+
+
 def test_what_was_kept_verifies_offline_by_the_command(played: Played) -> None:
     trust = played.folder / "people" / "chen-auditor" / "identity" / "trust-list.pb"
     arguments = ["audit", "verify", "--log", str(played.folder / "gateway"), "--trust", str(trust), "--json"]
