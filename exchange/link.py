@@ -19,6 +19,7 @@ MAX_FRAME_BYTES = 256 * 1024
 MAX_REQUEST_BYTES = 64 * 1024
 MAX_RESPONSE_BYTES = 1024 * 1024
 MAX_ITEM_BYTES = 2 * 1024 * 1024
+MAX_WAITING_BYTES = 256 * 1024 * 1024
 DEFAULT_WINDOW = 1024
 ALONG_S = 0.005
 TAKEN = ("shuqiao-link", "taken")
@@ -39,6 +40,7 @@ class Outbox(Generic[T]):
         self._write = write
         self._capacity = capacity
         self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
         self._wanted = asyncio.Event()
         self._poked = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -61,9 +63,11 @@ class Outbox(Generic[T]):
         """
         if size > MAX_ITEM_BYTES:
             raise Oversized(f"{size} bytes")
-        if self._closed or len(self._items) >= self._capacity:
+        full = len(self._items) >= self._capacity or self._bytes + size > MAX_WAITING_BYTES
+        if self._closed or full:
             raise QueueFull("link")
         self._items.append((item, size))
+        self._bytes += size
         if not along or len(self._items) >= MAX_FRAME_ITEMS:
             self._wanted.set()
         elif self._alarm is None:
@@ -86,6 +90,7 @@ class Outbox(Generic[T]):
             self._alarm.cancel()
         left = [item for item, _ in self._items]
         self._items.clear()
+        self._bytes = 0
         return left
 
     async def run(self) -> None:
@@ -104,7 +109,9 @@ class Outbox(Generic[T]):
             total += items[0][1]
             if frame and total > MAX_FRAME_BYTES:
                 break
-            frame.append(items.popleft()[0])
+            item, size = items.popleft()
+            frame.append(item)
+            self._bytes -= size
         return frame
 
 

@@ -5,7 +5,14 @@ import asyncio
 import pytest
 
 from exchange.errors import Malformed, Oversized, QueueFull
-from exchange.link import MAX_FRAME_BYTES, MAX_FRAME_ITEMS, MAX_ITEM_BYTES, Outbox, check_frame
+from exchange.link import (
+    MAX_FRAME_BYTES,
+    MAX_FRAME_ITEMS,
+    MAX_ITEM_BYTES,
+    MAX_WAITING_BYTES,
+    Outbox,
+    check_frame,
+)
 from exchange.v1 import link_pb2
 
 
@@ -133,3 +140,15 @@ def test_a_frame_with_too_many_items_is_refused() -> None:
     frame = link_pb2.LinkRequest(items=[link_pb2.LinkItem()] * (MAX_FRAME_ITEMS + 1))
     with pytest.raises(Malformed):
         check_frame(frame)
+
+
+async def test_what_waits_is_bounded_in_bytes_too_and_room_comes_back() -> None:
+    wire = Wire()
+    most = MAX_WAITING_BYTES // MAX_ITEM_BYTES
+    outbox: Outbox[int] = Outbox(write=wire.write, capacity=10 * most)
+    for number in range(most):
+        outbox.put(number, MAX_ITEM_BYTES)
+    with pytest.raises(QueueFull):
+        outbox.put(most, 1)
+    await frames(wire, outbox, 1)
+    outbox.put(most, MAX_ITEM_BYTES)
