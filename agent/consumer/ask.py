@@ -302,8 +302,8 @@ class Consumer:
             outcome.provider_failure(body, hop)
             response.answer.CopyFrom(outcome.open_answer(pending, body, header))  # 9
         except ExchangeError as error:
-            self._stale(pending, error)
-            if self._again(pending.question, pending.deliver, error, retried=pending.retried):
+            told = self._stale(pending, error, signed.signature.kid)
+            if self._again(pending.question, pending.deliver, told, retried=pending.retried):
                 return
             error.hop = error.hop or self.hop
             response.failure.CopyFrom(to_failure(error, pending.exchange_id))
@@ -355,10 +355,16 @@ class Consumer:
             return None
         return verifier
 
-    def _stale(self, pending: Pending, error: ExchangeError) -> None:
-        if isinstance(error, ResponseSignature):
-            # The provider may have changed its key meanwhile: whoever asks next fetches the newest bundle.
-            self._.peers.forget(pending.question.resource)
+    def _stale(self, pending: Pending, error: ExchangeError, kid: bytes) -> ExchangeError:
+        """Return what an answer failed for: with a key not known yet, the provider has changed its own."""
+        if not isinstance(error, ResponseSignature):
+            return error
+        self._.peers.forget(pending.question.resource)
+        trust = self._.trust()
+        revoked = trust is None or kid in trust.revoked_kids
+        if revoked or outcome.signing_key(pending.plan.resolved.keys, kid) is not None:
+            return error
+        return BundleStale(error.subject, hop=error.hop)
 
     def _again(
         self, question: agent_pb2.AskRequest, deliver: Deliver, error: ExchangeError, *, retried: bool
