@@ -15,13 +15,13 @@ class Settings:
         division: of the authority's root and the gateway, 6 digits.
         trust_domain: of its identities.
         admins: ids of the two administrators.
-        agent_lifetime: of agents' certificates, for example "30d".
+        lifetime: of the processes' certificates, for example "30d".
     """
 
     division: str = "970100"
     trust_domain: str = "yunchuan.example"
     admins: tuple[str, str] = ("zhao-admin", "qian-admin")
-    agent_lifetime: str = "30d"
+    lifetime: str = "30d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,9 @@ service_port = {ports[1]}
 hosts = ["{HOST}", "localhost"]
 
 [lifetimes]
-agent = {quoted(settings.agent_lifetime)}
+agent = {quoted(settings.lifetime)}
+gateway = {quoted(settings.lifetime)}
+authority = {quoted(settings.lifetime)}
 """
 
 
