@@ -61,7 +61,7 @@ def test_the_officer_tails_and_the_auditor_proves_an_entry(world: RealRegion, tm
     with world.client() as client:
         receipt = ask(client, world.person).receipt
     assert receipt is not None
-    told = _done(world, OFFICER, "audit", "tail", "--limit", "1000")
+    told = _done(world, OFFICER, "audit", "tail", "--from", str(receipt.index))
     assert receipt.index in [entry["index"] for entry in told]
     _done(world, AUDITOR, "audit", "show", str(receipt.index))
     _done(world, AUDITOR, "audit", "prove", str(receipt.index), "--out", str(tmp_path / "receipt"))
