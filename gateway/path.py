@@ -88,11 +88,14 @@ class Path:
         """
         p = self._
         now_ms, admitted_ns = p.clock.now_ms(), time.perf_counter_ns()
-        trust = p.trust()
+        trust, log_fault = p.trust(), p.sequencer.fault
         refused = []
         for signed in requests:
             exchange = Exchange(caller, signed, admitted_ns)
             caller.in_flight += 1
+            if log_fault is not None:
+                self._turn_away(exchange)
+                continue
             try:
                 self._identify(exchange, trust, now_ms)  # 1
                 p.requests.check(exchange, trust, now_ms)  # 2
@@ -106,6 +109,14 @@ class Path:
                 refused.append(exchange.stop(error, rule=exchange.rule or "admit", hop=p.hop))
         if refused:
             self._refuse(refused, now_ms)
+
+    def _turn_away(self, exchange: Exchange) -> None:
+        """Answer at once while the log is down: no provider is asked for what could not be released."""
+        with suppress(ExchangeError):
+            self._.requests.read(exchange)
+        exchange.stop(AuditUnavailable(), rule="append", hop=self._.hop)
+        exchange.caller.settle(exchange, b"", None)
+        self._.metrics.withheld.inc()
 
     def _identify(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
         caller = exchange.caller

@@ -201,6 +201,18 @@ async def test_when_the_log_cannot_be_written_nothing_is_released_and_readiness_
     assert (await ask(house)).HasField("answer")
 
 
+async def test_while_the_log_is_down_no_provider_is_asked(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await ask(house)).HasField("answer")
+    asked: list[object] = []
+    monkeypatch.setattr(house.provider.provider, "requests", lambda *items: asked.append(items))
+    fault = property(lambda _: AuditUnavailable("no space left"))
+    monkeypatch.setattr(type(house.gateway.sequencer), "fault", fault)
+    assert reason(await ask(house)) == "AUDIT_UNAVAILABLE"
+    assert asked == []
+
+
 async def test_readiness_is_red_while_the_log_fails_and_names_it(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
