@@ -32,7 +32,7 @@ check: lint test  ## everything that must hold before a change lands
 lint: $(VENV)/.dev  ## format, lint, types, import floors, contract drift
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy exchange certs gateway agent shuqiao
+	$(BIN)/mypy exchange certs gateway agent witness shuqiao
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	sh deploy/proto.sh --check

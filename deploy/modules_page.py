@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
-PACKAGES = ("exchange", "certs", "gateway", "agent", "shuqiao")
+PACKAGES = ("exchange", "certs", "gateway", "agent", "witness", "shuqiao")
 MARK = re.compile(r"<!-- modules (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 ROW = re.compile(r"^\| `([^`]+)`", re.MULTILINE)
 

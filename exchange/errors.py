@@ -260,6 +260,11 @@ class UnknownEntry(Unknown):
     """There is no such entry."""
 
 
+@_reason(r.REASON_ENTRY_ERASED)
+class EntryErased(Unknown):
+    """The entry was erased at the end of its term; its hash is still in the log."""
+
+
 @_reason(r.REASON_UNKNOWN_FIELD)
 class UnknownField(Unknown):
     """The resource has no such field."""
@@ -400,6 +405,21 @@ class AgentAway(Unavailable):
     """The department's own agent cannot be reached."""
 
 
+@_reason(r.REASON_LOG_UNWITNESSED, retryable=True)
+class LogUnwitnessed(Unavailable):
+    """No quorum of witnesses has cosigned the log for longer than is allowed."""
+
+
+@_reason(r.REASON_WITNESS_AWAY, retryable=True)
+class WitnessAway(Unavailable):
+    """A witness cannot be reached or will not cosign."""
+
+
+@_reason(r.REASON_SINK_AWAY, retryable=True)
+class SinkAway(Unavailable):
+    """What audit records are delivered to cannot be reached."""
+
+
 class Broken(ExchangeError):
     """A proof, seal or record does not verify."""
 
@@ -444,6 +464,11 @@ class TrustRollback(Broken):
 @_reason(r.REASON_STORE_DAMAGED)
 class StoreDamaged(Broken):
     """A record or file on disk is damaged."""
+
+
+@_reason(r.REASON_EVIDENCE_BROKEN)
+class EvidenceBroken(Broken):
+    """A bundle of evidence does not verify."""
 
 
 @_reason(r.REASON_INTERNAL)

@@ -205,6 +205,12 @@ SENTENCES: dict[str, Sentence] = {
         "检查序号或交换编号",
         "Check the index or exchange id.",
     ),
+    "ENTRY_ERASED": Sentence(
+        "该记录保存期满，已删除，其哈希仍在日志中",
+        "The entry was erased at the end of its term; its hash is still in the log.",
+        "如需证据，使用保存期内导出的证据包",
+        "Use a bundle of evidence that was exported within the term.",
+    ),
     "UNKNOWN_FIELD": Sentence(
         "资源没有该信息项",
         "The resource has no such field.",
@@ -337,6 +343,24 @@ SENTENCES: dict[str, Sentence] = {
         "确认前置节点已启动，检查地址或套接字",
         "Make sure the agent runs; check its address or socket.",
     ),
+    "LOG_UNWITNESSED": Sentence(
+        "见证方签名超过允许的时限仍未达到法定数",
+        "No quorum of witnesses has cosigned the log for longer than is allowed.",
+        "检查网关到各见证方的连接与见证方的状态",
+        "Check the way to the witnesses and how they are.",
+    ),
+    "WITNESS_AWAY": Sentence(
+        "见证方无法连接或拒绝签名",
+        "A witness cannot be reached or will not cosign.",
+        "检查该见证方的地址、公钥与其已见的日志位置",
+        "Check the address and key of the witness, and the head that it holds.",
+    ),
+    "SINK_AWAY": Sentence(
+        "审计记录的接收方无法连接",
+        "What audit records are delivered to cannot be reached.",
+        "检查接收方的地址与证书；恢复后从断点继续",
+        "Check its address and certificate; delivery goes on from where it stopped.",
+    ),
     "SEAL_BROKEN": Sentence(
         "密封数据无法打开",
         "A sealed value, wrap or commitment does not open.",
@@ -384,6 +408,12 @@ SENTENCES: dict[str, Sentence] = {
         "A record or file on disk is damaged.",
         "从备份恢复",
         "Restore from backup.",
+    ),
+    "EVIDENCE_BROKEN": Sentence(
+        "证据包验证失败",
+        "A bundle of evidence does not verify.",
+        "按列出的位置核对，并向出具方重新索取",
+        "See the places listed, and ask whoever gave it for another.",
     ),
     "INTERNAL": Sentence(
         "内部错误",

@@ -167,8 +167,14 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             leaves = pages.fitting(self._log.leaves(position, count), len, most=count)
             if not leaves:
                 raise StoreDamaged(f"entry {position}")
-            yield audit_pb2.TailResponse(first_index=position, leaves=leaves, checkpoint=self._log.checkpoint)
-            position += len(leaves)
+            following = position + len(leaves)
+            yield audit_pb2.TailResponse(
+                indexes=range(position, following),
+                leaves=leaves,
+                checkpoint=self._log.checkpoint,
+                next_index=following,
+            )
+            position = following
             left = None if left is None else left - len(leaves)
 
     @contextmanager

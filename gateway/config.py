@@ -19,6 +19,8 @@ class Listen(Section):
     port: Port = 7443
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 7444
+    log_host: str = "0.0.0.0"  # noqa: S104  tiles and checkpoints are for everybody
+    log_port: Port = 7445
     advertise: tuple[str, ...] = ()
 
 
@@ -39,6 +41,52 @@ class Limits(Section):
     max_links: Annotated[int, Field(ge=1, le=65_536)] = 4096
 
 
+class Witnesses(Section):
+    """Who cosigns the log, and what happens while too few do.
+
+    Attributes:
+        policy_file: a C2SP tlog-policy, relative to the configuration; none where the log has no witnesses.
+        max_unwitnessed_age_s: how old the oldest entry without a quorum may be before the alert.
+        refuse: whether exchanges are then refused, too.
+    """
+
+    policy_file: Path | None = None
+    interval_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+    timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
+    max_unwitnessed_age_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 300
+    refuse: bool = False
+
+
+class Keeping(Section):
+    """How long entries are kept, and in which form.
+
+    Attributes:
+        seal_after_days: entries older than this are moved into sealed segments.
+        keep_days: segments older than this are erased; administrative entries and hash tiles stay.
+        segment_entries: entries of one segment; a multiple of 256.
+    """
+
+    seal_after_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] = 1096
+    segment_entries: Annotated[int, Field(ge=256, le=1 << 20, multiple_of=256)] = 65_536
+
+
+class Tracing(Section):
+    """What a trace shows.
+
+    Attributes:
+        delayed_purpose_days: purposes whose entries a trace shows only after so many days.
+    """
+
+    delayed_purpose_days: dict[str, Annotated[int, Field(ge=1, le=36_500)]] = Field(default_factory=dict)
+
+
+class Scrub(Section):
+    """How fast the log is read again and hashed again in the background."""
+
+    entries_per_s: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
+
+
 class GatewayConfig(ProcessConfig):
     """A gateway's whole configuration.
 
@@ -49,6 +97,10 @@ class GatewayConfig(ProcessConfig):
     listen: Listen = Listen()
     authority: AuthorityAddress
     limits: Limits = Limits()
+    witnesses: Witnesses = Witnesses()
+    keeping: Keeping = Keeping()
+    tracing: Tracing = Tracing()
+    scrub: Scrub = Scrub()
 
 
 def load(path: Path) -> GatewayConfig:

@@ -275,8 +275,8 @@ def tail(channel: grpc.Channel, *, first: int, follow: bool, limit: int) -> Iter
         stream = stub.Tail(request, timeout=None if follow else CALL_TIMEOUT_S)
         try:
             for answer in stream:
-                for offset, leaf in enumerate(answer.leaves):
-                    yield Tailed(answer.first_index + offset, leaf)
+                for index, leaf in zip(answer.indexes, answer.leaves, strict=True):
+                    yield Tailed(index, leaf)
         finally:
             stream.cancel()
 

@@ -24,45 +24,80 @@ _sym_db = _symbol_database.Default()
 
 from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 from exchange.v1 import reason_pb2 as exchange_dot_v1_dot_reason__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/audit.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x18\x65xchange/v1/reason.proto\"\xf3\x01\n\nAuditEntry\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0f\n\x07gateway\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12.\n\x08\x65xchange\x18\x05 \x01(\x0b\x32\x1a.exchange.v1.ExchangeEntryH\x00\x12:\n\x0e\x61\x64ministrative\x18\x06 \x01(\x0b\x32 .exchange.v1.AdministrativeEntryH\x00\x12-\n\x08refusals\x18\x07 \x01(\x0b\x32\x19.exchange.v1.RefusalCountH\x00\x42\t\n\x07subject\"\x9e\x05\n\rExchangeEntry\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x1d\n\x15\x63onsumer_organisation\x18\x02 \x01(\t\x12\x16\n\x0e\x63onsumer_agent\x18\x03 \x01(\t\x12\x1d\n\x15provider_organisation\x18\x04 \x01(\t\x12\x16\n\x0eprovider_agent\x18\x05 \x01(\t\x12\x10\n\x08operator\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x0e\n\x06\x66ields\x18\x08 \x03(\t\x12\x1f\n\x04kind\x18\t \x01(\x0e\x32\x11.exchange.v1.Kind\x12\x0f\n\x07purpose\x18\n \x01(\t\x12\x0e\n\x06matter\x18\x0b \x01(\t\x12\x13\n\x0b\x63\x61se_number\x18\x0c \x01(\t\x12\x10\n\x08grant_id\x18\r \x01(\x0c\x12\x16\n\x0egrant_revision\x18\x0e \x01(\x04\x12\'\n\x08\x64\x65\x63ision\x18\x0f \x01(\x0e\x32\x15.exchange.v1.Decision\x12#\n\x06reason\x18\x10 \x01(\x0e\x32\x13.exchange.v1.Reason\x12\x0c\n\x04rule\x18\x11 \x01(\t\x12\x16\n\x0erequest_digest\x18\x12 \x01(\x0c\x12\x31\n\x11request_signature\x18\x13 \x01(\x0b\x32\x16.exchange.v1.Signature\x12\x17\n\x0fresponse_digest\x18\x14 \x01(\x0c\x12\x32\n\x12response_signature\x18\x15 \x01(\x0b\x32\x16.exchange.v1.Signature\x12\x15\n\rrequest_bytes\x18\x16 \x01(\r\x12\x16\n\x0eresponse_bytes\x18\x17 \x01(\r\x12\x10\n\x08\x61\x64mit_us\x18\x18 \x01(\r\x12\x13\n\x0bprovider_us\x18\x19 \x01(\r\x12\x0b\n\x03hop\x18\x1a \x01(\t\"\xa4\x01\n\x13\x41\x64ministrativeEntry\x12\x1d\n\x03\x61\x63t\x18\x01 \x01(\x0e\x32\x10.exchange.v1.Act\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12)\n\tstatement\x18\x03 \x01(\x0b\x32\x16.exchange.v1.Statement\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12#\n\x06reason\x18\x05 \x01(\x0e\x32\x13.exchange.v1.Reason\"d\n\x0cRefusalCount\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12#\n\x06reason\x18\x02 \x01(\x0e\x32\x13.exchange.v1.Reason\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\"I\n\x07Receipt\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\r\"\x16\n\x14GetCheckpointRequest\"+\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\";\n\x15GetConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\";\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"@\n\x0fGetEntryRequest\x12\x0f\n\x05index\x18\x01 \x01(\x04H\x00\x12\x15\n\x0b\x65xchange_id\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03key\"M\n\x10GetEntryResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.exchange.v1.Receipt\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"@\n\x0bTailRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x04\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\r\n\x05limit\x18\x03 \x01(\x04\"G\n\x0cTailResponse\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\x04\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\t*f\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x43ISION_RELEASED\x10\x01\x12\x14\n\x10\x44\x45\x43ISION_REFUSED\x10\x02\x12\x13\n\x0f\x44\x45\x43ISION_FAILED\x10\x03*\xd5\x01\n\x03\x41\x63t\x12\x13\n\x0f\x41\x43T_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41\x43T_LOG_OPENED\x10\x01\x12\x14\n\x10\x41\x43T_ORGANISATION\x10\x02\x12\x10\n\x0c\x41\x43T_RESOURCE\x10\x03\x12\x16\n\x12\x41\x43T_RESOURCE_STATE\x10\x04\x12\x0e\n\nACT_BUNDLE\x10\x05\x12\r\n\tACT_GRANT\x10\x06\x12\x13\n\x0f\x41\x43T_GRANT_EVENT\x10\x07\x12\x12\n\x0e\x41\x43T_TRUST_LIST\x10\x08\x12\x0f\n\x0b\x41\x43T_REFUSED\x10\t\x12\x0c\n\x08\x41\x43T_READ\x10\n2\xc9\x02\n\x0c\x41uditService\x12V\n\rGetCheckpoint\x12!.exchange.v1.GetCheckpointRequest\x1a\".exchange.v1.GetCheckpointResponse\x12Y\n\x0eGetConsistency\x12\".exchange.v1.GetConsistencyRequest\x1a#.exchange.v1.GetConsistencyResponse\x12G\n\x08GetEntry\x12\x1c.exchange.v1.GetEntryRequest\x1a\x1d.exchange.v1.GetEntryResponse\x12=\n\x04Tail\x12\x18.exchange.v1.TailRequest\x1a\x19.exchange.v1.TailResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/audit.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x18\x65xchange/v1/reason.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x01\n\nAuditEntry\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0f\n\x07gateway\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12.\n\x08\x65xchange\x18\x05 \x01(\x0b\x32\x1a.exchange.v1.ExchangeEntryH\x00\x12:\n\x0e\x61\x64ministrative\x18\x06 \x01(\x0b\x32 .exchange.v1.AdministrativeEntryH\x00\x12-\n\x08refusals\x18\x07 \x01(\x0b\x32\x19.exchange.v1.RefusalCountH\x00\x42\t\n\x07subject\"\xd7\x05\n\rExchangeEntry\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x1d\n\x15\x63onsumer_organisation\x18\x02 \x01(\t\x12\x16\n\x0e\x63onsumer_agent\x18\x03 \x01(\t\x12\x1d\n\x15provider_organisation\x18\x04 \x01(\t\x12\x16\n\x0eprovider_agent\x18\x05 \x01(\t\x12\x10\n\x08operator\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x0e\n\x06\x66ields\x18\x08 \x03(\t\x12\x1f\n\x04kind\x18\t \x01(\x0e\x32\x11.exchange.v1.Kind\x12\x0f\n\x07purpose\x18\n \x01(\t\x12\x0e\n\x06matter\x18\x0b \x01(\t\x12\x13\n\x0b\x63\x61se_number\x18\x0c \x01(\t\x12\x10\n\x08grant_id\x18\r \x01(\x0c\x12\x16\n\x0egrant_revision\x18\x0e \x01(\x04\x12\'\n\x08\x64\x65\x63ision\x18\x0f \x01(\x0e\x32\x15.exchange.v1.Decision\x12#\n\x06reason\x18\x10 \x01(\x0e\x32\x13.exchange.v1.Reason\x12\x0c\n\x04rule\x18\x11 \x01(\t\x12\x16\n\x0erequest_digest\x18\x12 \x01(\x0c\x12\x31\n\x11request_signature\x18\x13 \x01(\x0b\x32\x16.exchange.v1.Signature\x12\x17\n\x0fresponse_digest\x18\x14 \x01(\x0c\x12\x32\n\x12response_signature\x18\x15 \x01(\x0b\x32\x16.exchange.v1.Signature\x12\x15\n\rrequest_bytes\x18\x16 \x01(\r\x12\x16\n\x0eresponse_bytes\x18\x17 \x01(\r\x12\x10\n\x08\x61\x64mit_us\x18\x18 \x01(\r\x12\x13\n\x0bprovider_us\x18\x19 \x01(\r\x12\x0b\n\x03hop\x18\x1a \x01(\t\x12\x12\n\ntag_period\x18\x1b \x01(\t\x12\x11\n\ttag_count\x18\x1c \x01(\r\x12\x10\n\x08tag_root\x18\x1d \x01(\x0c\"\xbb\x02\n\x13\x41\x64ministrativeEntry\x12\x1d\n\x03\x61\x63t\x18\x01 \x01(\x0e\x32\x10.exchange.v1.Act\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12)\n\tstatement\x18\x03 \x01(\x0b\x32\x16.exchange.v1.Statement\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12#\n\x06reason\x18\x05 \x01(\x0e\x32\x13.exchange.v1.Reason\x12\x31\n\x11\x63ountersignatures\x18\x06 \x03(\x0b\x32\x16.exchange.v1.Statement\x12-\n\x07segment\x18\x07 \x01(\x0b\x32\x1a.exchange.v1.SegmentRecordH\x00\x12)\n\x05\x61lert\x18\x08 \x01(\x0b\x32\x18.exchange.v1.AlertRecordH\x00\x42\x08\n\x06\x64\x65tail\"\xb5\x01\n\nLogKeyBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x14\n\x0cprevious_key\x18\x03 \x01(\x0c\x12\x10\n\x08next_key\x18\x04 \x01(\x0c\x12\x31\n\roverlap_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tissued_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf5\x01\n\x0cLogEpochBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x17\n\x0fprevious_origin\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\r\x12\x11\n\tkept_size\x18\x05 \x01(\x04\x12\x11\n\tkept_root\x18\x06 \x01(\x0c\x12\x11\n\tlost_size\x18\x07 \x01(\x04\x12\x17\n\x0flost_checkpoint\x18\x08 \x01(\t\x12\x0f\n\x07log_key\x18\t \x01(\x0c\x12\x0c\n\x04note\x18\n \x01(\t\x12-\n\tissued_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\rSegmentRecord\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"V\n\x0b\x41lertRecord\x12#\n\x06reason\x18\x01 \x01(\x0e\x32\x13.exchange.v1.Reason\x12\x10\n\x08severity\x18\x02 \x01(\t\x12\x10\n\x08since_ms\x18\x03 \x01(\x03\"d\n\x0cRefusalCount\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12#\n\x06reason\x18\x02 \x01(\x0e\x32\x13.exchange.v1.Reason\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\"I\n\x07Receipt\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x04 \x01(\r\"\xb2\x02\n\x0b\x45ntryFilter\x12\x14\n\x0corganisation\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12(\n\tdecisions\x18\x03 \x03(\x0e\x32\x15.exchange.v1.Decision\x12$\n\x07reasons\x18\x04 \x03(\x0e\x32\x13.exchange.v1.Reason\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x0e\n\x06matter\x18\x06 \x01(\t\x12\x13\n\x0b\x63\x61se_number\x18\x07 \x01(\t\x12\x10\n\x08operator\x18\x08 \x01(\t\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\x12\x1e\n\x04\x61\x63ts\x18\n \x03(\x0e\x32\x10.exchange.v1.Act\x12\x10\n\x08since_ms\x18\x0b \x01(\x03\x12\x10\n\x08until_ms\x18\x0c \x01(\x03\x12\x10\n\x08grant_id\x18\r \x01(\x0c\"\x16\n\x14GetCheckpointRequest\">\n\x15GetCheckpointResponse\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x11\n\twitnessed\x18\x02 \x01(\t\";\n\x15GetConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\";\n\x16GetConsistencyResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"@\n\x0fGetEntryRequest\x12\x0f\n\x05index\x18\x01 \x01(\x04H\x00\x12\x15\n\x0b\x65xchange_id\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03key\"M\n\x10GetEntryResponse\x12%\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.exchange.v1.Receipt\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"1\n\x10GetProofsRequest\x12\x0f\n\x07indexes\x18\x01 \x03(\x04\x12\x0c\n\x04size\x18\x02 \x01(\x04\"]\n\x11GetProofsResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.exchange.v1.Receipt\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\"\x92\x01\n\x0bTailRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x04\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\r\n\x05limit\x18\x03 \x01(\x04\x12(\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x18.exchange.v1.EntryFilter\x12&\n\x05state\x18\x05 \x01(\x0e\x32\x17.exchange.v1.EntryState\"o\n\x0cTailResponse\x12\x0f\n\x07indexes\x18\x01 \x03(\x04\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x12\n\nnext_index\x18\x04 \x01(\x04\x12\x16\n\x0ewitnessed_size\x18\x05 \x01(\x04\"v\n\rSearchRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.exchange.v1.EntryFilter\x12\x14\n\x0cnewest_first\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\")\n\nFoundEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04leaf\x18\x02 \x01(\x0c\"\x82\x01\n\x0eSearchResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.exchange.v1.FoundEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\rsearched_size\x18\x03 \x01(\x04\x12\x16\n\x0ewitnessed_size\x18\x04 \x01(\x04\")\n\nSubjectTag\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\x0c\"4\n\x0bSubjectTags\x12%\n\x04tags\x18\x01 \x03(\x0b\x32\x17.exchange.v1.SubjectTag\"\x9a\x01\n\x0cTraceRequest\x12+\n\x07subject\x18\x01 \x01(\x0b\x32\x18.exchange.v1.SubjectTagsH\x00\x12\x15\n\x0b\x63\x61se_number\x18\x02 \x01(\tH\x00\x12\x15\n\rjustification\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\tB\x08\n\x06target\"\x8e\x02\n\rTraceResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.exchange.v1.FoundEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\rsearched_size\x18\x03 \x01(\x04\x12P\n\x14\x64\x65layed_purpose_days\x18\x04 \x03(\x0b\x32\x32.exchange.v1.TraceResponse.DelayedPurposeDaysEntry\x12\x16\n\x0e\x65rased_periods\x18\x05 \x03(\t\x1a\x39\n\x17\x44\x65layedPurposeDaysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01*f\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x43ISION_RELEASED\x10\x01\x12\x14\n\x10\x44\x45\x43ISION_REFUSED\x10\x02\x12\x13\n\x0f\x44\x45\x43ISION_FAILED\x10\x03*\xfb\x02\n\x03\x41\x63t\x12\x13\n\x0f\x41\x43T_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x41\x43T_LOG_OPENED\x10\x01\x12\x14\n\x10\x41\x43T_ORGANISATION\x10\x02\x12\x10\n\x0c\x41\x43T_RESOURCE\x10\x03\x12\x16\n\x12\x41\x43T_RESOURCE_STATE\x10\x04\x12\x0e\n\nACT_BUNDLE\x10\x05\x12\r\n\tACT_GRANT\x10\x06\x12\x13\n\x0f\x41\x43T_GRANT_EVENT\x10\x07\x12\x12\n\x0e\x41\x43T_TRUST_LIST\x10\x08\x12\x0f\n\x0b\x41\x43T_REFUSED\x10\t\x12\x0c\n\x08\x41\x43T_READ\x10\n\x12\x0f\n\x0b\x41\x43T_LOG_KEY\x10\x0b\x12\x11\n\rACT_LOG_EPOCH\x10\x0c\x12\x13\n\x0f\x41\x43T_REVIEW_DRAW\x10\r\x12\x14\n\x10\x41\x43T_REVIEW_EVENT\x10\x0e\x12\x16\n\x12\x41\x43T_SEGMENT_SEALED\x10\x0f\x12\x16\n\x12\x41\x43T_SEGMENT_ERASED\x10\x10\x12\r\n\tACT_ALERT\x10\x11\x12\x16\n\x12\x41\x43T_TAG_KEY_ERASED\x10\x12*}\n\nEntryState\x12\x1b\n\x17\x45NTRY_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NTRY_STATE_COMMITTED\x10\x01\x12\x1c\n\x18\x45NTRY_STATE_CHECKPOINTED\x10\x02\x12\x19\n\x15\x45NTRY_STATE_WITNESSED\x10\x03\x32\x98\x04\n\x0c\x41uditService\x12V\n\rGetCheckpoint\x12!.exchange.v1.GetCheckpointRequest\x1a\".exchange.v1.GetCheckpointResponse\x12Y\n\x0eGetConsistency\x12\".exchange.v1.GetConsistencyRequest\x1a#.exchange.v1.GetConsistencyResponse\x12G\n\x08GetEntry\x12\x1c.exchange.v1.GetEntryRequest\x1a\x1d.exchange.v1.GetEntryResponse\x12J\n\tGetProofs\x12\x1d.exchange.v1.GetProofsRequest\x1a\x1e.exchange.v1.GetProofsResponse\x12=\n\x04Tail\x12\x18.exchange.v1.TailRequest\x1a\x19.exchange.v1.TailResponse0\x01\x12\x41\n\x06Search\x12\x1a.exchange.v1.SearchRequest\x1a\x1b.exchange.v1.SearchResponse\x12>\n\x05Trace\x12\x19.exchange.v1.TraceRequest\x1a\x1a.exchange.v1.TraceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISION']._serialized_start=1830
-  _globals['_DECISION']._serialized_end=1932
-  _globals['_ACT']._serialized_start=1935
-  _globals['_ACT']._serialized_end=2148
-  _globals['_AUDITENTRY']._serialized_start=93
-  _globals['_AUDITENTRY']._serialized_end=336
-  _globals['_EXCHANGEENTRY']._serialized_start=339
-  _globals['_EXCHANGEENTRY']._serialized_end=1009
-  _globals['_ADMINISTRATIVEENTRY']._serialized_start=1012
-  _globals['_ADMINISTRATIVEENTRY']._serialized_end=1176
-  _globals['_REFUSALCOUNT']._serialized_start=1178
-  _globals['_REFUSALCOUNT']._serialized_end=1278
-  _globals['_RECEIPT']._serialized_start=1280
-  _globals['_RECEIPT']._serialized_end=1353
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=1355
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=1377
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=1379
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=1422
-  _globals['_GETCONSISTENCYREQUEST']._serialized_start=1424
-  _globals['_GETCONSISTENCYREQUEST']._serialized_end=1483
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=1485
-  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=1544
-  _globals['_GETENTRYREQUEST']._serialized_start=1546
-  _globals['_GETENTRYREQUEST']._serialized_end=1610
-  _globals['_GETENTRYRESPONSE']._serialized_start=1612
-  _globals['_GETENTRYRESPONSE']._serialized_end=1689
-  _globals['_TAILREQUEST']._serialized_start=1691
-  _globals['_TAILREQUEST']._serialized_end=1755
-  _globals['_TAILRESPONSE']._serialized_start=1757
-  _globals['_TAILRESPONSE']._serialized_end=1828
-  _globals['_AUDITSERVICE']._serialized_start=2151
-  _globals['_AUDITSERVICE']._serialized_end=2480
+  _globals['_TRACERESPONSE_DELAYEDPURPOSEDAYSENTRY']._loaded_options = None
+  _globals['_TRACERESPONSE_DELAYEDPURPOSEDAYSENTRY']._serialized_options = b'8\001'
+  _globals['_DECISION']._serialized_start=4072
+  _globals['_DECISION']._serialized_end=4174
+  _globals['_ACT']._serialized_start=4177
+  _globals['_ACT']._serialized_end=4556
+  _globals['_ENTRYSTATE']._serialized_start=4558
+  _globals['_ENTRYSTATE']._serialized_end=4683
+  _globals['_AUDITENTRY']._serialized_start=126
+  _globals['_AUDITENTRY']._serialized_end=369
+  _globals['_EXCHANGEENTRY']._serialized_start=372
+  _globals['_EXCHANGEENTRY']._serialized_end=1099
+  _globals['_ADMINISTRATIVEENTRY']._serialized_start=1102
+  _globals['_ADMINISTRATIVEENTRY']._serialized_end=1417
+  _globals['_LOGKEYBODY']._serialized_start=1420
+  _globals['_LOGKEYBODY']._serialized_end=1601
+  _globals['_LOGEPOCHBODY']._serialized_start=1604
+  _globals['_LOGEPOCHBODY']._serialized_end=1849
+  _globals['_SEGMENTRECORD']._serialized_start=1851
+  _globals['_SEGMENTRECORD']._serialized_end=1910
+  _globals['_ALERTRECORD']._serialized_start=1912
+  _globals['_ALERTRECORD']._serialized_end=1998
+  _globals['_REFUSALCOUNT']._serialized_start=2000
+  _globals['_REFUSALCOUNT']._serialized_end=2100
+  _globals['_RECEIPT']._serialized_start=2102
+  _globals['_RECEIPT']._serialized_end=2175
+  _globals['_ENTRYFILTER']._serialized_start=2178
+  _globals['_ENTRYFILTER']._serialized_end=2484
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2486
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=2508
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=2510
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=2572
+  _globals['_GETCONSISTENCYREQUEST']._serialized_start=2574
+  _globals['_GETCONSISTENCYREQUEST']._serialized_end=2633
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_start=2635
+  _globals['_GETCONSISTENCYRESPONSE']._serialized_end=2694
+  _globals['_GETENTRYREQUEST']._serialized_start=2696
+  _globals['_GETENTRYREQUEST']._serialized_end=2760
+  _globals['_GETENTRYRESPONSE']._serialized_start=2762
+  _globals['_GETENTRYRESPONSE']._serialized_end=2839
+  _globals['_GETPROOFSREQUEST']._serialized_start=2841
+  _globals['_GETPROOFSREQUEST']._serialized_end=2890
+  _globals['_GETPROOFSRESPONSE']._serialized_start=2892
+  _globals['_GETPROOFSRESPONSE']._serialized_end=2985
+  _globals['_TAILREQUEST']._serialized_start=2988
+  _globals['_TAILREQUEST']._serialized_end=3134
+  _globals['_TAILRESPONSE']._serialized_start=3136
+  _globals['_TAILRESPONSE']._serialized_end=3247
+  _globals['_SEARCHREQUEST']._serialized_start=3249
+  _globals['_SEARCHREQUEST']._serialized_end=3367
+  _globals['_FOUNDENTRY']._serialized_start=3369
+  _globals['_FOUNDENTRY']._serialized_end=3410
+  _globals['_SEARCHRESPONSE']._serialized_start=3413
+  _globals['_SEARCHRESPONSE']._serialized_end=3543
+  _globals['_SUBJECTTAG']._serialized_start=3545
+  _globals['_SUBJECTTAG']._serialized_end=3586
+  _globals['_SUBJECTTAGS']._serialized_start=3588
+  _globals['_SUBJECTTAGS']._serialized_end=3640
+  _globals['_TRACEREQUEST']._serialized_start=3643
+  _globals['_TRACEREQUEST']._serialized_end=3797
+  _globals['_TRACERESPONSE']._serialized_start=3800
+  _globals['_TRACERESPONSE']._serialized_end=4070
+  _globals['_TRACERESPONSE_DELAYEDPURPOSEDAYSENTRY']._serialized_start=4013
+  _globals['_TRACERESPONSE_DELAYEDPURPOSEDAYSENTRY']._serialized_end=4070
+  _globals['_AUDITSERVICE']._serialized_start=4686
+  _globals['_AUDITSERVICE']._serialized_end=5222
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from exchange.v1 import common_pb2 as _common_pb2
 from exchange.v1 import reason_pb2 as _reason_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -77,6 +78,22 @@ class _ActEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Act.ValueType], _
     """An administrative call was refused."""
     ACT_READ: _Act.ValueType  # 10
     """The log was read by an officer or auditor."""
+    ACT_LOG_KEY: _Act.ValueType  # 11
+    """The log's key is changed as planned (LogKeyBody)."""
+    ACT_LOG_EPOCH: _Act.ValueType  # 12
+    """The log goes on under a new origin after a loss (LogEpochBody, signed by two administrators)."""
+    ACT_REVIEW_DRAW: _Act.ValueType  # 13
+    """A sample of entries was drawn for review (ReviewDrawBody)."""
+    ACT_REVIEW_EVENT: _Act.ValueType  # 14
+    """A review was assigned, justified or closed (ReviewEventBody)."""
+    ACT_SEGMENT_SEALED: _Act.ValueType  # 15
+    """Entries were sealed in a segment (SegmentRecord)."""
+    ACT_SEGMENT_ERASED: _Act.ValueType  # 16
+    """A segment's term is over and its key was erased (SegmentRecord)."""
+    ACT_ALERT: _Act.ValueType  # 17
+    """The gateway noticed something that people should look at (AlertRecord)."""
+    ACT_TAG_KEY_ERASED: _Act.ValueType  # 18
+    """The gateway's key for the tags of a period was erased; the subject is the period."""
 
 class Act(_Act, metaclass=_ActEnumTypeWrapper):
     """What kind of administrative act an entry records."""
@@ -103,7 +120,51 @@ ACT_REFUSED: Act.ValueType  # 9
 """An administrative call was refused."""
 ACT_READ: Act.ValueType  # 10
 """The log was read by an officer or auditor."""
+ACT_LOG_KEY: Act.ValueType  # 11
+"""The log's key is changed as planned (LogKeyBody)."""
+ACT_LOG_EPOCH: Act.ValueType  # 12
+"""The log goes on under a new origin after a loss (LogEpochBody, signed by two administrators)."""
+ACT_REVIEW_DRAW: Act.ValueType  # 13
+"""A sample of entries was drawn for review (ReviewDrawBody)."""
+ACT_REVIEW_EVENT: Act.ValueType  # 14
+"""A review was assigned, justified or closed (ReviewEventBody)."""
+ACT_SEGMENT_SEALED: Act.ValueType  # 15
+"""Entries were sealed in a segment (SegmentRecord)."""
+ACT_SEGMENT_ERASED: Act.ValueType  # 16
+"""A segment's term is over and its key was erased (SegmentRecord)."""
+ACT_ALERT: Act.ValueType  # 17
+"""The gateway noticed something that people should look at (AlertRecord)."""
+ACT_TAG_KEY_ERASED: Act.ValueType  # 18
+"""The gateway's key for the tags of a period was erased; the subject is the period."""
 Global___Act: _TypeAlias = Act  # noqa: Y015
+
+class _EntryState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EntryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENTRY_STATE_UNSPECIFIED: _EntryState.ValueType  # 0
+    """As committed."""
+    ENTRY_STATE_COMMITTED: _EntryState.ValueType  # 1
+    """Durable in the log."""
+    ENTRY_STATE_CHECKPOINTED: _EntryState.ValueType  # 2
+    """Covered by a signed checkpoint. Entry and checkpoint are committed together, so this adds nothing."""
+    ENTRY_STATE_WITNESSED: _EntryState.ValueType  # 3
+    """Covered by a checkpoint that a quorum of witnesses has cosigned."""
+
+class EntryState(_EntryState, metaclass=_EntryStateEnumTypeWrapper):
+    """How far an entry's place in the log is vouched for."""
+
+ENTRY_STATE_UNSPECIFIED: EntryState.ValueType  # 0
+"""As committed."""
+ENTRY_STATE_COMMITTED: EntryState.ValueType  # 1
+"""Durable in the log."""
+ENTRY_STATE_CHECKPOINTED: EntryState.ValueType  # 2
+"""Covered by a signed checkpoint. Entry and checkpoint are committed together, so this adds nothing."""
+ENTRY_STATE_WITNESSED: EntryState.ValueType  # 3
+"""Covered by a checkpoint that a quorum of witnesses has cosigned."""
+Global___EntryState: _TypeAlias = EntryState  # noqa: Y015
 
 @_typing.final
 class AuditEntry(_message.Message):
@@ -191,6 +252,9 @@ class ExchangeEntry(_message.Message):
     ADMIT_US_FIELD_NUMBER: _builtins.int
     PROVIDER_US_FIELD_NUMBER: _builtins.int
     HOP_FIELD_NUMBER: _builtins.int
+    TAG_PERIOD_FIELD_NUMBER: _builtins.int
+    TAG_COUNT_FIELD_NUMBER: _builtins.int
+    TAG_ROOT_FIELD_NUMBER: _builtins.int
     exchange_id: _builtins.bytes
     """The exchange, 16 bytes."""
     consumer_organisation: _builtins.str
@@ -237,6 +301,12 @@ class ExchangeEntry(_message.Message):
     """Microseconds from forwarding to the provider's answer."""
     hop: _builtins.str
     """The hop that failed, empty otherwise."""
+    tag_period: _builtins.str
+    """Period of the tags, for example "2026Q4"; empty where there are none."""
+    tag_count: _builtins.int
+    """How many tags of subjects are kept beside the entry, decoys included."""
+    tag_root: _builtins.bytes
+    """RFC 6962 root over these tags in their order, 32 bytes."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields asked for."""
@@ -278,10 +348,13 @@ class ExchangeEntry(_message.Message):
         admit_us: _builtins.int = ...,
         provider_us: _builtins.int = ...,
         hop: _builtins.str = ...,
+        tag_period: _builtins.str = ...,
+        tag_count: _builtins.int = ...,
+        tag_root: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request_signature", b"request_signature", "response_signature", b"response_signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_us", b"admit_us", "case_number", b"case_number", "consumer_agent", b"consumer_agent", "consumer_organisation", b"consumer_organisation", "decision", b"decision", "exchange_id", b"exchange_id", "fields", b"fields", "grant_id", b"grant_id", "grant_revision", b"grant_revision", "hop", b"hop", "kind", b"kind", "matter", b"matter", "operator", b"operator", "provider_agent", b"provider_agent", "provider_organisation", b"provider_organisation", "provider_us", b"provider_us", "purpose", b"purpose", "reason", b"reason", "request_bytes", b"request_bytes", "request_digest", b"request_digest", "request_signature", b"request_signature", "resource", b"resource", "response_bytes", b"response_bytes", "response_digest", b"response_digest", "response_signature", b"response_signature", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_us", b"admit_us", "case_number", b"case_number", "consumer_agent", b"consumer_agent", "consumer_organisation", b"consumer_organisation", "decision", b"decision", "exchange_id", b"exchange_id", "fields", b"fields", "grant_id", b"grant_id", "grant_revision", b"grant_revision", "hop", b"hop", "kind", b"kind", "matter", b"matter", "operator", b"operator", "provider_agent", b"provider_agent", "provider_organisation", b"provider_organisation", "provider_us", b"provider_us", "purpose", b"purpose", "reason", b"reason", "request_bytes", b"request_bytes", "request_digest", b"request_digest", "request_signature", b"request_signature", "resource", b"resource", "response_bytes", b"response_bytes", "response_digest", b"response_digest", "response_signature", b"response_signature", "rule", b"rule", "tag_count", b"tag_count", "tag_period", b"tag_period", "tag_root", b"tag_root"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,6 +371,9 @@ class AdministrativeEntry(_message.Message):
     STATEMENT_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    COUNTERSIGNATURES_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
     act: Global___Act.ValueType
     """What was done."""
     actor: _builtins.str
@@ -310,6 +386,18 @@ class AdministrativeEntry(_message.Message):
     def statement(self) -> _common_pb2.Statement:
         """The signed statement, where the act has one."""
 
+    @_builtins.property
+    def countersignatures(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Statement]:
+        """The same body signed by further people, where one does not suffice."""
+
+    @_builtins.property
+    def segment(self) -> Global___SegmentRecord:
+        """Of ACT_SEGMENT_SEALED and ACT_SEGMENT_ERASED."""
+
+    @_builtins.property
+    def alert(self) -> Global___AlertRecord:
+        """Of ACT_ALERT."""
+
     def __init__(
         self,
         *,
@@ -318,14 +406,189 @@ class AdministrativeEntry(_message.Message):
         statement: _common_pb2.Statement | None = ...,
         subject: _builtins.str = ...,
         reason: _reason_pb2.Reason.ValueType = ...,
+        countersignatures: _abc.Iterable[_common_pb2.Statement] | None = ...,
+        segment: Global___SegmentRecord | None = ...,
+        alert: Global___AlertRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "detail", b"detail", "segment", b"segment", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "actor", b"actor", "reason", b"reason", "statement", b"statement", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "actor", b"actor", "alert", b"alert", "countersignatures", b"countersignatures", "detail", b"detail", "reason", b"reason", "segment", b"segment", "statement", b"statement", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["segment", "alert"]  # noqa: Y015
+    _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_detail) -> _WhichOneofReturnType_detail | None: ...
+
+Global___AdministrativeEntry: _TypeAlias = AdministrativeEntry  # noqa: Y015
+
+@_typing.final
+class LogKeyBody(_message.Message):
+    """A planned change of the log's key, signed by the gateway's certificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    PREVIOUS_KEY_FIELD_NUMBER: _builtins.int
+    NEXT_KEY_FIELD_NUMBER: _builtins.int
+    OVERLAP_UNTIL_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    """16 random bytes."""
+    origin: _builtins.str
+    """Origin of the log; it stays."""
+    previous_key: _builtins.bytes
+    """The key that has signed so far, Ed25519, 32 bytes."""
+    next_key: _builtins.bytes
+    """The key that signs from here on, Ed25519, 32 bytes."""
+    @_builtins.property
+    def overlap_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when checkpoints carry the signatures of both."""
+
+    @_builtins.property
+    def issued_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was signed."""
+
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+        origin: _builtins.str = ...,
+        previous_key: _builtins.bytes = ...,
+        next_key: _builtins.bytes = ...,
+        overlap_until: _timestamp_pb2.Timestamp | None = ...,
+        issued_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at", "overlap_until", b"overlap_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at", "next_key", b"next_key", "nonce", b"nonce", "origin", b"origin", "overlap_until", b"overlap_until", "previous_key", b"previous_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___AdministrativeEntry: _TypeAlias = AdministrativeEntry  # noqa: Y015
+Global___LogKeyBody: _TypeAlias = LogKeyBody  # noqa: Y015
+
+@_typing.final
+class LogEpochBody(_message.Message):
+    """The log goes on after a loss, under a new origin and key. Signed by two administrators."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    PREVIOUS_ORIGIN_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    KEPT_SIZE_FIELD_NUMBER: _builtins.int
+    KEPT_ROOT_FIELD_NUMBER: _builtins.int
+    LOST_SIZE_FIELD_NUMBER: _builtins.int
+    LOST_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    LOG_KEY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    """16 random bytes."""
+    origin: _builtins.str
+    """Origin from here on."""
+    previous_origin: _builtins.str
+    """Origin before."""
+    epoch: _builtins.int
+    """Counts up, from 2."""
+    kept_size: _builtins.int
+    """How many entries of the log before are still there."""
+    kept_root: _builtins.bytes
+    """Root over them, 32 bytes."""
+    lost_size: _builtins.int
+    """Size of the newest head that is known of the log before; entries from kept_size to here are lost."""
+    lost_checkpoint: _builtins.str
+    """The checkpoint that states it, a C2SP signed note."""
+    log_key: _builtins.bytes
+    """Key of the log from here on, Ed25519, 32 bytes."""
+    note: _builtins.str
+    """What happened, in words; no personal data."""
+    @_builtins.property
+    def issued_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was signed."""
+
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+        origin: _builtins.str = ...,
+        previous_origin: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        kept_size: _builtins.int = ...,
+        kept_root: _builtins.bytes = ...,
+        lost_size: _builtins.int = ...,
+        lost_checkpoint: _builtins.str = ...,
+        log_key: _builtins.bytes = ...,
+        note: _builtins.str = ...,
+        issued_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "issued_at", b"issued_at", "kept_root", b"kept_root", "kept_size", b"kept_size", "log_key", b"log_key", "lost_checkpoint", b"lost_checkpoint", "lost_size", b"lost_size", "nonce", b"nonce", "note", b"note", "origin", b"origin", "previous_origin", b"previous_origin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogEpochBody: _TypeAlias = LogEpochBody  # noqa: Y015
+
+@_typing.final
+class SegmentRecord(_message.Message):
+    """A range of entries that are kept together in a sealed file, or were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Index of the first entry."""
+    end: _builtins.int
+    """Index after the last."""
+    digest: _builtins.bytes
+    """SHA-256 of the sealed file, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        end: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "end", b"end", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentRecord: _TypeAlias = SegmentRecord  # noqa: Y015
+
+@_typing.final
+class AlertRecord(_message.Message):
+    """Something that people should look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    reason: _reason_pb2.Reason.ValueType
+    """What kind."""
+    severity: _builtins.str
+    """How grave: "notice", "warning" or "critical"."""
+    since_ms: _builtins.int
+    """Since when, Unix milliseconds."""
+    def __init__(
+        self,
+        *,
+        reason: _reason_pb2.Reason.ValueType = ...,
+        severity: _builtins.str = ...,
+        since_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "severity", b"severity", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlertRecord: _TypeAlias = AlertRecord  # noqa: Y015
 
 @_typing.final
 class RefusalCount(_message.Message):
@@ -396,6 +659,82 @@ class Receipt(_message.Message):
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
 
 @_typing.final
+class EntryFilter(_message.Message):
+    """Which entries are wanted. Every part that is set must fit; a part that is not set fits everything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANISATION_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    MATTER_FIELD_NUMBER: _builtins.int
+    CASE_NUMBER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTS_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    organisation: _builtins.str
+    """Credit code of the consumer or provider, or of the actor."""
+    resource: _builtins.str
+    """A resource, or all below a prefix that ends in "/*"."""
+    purpose: _builtins.str
+    """The purpose."""
+    matter: _builtins.str
+    """The matter."""
+    case_number: _builtins.str
+    """The case number."""
+    operator: _builtins.str
+    """Pseudonym of the operator."""
+    actor: _builtins.str
+    """SPIFFE id of who did an administrative act, or was refused."""
+    since_ms: _builtins.int
+    """From this time on, Unix milliseconds; 0 for no bound."""
+    until_ms: _builtins.int
+    """Before this time, Unix milliseconds; 0 for no bound."""
+    grant_id: _builtins.bytes
+    """The grant, 32 bytes."""
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedScalarFieldContainer[Global___Decision.ValueType]:
+        """One of these outcomes, at most 3."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_reason_pb2.Reason.ValueType]:
+        """One of these reasons, at most 32."""
+
+    @_builtins.property
+    def acts(self) -> _containers.RepeatedScalarFieldContainer[Global___Act.ValueType]:
+        """One of these acts, at most 32."""
+
+    def __init__(
+        self,
+        *,
+        organisation: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        decisions: _abc.Iterable[Global___Decision.ValueType] | None = ...,
+        reasons: _abc.Iterable[_reason_pb2.Reason.ValueType] | None = ...,
+        purpose: _builtins.str = ...,
+        matter: _builtins.str = ...,
+        case_number: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        acts: _abc.Iterable[Global___Act.ValueType] | None = ...,
+        since_ms: _builtins.int = ...,
+        until_ms: _builtins.int = ...,
+        grant_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "acts", b"acts", "case_number", b"case_number", "decisions", b"decisions", "grant_id", b"grant_id", "matter", b"matter", "operator", b"operator", "organisation", b"organisation", "purpose", b"purpose", "reasons", b"reasons", "resource", b"resource", "since_ms", b"since_ms", "until_ms", b"until_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntryFilter: _TypeAlias = EntryFilter  # noqa: Y015
+
+@_typing.final
 class GetCheckpointRequest(_message.Message):
     """Asks for the newest checkpoint."""
 
@@ -419,16 +758,20 @@ class GetCheckpointResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """A C2SP signed note."""
+    witnessed: _builtins.str
+    """The newest checkpoint that a quorum of witnesses has cosigned, with their signatures; empty where there is none."""
     def __init__(
         self,
         *,
         checkpoint: _builtins.str = ...,
+        witnessed: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -543,6 +886,66 @@ class GetEntryResponse(_message.Message):
 Global___GetEntryResponse: _TypeAlias = GetEntryResponse  # noqa: Y015
 
 @_typing.final
+class GetProofsRequest(_message.Message):
+    """Asks for entries with proofs to one head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEXES_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Size of the head; 0 for the newest."""
+    @_builtins.property
+    def indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which ones, ascending, 1 to 256."""
+
+    def __init__(
+        self,
+        *,
+        indexes: _abc.Iterable[_builtins.int] | None = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["indexes", b"indexes", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProofsRequest: _TypeAlias = GetProofsRequest  # noqa: Y015
+
+@_typing.final
+class GetProofsResponse(_message.Message):
+    """Entries with proofs to one head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Size of the head that the proofs lead to."""
+    checkpoint: _builtins.str
+    """The checkpoint of that head; empty where a size was given."""
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]:
+        """The entries, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___Receipt] | None = ...,
+        size: _builtins.int = ...,
+        checkpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "receipts", b"receipts", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProofsResponse: _TypeAlias = GetProofsResponse  # noqa: Y015
+
+@_typing.final
 class TailRequest(_message.Message):
     """Asks for the entries from an index on."""
 
@@ -551,22 +954,32 @@ class TailRequest(_message.Message):
     FROM_INDEX_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     from_index: _builtins.int
     """The first index wanted."""
     follow: _builtins.bool
     """Whether to go on with entries as they come."""
     limit: _builtins.int
     """At most this many entries; 0 for no bound."""
+    state: Global___EntryState.ValueType
+    """How far their place must be vouched for before they are sent."""
+    @_builtins.property
+    def filter(self) -> Global___EntryFilter:
+        """Which entries are wanted."""
+
     def __init__(
         self,
         *,
         from_index: _builtins.int = ...,
         follow: _builtins.bool = ...,
         limit: _builtins.int = ...,
+        filter: Global___EntryFilter | None = ...,
+        state: Global___EntryState.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "from_index", b"from_index", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "follow", b"follow", "from_index", b"from_index", "limit", b"limit", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,17 +987,25 @@ Global___TailRequest: _TypeAlias = TailRequest  # noqa: Y015
 
 @_typing.final
 class TailResponse(_message.Message):
-    """Some entries."""
+    """Some entries, or none where there is only progress to tell."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    FIRST_INDEX_FIELD_NUMBER: _builtins.int
+    INDEXES_FIELD_NUMBER: _builtins.int
     LEAVES_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
-    first_index: _builtins.int
-    """Index of the first."""
+    NEXT_INDEX_FIELD_NUMBER: _builtins.int
+    WITNESSED_SIZE_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """A checkpoint that covers them."""
+    next_index: _builtins.int
+    """From where to go on: every entry before it was sent or does not fit the filter."""
+    witnessed_size: _builtins.int
+    """Size of the newest head that witnesses have cosigned; 0 where there is none."""
+    @_builtins.property
+    def indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indexes of the entries, ascending."""
+
     @_builtins.property
     def leaves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Exact bytes of the entries, at most 256."""
@@ -592,14 +1013,270 @@ class TailResponse(_message.Message):
     def __init__(
         self,
         *,
-        first_index: _builtins.int = ...,
+        indexes: _abc.Iterable[_builtins.int] | None = ...,
         leaves: _abc.Iterable[_builtins.bytes] | None = ...,
         checkpoint: _builtins.str = ...,
+        next_index: _builtins.int = ...,
+        witnessed_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "first_index", b"first_index", "leaves", b"leaves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "indexes", b"indexes", "leaves", b"leaves", "next_index", b"next_index", "witnessed_size", b"witnessed_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TailResponse: _TypeAlias = TailResponse  # noqa: Y015
+
+@_typing.final
+class SearchRequest(_message.Message):
+    """Asks for entries that fit a filter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    newest_first: _builtins.bool
+    """Whether the newest come first."""
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 for 100."""
+    page_token: _builtins.str
+    """From the response before."""
+    @_builtins.property
+    def filter(self) -> Global___EntryFilter:
+        """Which entries are wanted."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___EntryFilter | None = ...,
+        newest_first: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
+
+@_typing.final
+class FoundEntry(_message.Message):
+    """An entry that was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its index."""
+    leaf: _builtins.bytes
+    """Its exact bytes."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        leaf: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "leaf", b"leaf"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundEntry: _TypeAlias = FoundEntry  # noqa: Y015
+
+@_typing.final
+class SearchResponse(_message.Message):
+    """Some entries that fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SEARCHED_SIZE_FIELD_NUMBER: _builtins.int
+    WITNESSED_SIZE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    searched_size: _builtins.int
+    """How many entries of the log were looked at, from 0 on."""
+    witnessed_size: _builtins.int
+    """Size of the newest head that witnesses have cosigned; 0 where there is none."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundEntry]:
+        """The entries."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___FoundEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        searched_size: _builtins.int = ...,
+        witnessed_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token", "searched_size", b"searched_size", "witnessed_size", b"witnessed_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
+
+@_typing.final
+class SubjectTag(_message.Message):
+    """A subject's tag in one period, as the authority derives it: the inner of two keyed hashes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """For example "2026Q4"."""
+    tag: _builtins.bytes
+    """HMAC-SHA-256 under the providers' key of that period, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        tag: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectTag: _TypeAlias = SubjectTag  # noqa: Y015
+
+@_typing.final
+class SubjectTags(_message.Message):
+    """A subject's tags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectTag]:
+        """One per period, at most 64."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Iterable[Global___SubjectTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectTags: _TypeAlias = SubjectTags  # noqa: Y015
+
+@_typing.final
+class TraceRequest(_message.Message):
+    """Asks where a subject's data, or a case, has been."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    CASE_NUMBER_FIELD_NUMBER: _builtins.int
+    JUSTIFICATION_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    case_number: _builtins.str
+    """A case."""
+    justification: _builtins.str
+    """Why it is traced, 1 to 200 characters; goes into the log. No personal data."""
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 for 100."""
+    page_token: _builtins.str
+    """From the response before."""
+    @_builtins.property
+    def subject(self) -> Global___SubjectTags:
+        """A subject."""
+
+    def __init__(
+        self,
+        *,
+        subject: Global___SubjectTags | None = ...,
+        case_number: _builtins.str = ...,
+        justification: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "subject", b"subject", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "justification", b"justification", "page_size", b"page_size", "page_token", b"page_token", "subject", b"subject", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["subject", "case_number"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___TraceRequest: _TypeAlias = TraceRequest  # noqa: Y015
+
+@_typing.final
+class TraceResponse(_message.Message):
+    """Where it has been."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DelayedPurposeDaysEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SEARCHED_SIZE_FIELD_NUMBER: _builtins.int
+    DELAYED_PURPOSE_DAYS_FIELD_NUMBER: _builtins.int
+    ERASED_PERIODS_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    searched_size: _builtins.int
+    """How many entries of the log were looked at, from 0 on."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundEntry]:
+        """The entries, in order."""
+
+    @_builtins.property
+    def delayed_purpose_days(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Purposes whose entries become visible only later, and after how many days each."""
+
+    @_builtins.property
+    def erased_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Periods whose tags can no longer be traced, for their keys were erased."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___FoundEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        searched_size: _builtins.int = ...,
+        delayed_purpose_days: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        erased_periods: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delayed_purpose_days", b"delayed_purpose_days", "entries", b"entries", "erased_periods", b"erased_periods", "next_page_token", b"next_page_token", "searched_size", b"searched_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceResponse: _TypeAlias = TraceResponse  # noqa: Y015

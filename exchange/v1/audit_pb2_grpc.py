@@ -50,10 +50,25 @@ class AuditServiceStub:
                 request_serializer=exchange_dot_v1_dot_audit__pb2.GetEntryRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_audit__pb2.GetEntryResponse.FromString,
                 _registered_method=True)
+        self.GetProofs = channel.unary_unary(
+                '/exchange.v1.AuditService/GetProofs',
+                request_serializer=exchange_dot_v1_dot_audit__pb2.GetProofsRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_audit__pb2.GetProofsResponse.FromString,
+                _registered_method=True)
         self.Tail = channel.unary_stream(
                 '/exchange.v1.AuditService/Tail',
                 request_serializer=exchange_dot_v1_dot_audit__pb2.TailRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_audit__pb2.TailResponse.FromString,
+                _registered_method=True)
+        self.Search = channel.unary_unary(
+                '/exchange.v1.AuditService/Search',
+                request_serializer=exchange_dot_v1_dot_audit__pb2.SearchRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_audit__pb2.SearchResponse.FromString,
+                _registered_method=True)
+        self.Trace = channel.unary_unary(
+                '/exchange.v1.AuditService/Trace',
+                request_serializer=exchange_dot_v1_dot_audit__pb2.TraceRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_audit__pb2.TraceResponse.FromString,
                 _registered_method=True)
 
 
@@ -85,8 +100,31 @@ class AuditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetProofs(self, request, context):
+        """Entries with proofs that all lead to one head. Caller: auditor, officer. Idempotent.
+        Errors: UNKNOWN_ENTRY, ENTRY_ERASED, MALFORMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Tail(self, request, context):
-        """Entries in order from an index on, then as they come. Caller: officer, auditor. Resumable by index.
+        """Entries in order from an index on, then as they come; filtered. Caller: officer, auditor. Resumable by index.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Search(self, request, context):
+        """Entries that fit a filter, a page at a time. Caller: officer, auditor. Idempotent. Errors: MALFORMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Trace(self, request, context):
+        """Who received what about a subject, or the course of a case. Caller: officer, auditor. Idempotent.
+        Errors: MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,10 +148,25 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=exchange_dot_v1_dot_audit__pb2.GetEntryRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_audit__pb2.GetEntryResponse.SerializeToString,
             ),
+            'GetProofs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProofs,
+                    request_deserializer=exchange_dot_v1_dot_audit__pb2.GetProofsRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_audit__pb2.GetProofsResponse.SerializeToString,
+            ),
             'Tail': grpc.unary_stream_rpc_method_handler(
                     servicer.Tail,
                     request_deserializer=exchange_dot_v1_dot_audit__pb2.TailRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_audit__pb2.TailResponse.SerializeToString,
+            ),
+            'Search': grpc.unary_unary_rpc_method_handler(
+                    servicer.Search,
+                    request_deserializer=exchange_dot_v1_dot_audit__pb2.SearchRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_audit__pb2.SearchResponse.SerializeToString,
+            ),
+            'Trace': grpc.unary_unary_rpc_method_handler(
+                    servicer.Trace,
+                    request_deserializer=exchange_dot_v1_dot_audit__pb2.TraceRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_audit__pb2.TraceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -209,6 +262,33 @@ class AuditService:
             _registered_method=True)
 
     @staticmethod
+    def GetProofs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuditService/GetProofs',
+            exchange_dot_v1_dot_audit__pb2.GetProofsRequest.SerializeToString,
+            exchange_dot_v1_dot_audit__pb2.GetProofsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Tail(request,
             target,
             options=(),
@@ -225,6 +305,60 @@ class AuditService:
             '/exchange.v1.AuditService/Tail',
             exchange_dot_v1_dot_audit__pb2.TailRequest.SerializeToString,
             exchange_dot_v1_dot_audit__pb2.TailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Search(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuditService/Search',
+            exchange_dot_v1_dot_audit__pb2.SearchRequest.SerializeToString,
+            exchange_dot_v1_dot_audit__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Trace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuditService/Trace',
+            exchange_dot_v1_dot_audit__pb2.TraceRequest.SerializeToString,
+            exchange_dot_v1_dot_audit__pb2.TraceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,8 +44,18 @@ class AuditServiceStub:
     Caller: officer, auditor; an agent for its own organisation's exchanges.
     Errors: UNKNOWN_ENTRY, ROLE_NOT_ALLOWED.
     """
+    GetProofs: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetProofsRequest, _audit_pb2.GetProofsResponse]
+    """Entries with proofs that all lead to one head. Caller: auditor, officer. Idempotent.
+    Errors: UNKNOWN_ENTRY, ENTRY_ERASED, MALFORMED.
+    """
     Tail: _grpc.UnaryStreamMultiCallable[_audit_pb2.TailRequest, _audit_pb2.TailResponse]
-    """Entries in order from an index on, then as they come. Caller: officer, auditor. Resumable by index."""
+    """Entries in order from an index on, then as they come; filtered. Caller: officer, auditor. Resumable by index."""
+    Search: _grpc.UnaryUnaryMultiCallable[_audit_pb2.SearchRequest, _audit_pb2.SearchResponse]
+    """Entries that fit a filter, a page at a time. Caller: officer, auditor. Idempotent. Errors: MALFORMED."""
+    Trace: _grpc.UnaryUnaryMultiCallable[_audit_pb2.TraceRequest, _audit_pb2.TraceResponse]
+    """Who received what about a subject, or the course of a case. Caller: officer, auditor. Idempotent.
+    Errors: MALFORMED.
+    """
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
@@ -63,8 +73,18 @@ class AuditServiceAsyncStub(AuditServiceStub):
     Caller: officer, auditor; an agent for its own organisation's exchanges.
     Errors: UNKNOWN_ENTRY, ROLE_NOT_ALLOWED.
     """
+    GetProofs: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetProofsRequest, _audit_pb2.GetProofsResponse]  # type: ignore[assignment]
+    """Entries with proofs that all lead to one head. Caller: auditor, officer. Idempotent.
+    Errors: UNKNOWN_ENTRY, ENTRY_ERASED, MALFORMED.
+    """
     Tail: _aio.UnaryStreamMultiCallable[_audit_pb2.TailRequest, _audit_pb2.TailResponse]  # type: ignore[assignment]
-    """Entries in order from an index on, then as they come. Caller: officer, auditor. Resumable by index."""
+    """Entries in order from an index on, then as they come; filtered. Caller: officer, auditor. Resumable by index."""
+    Search: _aio.UnaryUnaryMultiCallable[_audit_pb2.SearchRequest, _audit_pb2.SearchResponse]  # type: ignore[assignment]
+    """Entries that fit a filter, a page at a time. Caller: officer, auditor. Idempotent. Errors: MALFORMED."""
+    Trace: _aio.UnaryUnaryMultiCallable[_audit_pb2.TraceRequest, _audit_pb2.TraceResponse]  # type: ignore[assignment]
+    """Who received what about a subject, or the course of a case. Caller: officer, auditor. Idempotent.
+    Errors: MALFORMED.
+    """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the audit log."""
@@ -99,11 +119,39 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetProofs(
+        self,
+        request: _audit_pb2.GetProofsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.GetProofsResponse, _abc.Awaitable[_audit_pb2.GetProofsResponse]]:
+        """Entries with proofs that all lead to one head. Caller: auditor, officer. Idempotent.
+        Errors: UNKNOWN_ENTRY, ENTRY_ERASED, MALFORMED.
+        """
+
+    @_abc_1.abstractmethod
     def Tail(
         self,
         request: _audit_pb2.TailRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_audit_pb2.TailResponse], _abc.AsyncIterator[_audit_pb2.TailResponse]]:
-        """Entries in order from an index on, then as they come. Caller: officer, auditor. Resumable by index."""
+        """Entries in order from an index on, then as they come; filtered. Caller: officer, auditor. Resumable by index."""
+
+    @_abc_1.abstractmethod
+    def Search(
+        self,
+        request: _audit_pb2.SearchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.SearchResponse, _abc.Awaitable[_audit_pb2.SearchResponse]]:
+        """Entries that fit a filter, a page at a time. Caller: officer, auditor. Idempotent. Errors: MALFORMED."""
+
+    @_abc_1.abstractmethod
+    def Trace(
+        self,
+        request: _audit_pb2.TraceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.TraceResponse, _abc.Awaitable[_audit_pb2.TraceResponse]]:
+        """Who received what about a subject, or the course of a case. Caller: officer, auditor. Idempotent.
+        Errors: MALFORMED.
+        """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -420,6 +420,8 @@ class ResponseBody(_message.Message):
     CLEAR_FIELD_NUMBER: _builtins.int
     METERING_FIELD_NUMBER: _builtins.int
     DATA_VERSION_FIELD_NUMBER: _builtins.int
+    TAG_PERIOD_FIELD_NUMBER: _builtins.int
+    SUBJECT_TAGS_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     """Serialised ResponseHeader."""
     failure: _reason_pb2.Reason.ValueType
@@ -428,6 +430,8 @@ class ResponseBody(_message.Message):
     """Coarse count of records."""
     data_version: _builtins.str
     """Version of the source's data as the source tells it, empty where it does not."""
+    tag_period: _builtins.str
+    """Period of the subject tags, for example "2026Q4"; empty where there are none."""
     @_builtins.property
     def sealed(self) -> Global___Envelope:
         """Sealed columns."""
@@ -435,6 +439,10 @@ class ResponseBody(_message.Message):
     @_builtins.property
     def clear(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
         """Columns of fields of level L1 and L2."""
+
+    @_builtins.property
+    def subject_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Tags of the subjects, 32 bytes each, padded with decoys to 1, 4, 16, 64 or 256 and sorted."""
 
     def __init__(
         self,
@@ -445,10 +453,12 @@ class ResponseBody(_message.Message):
         clear: _abc.Iterable[Global___Column] | None = ...,
         metering: Global___Metering.ValueType = ...,
         data_version: _builtins.str = ...,
+        tag_period: _builtins.str = ...,
+        subject_tags: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sealed", b"sealed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "data_version", b"data_version", "failure", b"failure", "header", b"header", "metering", b"metering", "sealed", b"sealed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "data_version", b"data_version", "failure", b"failure", "header", b"header", "metering", b"metering", "sealed", b"sealed", "subject_tags", b"subject_tags", "tag_period", b"tag_period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

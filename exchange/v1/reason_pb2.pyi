@@ -90,6 +90,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No such entry in the log."""
     REASON_UNKNOWN_FIELD: _Reason.ValueType  # 44
     """No such field in the resource."""
+    REASON_ENTRY_ERASED: _Reason.ValueType  # 45
+    """The entry's term of keeping is over and it was erased; its hash is still in the log."""
     REASON_CLOCK_SKEW: _Reason.ValueType  # 50
     """The clocks of caller and gateway differ by more than 60 s."""
     REASON_BUNDLE_STALE: _Reason.ValueType  # 51
@@ -132,6 +134,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The log is behind a head that was already signed or seen; it refuses to sign."""
     REASON_AGENT_AWAY: _Reason.ValueType  # 98
     """The department's own agent cannot be reached."""
+    REASON_LOG_UNWITNESSED: _Reason.ValueType  # 100
+    """No quorum of witnesses has cosigned the log for longer than is allowed."""
+    REASON_WITNESS_AWAY: _Reason.ValueType  # 101
+    """A witness cannot be reached or will not cosign."""
+    REASON_SINK_AWAY: _Reason.ValueType  # 102
+    """What audit records are delivered to cannot be reached."""
     REASON_SEAL_BROKEN: _Reason.ValueType  # 90
     """A sealed value, wrap or commitment does not open."""
     REASON_RESPONSE_SIGNATURE: _Reason.ValueType  # 91
@@ -148,6 +156,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A trust list is older than one already seen."""
     REASON_STORE_DAMAGED: _Reason.ValueType  # 97
     """A record or file on disk is damaged."""
+    REASON_EVIDENCE_BROKEN: _Reason.ValueType  # 103
+    """A bundle of evidence does not verify."""
     REASON_INTERNAL: _Reason.ValueType  # 99
     """Something unforeseen; the detail is in the log of the process named."""
 
@@ -222,6 +232,8 @@ REASON_UNKNOWN_ENTRY: Reason.ValueType  # 43
 """No such entry in the log."""
 REASON_UNKNOWN_FIELD: Reason.ValueType  # 44
 """No such field in the resource."""
+REASON_ENTRY_ERASED: Reason.ValueType  # 45
+"""The entry's term of keeping is over and it was erased; its hash is still in the log."""
 REASON_CLOCK_SKEW: Reason.ValueType  # 50
 """The clocks of caller and gateway differ by more than 60 s."""
 REASON_BUNDLE_STALE: Reason.ValueType  # 51
@@ -264,6 +276,12 @@ REASON_LOG_BEHIND: Reason.ValueType  # 89
 """The log is behind a head that was already signed or seen; it refuses to sign."""
 REASON_AGENT_AWAY: Reason.ValueType  # 98
 """The department's own agent cannot be reached."""
+REASON_LOG_UNWITNESSED: Reason.ValueType  # 100
+"""No quorum of witnesses has cosigned the log for longer than is allowed."""
+REASON_WITNESS_AWAY: Reason.ValueType  # 101
+"""A witness cannot be reached or will not cosign."""
+REASON_SINK_AWAY: Reason.ValueType  # 102
+"""What audit records are delivered to cannot be reached."""
 REASON_SEAL_BROKEN: Reason.ValueType  # 90
 """A sealed value, wrap or commitment does not open."""
 REASON_RESPONSE_SIGNATURE: Reason.ValueType  # 91
@@ -280,6 +298,8 @@ REASON_TRUST_ROLLBACK: Reason.ValueType  # 96
 """A trust list is older than one already seen."""
 REASON_STORE_DAMAGED: Reason.ValueType  # 97
 """A record or file on disk is damaged."""
+REASON_EVIDENCE_BROKEN: Reason.ValueType  # 103
+"""A bundle of evidence does not verify."""
 REASON_INTERNAL: Reason.ValueType  # 99
 """Something unforeseen; the detail is in the log of the process named."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

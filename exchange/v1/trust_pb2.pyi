@@ -79,10 +79,16 @@ class TrustedGateway(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     LOG_KEYS_FIELD_NUMBER: _builtins.int
     ADDRESSES_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in its certificate."""
     origin: _builtins.str
     """Origin of its log."""
+    epoch: _builtins.int
+    """Epoch of the log, from 1; a log that goes on after a loss has the next one and an origin of its own."""
+    closed: _builtins.bool
+    """Whether the log has ended: its keys still verify what it signed, nothing new is accepted of it."""
     @_builtins.property
     def log_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Keys of its log, Ed25519, 32 bytes each; the first is the newest."""
@@ -98,10 +104,12 @@ class TrustedGateway(_message.Message):
         origin: _builtins.str = ...,
         log_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         addresses: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _builtins.int = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "log_keys", b"log_keys", "name", b"name", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "closed", b"closed", "epoch", b"epoch", "log_keys", b"log_keys", "name", b"name", "origin", b"origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -858,18 +866,24 @@ class RegisterGatewayRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GATEWAY_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def gateway(self) -> Global___TrustedGateway:
         """Its log and addresses; the name is taken from the certificate."""
+
+    @_builtins.property
+    def epoch(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Statement]:
+        """Where the origin is another than before: LogEpochBody, one body, signed by two administrators."""
 
     def __init__(
         self,
         *,
         gateway: Global___TrustedGateway | None = ...,
+        epoch: _abc.Iterable[_common_pb2.Statement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "gateway", b"gateway"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -896,3 +910,194 @@ class RegisterGatewayResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterGatewayResponse: _TypeAlias = RegisterGatewayResponse  # noqa: Y015
+
+@_typing.final
+class GetTagKeysRequest(_message.Message):
+    """Asks for the providers' tag keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTagKeysRequest: _TypeAlias = GetTagKeysRequest  # noqa: Y015
+
+@_typing.final
+class TagKey(_message.Message):
+    """A key under which providers tag subjects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """The quarter, for example "2026Q4"."""
+    key: _builtins.bytes
+    """32 bytes."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagKey: _TypeAlias = TagKey  # noqa: Y015
+
+@_typing.final
+class GetTagKeysResponse(_message.Message):
+    """The providers' tag keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___TagKey]:
+        """This period's and, shortly before it begins, the next one's."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___TagKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTagKeysResponse: _TypeAlias = GetTagKeysResponse  # noqa: Y015
+
+@_typing.final
+class DeriveTagsRequest(_message.Message):
+    """Asks for the tags of one subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    JUSTIFICATION_FIELD_NUMBER: _builtins.int
+    format: _builtins.str
+    """"citizen_id" or "credit_code"."""
+    identifier: _builtins.str
+    """The identifier; it is not kept."""
+    justification: _builtins.str
+    """Why, 1 to 200 characters; recorded. No personal data."""
+    def __init__(
+        self,
+        *,
+        format: _builtins.str = ...,
+        identifier: _builtins.str = ...,
+        justification: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "identifier", b"identifier", "justification", b"justification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeriveTagsRequest: _TypeAlias = DeriveTagsRequest  # noqa: Y015
+
+@_typing.final
+class DerivedTag(_message.Message):
+    """A subject's tag under the providers' key of one period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """The quarter."""
+    tag: _builtins.bytes
+    """32 bytes."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        tag: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DerivedTag: _TypeAlias = DerivedTag  # noqa: Y015
+
+@_typing.final
+class DeriveTagsResponse(_message.Message):
+    """The tags of one subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___DerivedTag]:
+        """One per period whose key is kept."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Iterable[Global___DerivedTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeriveTagsResponse: _TypeAlias = DeriveTagsResponse  # noqa: Y015
+
+@_typing.final
+class EraseTagKeyRequest(_message.Message):
+    """Erases a period's key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """The quarter; it must be over."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseTagKeyRequest: _TypeAlias = EraseTagKeyRequest  # noqa: Y015
+
+@_typing.final
+class EraseTagKeyResponse(_message.Message):
+    """The key is erased, or waits for the second person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEEDS_FIELD_NUMBER: _builtins.int
+    needs: _builtins.str
+    """"erased" or "second-person"."""
+    def __init__(
+        self,
+        *,
+        needs: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["needs", b"needs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseTagKeyResponse: _TypeAlias = EraseTagKeyResponse  # noqa: Y015

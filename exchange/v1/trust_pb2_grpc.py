@@ -240,6 +240,21 @@ class AuthorityServiceStub:
                 request_serializer=exchange_dot_v1_dot_trust__pb2.RegisterGatewayRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_trust__pb2.RegisterGatewayResponse.FromString,
                 _registered_method=True)
+        self.GetTagKeys = channel.unary_unary(
+                '/exchange.v1.AuthorityService/GetTagKeys',
+                request_serializer=exchange_dot_v1_dot_trust__pb2.GetTagKeysRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_trust__pb2.GetTagKeysResponse.FromString,
+                _registered_method=True)
+        self.DeriveTags = channel.unary_unary(
+                '/exchange.v1.AuthorityService/DeriveTags',
+                request_serializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsResponse.FromString,
+                _registered_method=True)
+        self.EraseTagKey = channel.unary_unary(
+                '/exchange.v1.AuthorityService/EraseTagKey',
+                request_serializer=exchange_dot_v1_dot_trust__pb2.EraseTagKeyRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_trust__pb2.EraseTagKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AuthorityServiceServicer:
@@ -298,6 +313,31 @@ class AuthorityServiceServicer:
 
     def RegisterGateway(self, request, context):
         """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
+        Another origin than before needs the epoch's opening by two administrators.
+        Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTagKeys(self, request, context):
+        """The keys under which providers tag subjects, of this period and those kept. Caller: agent. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeriveTags(self, request, context):
+        """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
+        Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseTagKey(self, request, context):
+        """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
+        SECOND_PERSON_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -345,6 +385,21 @@ def add_AuthorityServiceServicer_to_server(servicer, server):
                     servicer.RegisterGateway,
                     request_deserializer=exchange_dot_v1_dot_trust__pb2.RegisterGatewayRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_trust__pb2.RegisterGatewayResponse.SerializeToString,
+            ),
+            'GetTagKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTagKeys,
+                    request_deserializer=exchange_dot_v1_dot_trust__pb2.GetTagKeysRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_trust__pb2.GetTagKeysResponse.SerializeToString,
+            ),
+            'DeriveTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeriveTags,
+                    request_deserializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsResponse.SerializeToString,
+            ),
+            'EraseTagKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseTagKey,
+                    request_deserializer=exchange_dot_v1_dot_trust__pb2.EraseTagKeyRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_trust__pb2.EraseTagKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -564,6 +619,87 @@ class AuthorityService:
             '/exchange.v1.AuthorityService/RegisterGateway',
             exchange_dot_v1_dot_trust__pb2.RegisterGatewayRequest.SerializeToString,
             exchange_dot_v1_dot_trust__pb2.RegisterGatewayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTagKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuthorityService/GetTagKeys',
+            exchange_dot_v1_dot_trust__pb2.GetTagKeysRequest.SerializeToString,
+            exchange_dot_v1_dot_trust__pb2.GetTagKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeriveTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuthorityService/DeriveTags',
+            exchange_dot_v1_dot_trust__pb2.DeriveTagsRequest.SerializeToString,
+            exchange_dot_v1_dot_trust__pb2.DeriveTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseTagKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuthorityService/EraseTagKey',
+            exchange_dot_v1_dot_trust__pb2.EraseTagKeyRequest.SerializeToString,
+            exchange_dot_v1_dot_trust__pb2.EraseTagKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -111,7 +111,20 @@ class AuthorityServiceStub:
     ListCertificates: _grpc.UnaryUnaryMultiCallable[_trust_pb2.ListCertificatesRequest, _trust_pb2.ListCertificatesResponse]
     """The certificates issued. Caller: admin, officer, auditor. Idempotent."""
     RegisterGateway: _grpc.UnaryUnaryMultiCallable[_trust_pb2.RegisterGatewayRequest, _trust_pb2.RegisterGatewayResponse]
-    """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent."""
+    """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
+    Another origin than before needs the epoch's opening by two administrators.
+    Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
+    """
+    GetTagKeys: _grpc.UnaryUnaryMultiCallable[_trust_pb2.GetTagKeysRequest, _trust_pb2.GetTagKeysResponse]
+    """The keys under which providers tag subjects, of this period and those kept. Caller: agent. Idempotent."""
+    DeriveTags: _grpc.UnaryUnaryMultiCallable[_trust_pb2.DeriveTagsRequest, _trust_pb2.DeriveTagsResponse]
+    """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
+    Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+    """
+    EraseTagKey: _grpc.UnaryUnaryMultiCallable[_trust_pb2.EraseTagKeyRequest, _trust_pb2.EraseTagKeyResponse]
+    """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
+    SECOND_PERSON_REQUIRED.
+    """
 
 @_typing.type_check_only
 class AuthorityServiceAsyncStub(AuthorityServiceStub):
@@ -135,7 +148,20 @@ class AuthorityServiceAsyncStub(AuthorityServiceStub):
     ListCertificates: _aio.UnaryUnaryMultiCallable[_trust_pb2.ListCertificatesRequest, _trust_pb2.ListCertificatesResponse]  # type: ignore[assignment]
     """The certificates issued. Caller: admin, officer, auditor. Idempotent."""
     RegisterGateway: _aio.UnaryUnaryMultiCallable[_trust_pb2.RegisterGatewayRequest, _trust_pb2.RegisterGatewayResponse]  # type: ignore[assignment]
-    """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent."""
+    """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
+    Another origin than before needs the epoch's opening by two administrators.
+    Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
+    """
+    GetTagKeys: _aio.UnaryUnaryMultiCallable[_trust_pb2.GetTagKeysRequest, _trust_pb2.GetTagKeysResponse]  # type: ignore[assignment]
+    """The keys under which providers tag subjects, of this period and those kept. Caller: agent. Idempotent."""
+    DeriveTags: _aio.UnaryUnaryMultiCallable[_trust_pb2.DeriveTagsRequest, _trust_pb2.DeriveTagsResponse]  # type: ignore[assignment]
+    """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
+    Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+    """
+    EraseTagKey: _aio.UnaryUnaryMultiCallable[_trust_pb2.EraseTagKeyRequest, _trust_pb2.EraseTagKeyResponse]  # type: ignore[assignment]
+    """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
+    SECOND_PERSON_REQUIRED.
+    """
 
 class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Work on the authority, over mutual TLS."""
@@ -204,6 +230,37 @@ class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trust_pb2.RegisterGatewayRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trust_pb2.RegisterGatewayResponse, _abc.Awaitable[_trust_pb2.RegisterGatewayResponse]]:
-        """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent."""
+        """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
+        Another origin than before needs the epoch's opening by two administrators.
+        Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTagKeys(
+        self,
+        request: _trust_pb2.GetTagKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.GetTagKeysResponse, _abc.Awaitable[_trust_pb2.GetTagKeysResponse]]:
+        """The keys under which providers tag subjects, of this period and those kept. Caller: agent. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def DeriveTags(
+        self,
+        request: _trust_pb2.DeriveTagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.DeriveTagsResponse, _abc.Awaitable[_trust_pb2.DeriveTagsResponse]]:
+        """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
+        Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseTagKey(
+        self,
+        request: _trust_pb2.EraseTagKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.EraseTagKeyResponse, _abc.Awaitable[_trust_pb2.EraseTagKeyResponse]]:
+        """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
+        SECOND_PERSON_REQUIRED.
+        """
 
 def add_AuthorityServiceServicer_to_server(servicer: AuthorityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -349,7 +349,7 @@ async def test_a_tail_tells_what_is_there_and_ends(region: Served) -> None:
         region.exchange(HEALTH, POLICE)
     call = region.audit.Tail(audit_pb2.TailRequest(from_index=10), metadata=by(AUDITOR))
     frames = [frame async for frame in call]
-    assert [(frame.first_index, len(frame.leaves)) for frame in frames] == [(10, 256), (266, 35)]
+    assert [(frame.indexes[0], len(frame.leaves)) for frame in frames] == [(10, 256), (266, 35)]
     assert [leaf for frame in frames for leaf in frame.leaves] == region.log.entries[10:]
     assert region.log.acts()[-1].act == audit_pb2.ACT_READ
 
@@ -369,7 +369,7 @@ async def test_a_tail_goes_on_with_entries_as_they_come(region: Served) -> None:
     await asyncio.wait_for(entered.wait(), 5)
     await region.add(HEALTH, "health")
     frame: Any = await pending
-    assert (frame.first_index, list(frame.leaves)) == (1, region.log.entries[1:2])
+    assert (frame.indexes[0], list(frame.leaves)) == (1, region.log.entries[1:2])
     second = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))
     assert isinstance(await refused(second.read()), e.TooMany)
     call.cancel()

@@ -20,7 +20,7 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)\s]*)?\)")
 FILE = re.compile(
-    r"`((?:exchange|certs|gateway|agent|shuqiao|deploy|docs|tests|proto)/[\w./-]+\.\w+|[\w.-]+/)`"
+    r"`((?:exchange|certs|gateway|agent|witness|shuqiao|deploy|docs|tests|proto)/[\w./-]+\.\w+|[\w.-]+/)`"
 )
 COMMAND = re.compile(r"\bshuqiao((?: --\w+(?: people/\w+| counter)?)*) ([a-z]+)(?: ([a-z]+))?")
 NOT_COMMANDS = {"and", "is", "would"}

@@ -193,7 +193,9 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
     def Tail(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)
         first = request.from_index
-        yield audit_pb2.TailResponse(first_index=first, leaves=self.region.leaves[first:])
+        leaves = self.region.leaves[first:]
+        indexes = range(first, first + len(leaves))
+        yield audit_pb2.TailResponse(indexes=indexes, leaves=leaves, next_index=first + len(leaves))
 
 
 class Authority(trust_pb2_grpc.AuthorityServiceServicer):

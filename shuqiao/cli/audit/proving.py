@@ -1,4 +1,4 @@
-"""`shuqiao audit`: reads a gateway's log, proves entries, and verifies folders and receipts offline."""
+"""`shuqiao audit show`, `prove` and `verify`: entries with their proofs, online and offline."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,10 +7,8 @@ from uuid import UUID
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
-from shuqiao.output import BAD, GOOD, UNSURE, Cell
-from shuqiao.words import Text, term
-
-app = typer.Typer(name="audit", help="审计 | The audit log")
+from shuqiao.output import BAD, Cell
+from shuqiao.words import Text
 
 Key = Annotated[
     str,
@@ -18,47 +16,19 @@ Key = Annotated[
         metavar="INDEX|EXCHANGE_ID", help="记录序号或交换编号 | Index of the entry, or exchange id"
     ),
 ]
-DECISION_STYLES = {"released": GOOD, "refused": UNSURE, "failed": BAD}
-COLUMNS = (
-    Text("记录", "Entry"),
-    Text("时间", "Time"),
-    Text("结果", "What"),
-    Text("代码", "Code"),
-    Text("谁", "Who"),
-    Text("对象", "About"),
-)
 
 
-@app.command("tail", help="按序查看记录（安全员、审计） | Print entries in order (officer, auditor)")
-def tail(
-    context: typer.Context,
-    first: Annotated[int, typer.Option("--from", min=0, help="起始序号 | First index")] = 0,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="持续显示新记录 | Go on as entries come")
-    ] = False,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="最多条数，0 不限 | At most this many, 0 for all")
-    ] = 0,
-) -> None:
-    """Print entries, one JSON line each for programs."""
-    from shuqiao import regional, views
-
-    call = of(context)
-    rows: list[list[object]] = []
-    with call.gateway() as channel:
-        for index, leaf in regional.tail(channel, first=first, follow=follow, limit=limit):
-            view = views.entry(index, leaf)
-            if call.out.json_mode:
-                call.out.line(view)
-            elif follow:
-                call.out.raw(_followed(call, view))
-            else:
-                rows.append(_row(call, view))
-    if not call.out.json_mode and not follow:
-        call.out.table(Text("审计记录", "Audit log"), COLUMNS, rows)
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("show", help="查看一条记录 | Show one entry")(show)
+    app.command(
+        "prove", help="导出一条记录的证明（C2SP tlog-proof） | Write the proof of an entry (C2SP tlog-proof)"
+    )(prove)
+    app.command("verify", help="离线验证日志目录或回执文件 | Verify a log folder or a receipt file offline")(
+        verify
+    )
 
 
-@app.command("show", help="查看一条记录 | Show one entry")
 def show(context: typer.Context, key: Key) -> None:
     """Print one entry whole, after checking its proof against the checkpoint that came with it."""
     from shuqiao import regional, views
@@ -77,9 +47,6 @@ def show(context: typer.Context, key: Key) -> None:
     call.out.show({**view, "proof_verified": True, "log": _head(head)}, people)
 
 
-@app.command(
-    "prove", help="导出一条记录的证明（C2SP tlog-proof） | Write the proof of an entry (C2SP tlog-proof)"
-)
 def prove(
     context: typer.Context,
     key: Key,
@@ -101,7 +68,6 @@ def prove(
     )
 
 
-@app.command("verify", help="离线验证日志目录或回执文件 | Verify a log folder or a receipt file offline")
 def verify(
     context: typer.Context,
     receipt: Annotated[
@@ -216,24 +182,3 @@ def _key(text: str) -> int | bytes:
         return UUID(text).bytes
     except ValueError as error:
         raise BadConfiguration(f"INDEX|EXCHANGE_ID: {text}") from error
-
-
-def _row(call: Invocation, view: dict[str, Any]) -> list[object]:
-    language = call.out.language
-    if view["type"] == "exchange":
-        what = Cell(term(view["decision"], language), DECISION_STYLES.get(view["decision"], ""))
-        about = f"{view['resource']} {', '.join(view['fields'])}"
-        return [view["index"], view["time"], what, view["reason"], view["consumer"], about]
-    if view["type"] == "refusals":
-        what = Cell(term("refusals", language), UNSURE)
-        return [view["index"], view["time"], what, view["reason"], view["caller"], f"× {view['count']}"]
-    what = Cell(term(view.get("act", "?"), language), BAD if view.get("act") == "refused" else "")
-    actor, subject = view.get("actor", ""), view.get("subject", "")
-    return [view["index"], view["time"], what, view.get("reason", ""), actor, subject]
-
-
-def _followed(call: Invocation, view: dict[str, Any]) -> str:
-    index, moment, what, code, who, about = _row(call, view)
-    word = what.value if isinstance(what, Cell) else what
-    told = (str(part) for part in (moment, word, code, who, about) if part)
-    return f"{index!s:>8}  " + "  ".join(told) + "\n"

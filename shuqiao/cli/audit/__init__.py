@@ -1,0 +1,9 @@
+"""`shuqiao audit`: everything people do with a gateway's log; one module per kind of work."""
+
+import typer
+
+from shuqiao.cli.audit import proving, reading
+
+app = typer.Typer(name="audit", help="审计 | The audit log")
+for module in (reading, proving):
+    module.register(app)

@@ -1,0 +1,40 @@
+"""Entries of the log as rows of a table, or as lines that follow each other."""
+
+from typing import Any
+
+from shuqiao.cli.invocation import Invocation
+from shuqiao.output import BAD, GOOD, UNSURE, Cell
+from shuqiao.words import Text, term
+
+DECISION_STYLES = {"released": GOOD, "refused": UNSURE, "failed": BAD}
+COLUMNS = (
+    Text("记录", "Entry"),
+    Text("时间", "Time"),
+    Text("结果", "What"),
+    Text("代码", "Code"),
+    Text("谁", "Who"),
+    Text("对象", "About"),
+)
+
+
+def row(call: Invocation, view: dict[str, Any]) -> list[object]:
+    """Return an entry's cells, one per column of COLUMNS."""
+    language = call.out.language
+    if view["type"] == "exchange":
+        what = Cell(term(view["decision"], language), DECISION_STYLES.get(view["decision"], ""))
+        about = f"{view['resource']} {', '.join(view['fields'])}"
+        return [view["index"], view["time"], what, view["reason"], view["consumer"], about]
+    if view["type"] == "refusals":
+        what = Cell(term("refusals", language), UNSURE)
+        return [view["index"], view["time"], what, view["reason"], view["caller"], f"× {view['count']}"]
+    what = Cell(term(view.get("act", "?"), language), BAD if view.get("act") == "refused" else "")
+    actor, subject = view.get("actor", ""), view.get("subject", "")
+    return [view["index"], view["time"], what, view.get("reason", ""), actor, subject]
+
+
+def followed(call: Invocation, view: dict[str, Any]) -> str:
+    """Return an entry as one line."""
+    index, moment, what, code, who, about = row(call, view)
+    word = what.value if isinstance(what, Cell) else what
+    told = (str(part) for part in (moment, word, code, who, about) if part)
+    return f"{index!s:>8}  " + "  ".join(told) + "\n"
