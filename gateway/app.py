@@ -41,6 +41,7 @@ from gateway.access.requests import RequestCheck
 from gateway.admin_service import AdminService
 from gateway.audit.folder import sequencer_in
 from gateway.audit.projection import ExchangeIndex
+from gateway.audit.scrub import Scrub
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -117,6 +118,7 @@ class Gateway:
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
+        self.scrub = Scrub(log=self.sequencer, entries_per_s=config.scrub.entries_per_s)
         self._index = ExchangeIndex(path=folder / "search.db", log=self.sequencer)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
@@ -225,6 +227,8 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self._metrics.log_size.set(self.sequencer.head.size)
+        self._metrics.scrub_position.set(self.scrub.position)
+        self._metrics.scrub_passes.set(self.scrub.passes)
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -261,6 +265,7 @@ class Gateway:
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 self._each_second(),
+                self.scrub.run(),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]
             stack.push_async_callback(cancel_all, tasks)
@@ -274,6 +279,7 @@ class Gateway:
             await asyncio.sleep(SECOND_S)
             self.path.expire()
             self.registrar.settle()
+            self.sequencer.probe()
             try:
                 await self.registrar.flush_refusals()
             except ExchangeError as error:

@@ -14,7 +14,12 @@ MAX_KEY_BYTES = 4096
 
 
 def sequencer_in(
-    folder: Path, *, signer: LogSigner, max_queue: int = 16_384, min_free_bytes: int = 64 * 1024 * 1024
+    folder: Path,
+    *,
+    signer: LogSigner,
+    max_queue: int = 16_384,
+    min_free_bytes: int = 64 * 1024 * 1024,
+    retry_s: float = 1.0,
 ) -> Sequencer:
     """Return the log of a folder, not open yet; the folder is made where it is absent.
 
@@ -23,6 +28,7 @@ def sequencer_in(
         signer: the log's key; its public part is written to `log-key.pub`.
         max_queue: how many entries may wait.
         min_free_bytes: free space below which exchanges are refused.
+        retry_s: seconds between attempts to reload after a write error.
 
     Raises:
         StoreDamaged: the folder is of another log or key.
@@ -35,6 +41,7 @@ def sequencer_in(
         signer=signer,
         max_queue=max_queue,
         min_free_bytes=min_free_bytes,
+        retry_s=retry_s,
     )
 
 

@@ -244,6 +244,15 @@ class AuditLog:
             return False
         return (shown.size, shown.root) == (head.size, head.root)
 
+    @property
+    def node(self) -> merkle.NodeSource:
+        """Returns the hash of a complete subtree (level, index) of what is durable."""
+        return self._tree.node
+
+    def condemn(self, error: ExchangeError) -> None:
+        """Refuse to sign from now on: the log was found to be another than it was signed to be."""
+        self._refuse_to_sign(error)
+
     def _refuse_to_sign(self, error: ExchangeError) -> None:
         self._sticky = self._sticky or type(error)(error.subject)
 

@@ -41,7 +41,7 @@ class MemoryAuditStore:
 
     Attributes:
         commit_fault: "lost" fails without persisting, "kept" persists and fails; "" works.
-        stage_fault, open_fault: whether these fail.
+        stage_fault, open_fault, probe_fault: whether these fail.
         gate: commits wait until it is set.
         commits: sizes of the groups committed.
     """
@@ -53,6 +53,8 @@ class MemoryAuditStore:
         self.commit_fault = ""
         self.stage_fault = False
         self.open_fault = False
+        self.probe_fault = False
+        self.probes = 0
         self.free = 1 << 40
         self.gate = threading.Event()
         self.gate.set()
@@ -91,6 +93,14 @@ class MemoryAuditStore:
             self.commits.append(len(group.leaves))
         if self.commit_fault:
             raise AuditUnavailable("in doubt")
+
+    def probe(self) -> StoredHead | None:
+        assert self._usable and self._staged is None
+        self.probes += 1
+        assert self.gate.wait(30)
+        if self.probe_fault:
+            raise AuditUnavailable("nothing can be written")
+        return self.head
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         return self.entries[first : first + count]
