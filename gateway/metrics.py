@@ -69,7 +69,9 @@ class GatewayMetrics:
             "shuqiao_scrub_position", "Index that the scrub of the audit log has reached", registry=registry
         )
         self.scrub_passes = Gauge(
-            "shuqiao_scrub_passes", "How often the scrub has found the whole audit log whole", registry=registry
+            "shuqiao_scrub_passes",
+            "How often the scrub has found the whole audit log whole",
+            registry=registry,
         )
         self.trust_age = Gauge(
             "shuqiao_trust_list_age_seconds", "Age of the trust list held", registry=registry

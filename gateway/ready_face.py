@@ -60,6 +60,8 @@ class ReadyFace:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host, port))
+            # Whoever hears that the gateway is ready may ask at once, before uvicorn takes connections.
+            sock.listen(64)
         except OSError as error:
             sock.close()
             raise BadConfiguration(f"listen.metrics_port {port}: {error.strerror}") from None

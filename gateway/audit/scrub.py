@@ -5,8 +5,8 @@ A block is what one hash tile covers, 256 entries:
 1. each entry hashes to what the tile says; the newest block, which has no tile yet, to what the tree says;
 2. the tile leads to the node above it;
 3. after the last block, the tree of all nodes has the root of the signed head.
-What does not fit condemns the log: it refuses to sign until people have looked. Entries that were erased at the
-end of their term are stood in for by their hashes.
+What does not fit condemns the log: it refuses to sign until people have looked. Entries that were erased at
+the end of their term are stood in for by their hashes.
 """
 
 import asyncio

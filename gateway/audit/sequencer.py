@@ -288,12 +288,12 @@ class Sequencer(AuditLog):
     def _recover(self, group: InFlight | None, error: BaseException) -> None:
         """Reload the log after a write error; `group` is in doubt until then."""
         subject = error.subject if isinstance(error, ExchangeError) else type(error).__name__
-        _log.error("audit_write_failed", subject=subject)
         self._trouble = AuditUnavailable(subject)
         self._doubtful = group or self._doubtful
         self._retry, self._busy = None, True
         self._idle.clear()
         self._hand(self._restore, lambda job: self._reloaded(group, job))
+        _log.error("audit_write_failed", subject=subject)
 
     def _reloaded(self, group: InFlight | None, job: Future[Restored]) -> None:
         """Decide about a group in doubt, and be healthy again or try again."""

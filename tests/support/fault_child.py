@@ -1,8 +1,8 @@
-"""A process that appends entries to a log on a disk that may fail, until it is killed, and tells what it hears.
+"""A process that appends to a log on a disk that may fail, until it is killed, and tells what it hears.
 
-Run as `python -m tests.support.fault_child FOLDER`. Lines on standard output: "ok INDEX LEAF" for a durable
-entry, "failed CODE" for a submission, "fault CODE" and "well" as the log's fault comes and goes, "refused CODE"
-where it does not open.
+Run as `python -m tests.support.fault_child FOLDER FIRST`. Lines on standard output: "ok INDEX LEAF" for a
+durable entry, "failed CODE" for a submission, "fault CODE" and "well" as the log's fault comes and goes,
+"refused CODE" where it does not open.
 """
 
 import asyncio

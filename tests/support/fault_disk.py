@@ -39,7 +39,7 @@ class FaultDisk:
         self._plan = plan
         self.environ = {
             "LD_PRELOAD": str(shim()),
-            "FAULT_DISK_UNDER": str(folder.resolve()),
+            "FAULT_DISK_UNDER": f"{folder.resolve()}/",
             "FAULT_DISK_PLAN": str(plan),
             "FAULT_DISK_SEED": str(seed),
         }
