@@ -186,6 +186,14 @@ class AuditLog:
         proof = merkle.inclusion_proof(index, self._head.size, self._tree.node)
         return audit_pb2.Receipt(leaf=leaf, index=index, proof=proof), self._note
 
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of the complete subtree (level, index), 32 bytes.
+
+        Raises:
+            StoreDamaged, AuditUnavailable: its tile cannot be read.
+        """
+        return self._tree.node(level, index)
+
     def consistency(self, old_size: int, new_size: int = 0) -> tuple[bytes, str]:
         """Return the proof that a newer log extends an older one.
 
