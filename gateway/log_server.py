@@ -114,7 +114,7 @@ class LogServer:
             secured.context = newest
 
         listening = self._context(in_use)
-        listening.sni_callback = renew  # type: ignore[assignment]
+        listening.sni_callback = renew
         return listening
 
     def _context(self, pair: tuple[bytes, bytes]) -> ssl.SSLContext:
