@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from exchange.errors import ExchangeError, Malformed, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from gateway.audit import search, tail
+from gateway.audit import proofs, search, tail
 from gateway.audit.search import Searches
 from gateway.audit.tail import Tails
 from gateway.calls import Calls
@@ -44,6 +44,14 @@ class Log(Protocol):
 
     def entry(self, index: int) -> tuple[audit_pb2.Receipt, str]:
         """Return an entry with its proof, and the checkpoint that it leads to."""
+        ...
+
+    def leaves(self, first: int, count: int) -> list[bytes]:
+        """Return at most `count` leaves from an index on."""
+        ...
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree, 32 bytes."""
         ...
 
 
@@ -92,6 +100,12 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         """Return an entry with its proof."""
         return await self._calls.run(f"{SERVICE}/GetEntry", request, context, self._entry)
 
+    async def GetProofs(
+        self, request: audit_pb2.GetProofsRequest, context: Any
+    ) -> audit_pb2.GetProofsResponse:
+        """Return entries with proofs that lead to one head."""
+        return await self._calls.run(f"{SERVICE}/GetProofs", request, context, self._proofs)
+
     async def Tail(
         self, request: audit_pb2.TailRequest, context: Any
     ) -> AsyncIterator[audit_pb2.TailResponse]:
@@ -138,6 +152,12 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             await self._registrar.record_read(caller, f"GetEntry {index}")
         receipt, checkpoint = self._log.entry(index)
         return audit_pb2.GetEntryResponse(receipt=receipt, checkpoint=checkpoint)
+
+    async def _proofs(
+        self, request: audit_pb2.GetProofsRequest, caller: Identity
+    ) -> audit_pb2.GetProofsResponse:
+        await self._registrar.record_read(caller, proofs.check(request, self._log.head.size))
+        return await proofs.answer(request, self._log)
 
     async def _index(self, request: audit_pb2.GetEntryRequest) -> int:
         key = request.WhichOneof("key")

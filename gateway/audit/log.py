@@ -23,6 +23,7 @@ from exchange.errors import (
     StoreDamaged,
     UnknownEntry,
 )
+from exchange.tlog_tiles import HashTile
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.tree import LogTree
 from gateway.storage.ports import AuditStore, HighWater, StoredHead
@@ -186,6 +187,18 @@ class AuditLog:
         proof = merkle.inclusion_proof(index, self._head.size, self._tree.node)
         return audit_pb2.Receipt(leaf=leaf, index=index, proof=proof), self._note
 
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of the complete subtree (level, index), 32 bytes.
+
+        Raises:
+            StoreDamaged, AuditUnavailable: its tile cannot be read.
+        """
+        return self._tree.node(level, index)
+
+    def tile(self, wanted: HashTile) -> bytes:
+        """Return a tile's hashes as of the durable head (see `LogTree.tile`)."""
+        return self._tree.tile(wanted)
+
     def consistency(self, old_size: int, new_size: int = 0) -> tuple[bytes, str]:
         """Return the proof that a newer log extends an older one.
 
@@ -243,11 +256,6 @@ class AuditLog:
         except ReceiptBroken:
             return False
         return (shown.size, shown.root) == (head.size, head.root)
-
-    @property
-    def node(self) -> merkle.NodeSource:
-        """Returns the hash of a complete subtree (level, index) of what is durable."""
-        return self._tree.node
 
     def condemn(self, error: ExchangeError) -> None:
         """Refuse to sign from now on: the log was found to be another than it was signed to be."""

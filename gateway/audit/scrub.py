@@ -18,8 +18,8 @@ import structlog
 from exchange import merkle
 from exchange.checkpoint import Checkpoint
 from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, StoreDamaged
-from exchange.merkle import NodeSource, leaf_hash
-from gateway.audit.tree import TILE_BITS, TILE_HASHES, pyramid_of
+from exchange.merkle import leaf_hash
+from exchange.tlog_tiles import TILE_BITS, TILE_HASHES, pyramid_of
 
 PAUSE_S = 1.0
 
@@ -34,9 +34,8 @@ class Log(Protocol):
         """The newest durable head."""
         ...
 
-    @property
-    def node(self) -> NodeSource:
-        """Returns the hash of a complete subtree of what is durable."""
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree of what is durable, 32 bytes."""
         ...
 
     def leaves(self, first: int, count: int) -> Sequence[bytes]:

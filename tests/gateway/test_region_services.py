@@ -1,7 +1,7 @@
 """The region's services over a real server: what is answered, refused and entered."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from exchange import errors as e
 from exchange.identity import Role, parse_uri
+from exchange.merkle import leaf_hash, root_from_path, root_of
 from exchange.rpc_errors import from_rpc_error
 from exchange.statement import StatementSigner
 from exchange.trust import Verified
@@ -333,6 +334,58 @@ async def test_an_agent_reads_its_own_exchanges_only_and_leaves_no_entry(region:
         error = await refused(region.audit.GetEntry(ask, metadata=by(HEALTH_AGENT)))
         assert isinstance(error, e.UnknownEntry)
     assert len(region.log.entries) == 3
+
+
+async def test_entries_come_with_proofs_that_lead_to_one_head(region: Served) -> None:
+    for _ in range(300):
+        region.exchange(HEALTH, POLICE)
+    indexes = [*range(0, 300, 2), 299]
+    for size in (0, 300):
+        ask = audit_pb2.GetProofsRequest(indexes=indexes, size=size)
+        answer = await region.audit.GetProofs(ask, metadata=by(AUDITOR))
+        assert [one.index for one in answer.receipts] == indexes
+        assert (answer.size, answer.checkpoint) == ((300, "") if size else (301, "checkpoint 301"))
+        root = root_of([leaf_hash(leaf) for leaf in region.log.entries[: answer.size]])
+        for one in answer.receipts:
+            assert one.leaf == region.log.entries[one.index]
+            assert root_from_path(one.index, answer.size, leaf_hash(one.leaf), one.proof) == root
+    assert (region.log.acts()[-1].act, region.log.acts()[-1].subject) == (
+        audit_pb2.ACT_READ,
+        "GetProofs 0 to 299, 151",
+    )
+    region.log.fails = e.AuditUnavailable()
+    error = await refused(region.audit.GetProofs(ask, metadata=by(OFFICER)))
+    assert isinstance(error, e.AuditUnavailable)
+
+
+async def test_large_entries_are_left_out_at_the_end_of_a_batch_of_proofs(region: Served) -> None:
+    region.log.entries += [bytes([number]) * 60_000 for number in range(64)]
+    ask = audit_pb2.GetProofsRequest(indexes=range(64), size=64)
+    answer = await region.audit.GetProofs(ask, metadata=by(AUDITOR))
+    assert 1 < len(answer.receipts) < 64
+    assert [one.index for one in answer.receipts] == list(range(len(answer.receipts)))
+
+
+@pytest.mark.parametrize(
+    ("indexes", "size", "error"),
+    [
+        ([], 0, e.Malformed),
+        (range(257), 0, e.Malformed),
+        ([1, 0], 0, e.Malformed),
+        ([1, 1], 0, e.Malformed),
+        ([0], 301, e.UnknownEntry),
+        ([300], 0, e.UnknownEntry),
+        ([9], 9, e.UnknownEntry),
+    ],
+)
+async def test_proofs_that_are_not_asked_for_rightly_are_refused(
+    region: Served, indexes: Sequence[int], size: int, error: type[e.ExchangeError]
+) -> None:
+    for _ in range(300):
+        region.exchange(HEALTH, POLICE)
+    ask = audit_pb2.GetProofsRequest(indexes=indexes, size=size)
+    assert isinstance(await refused(region.audit.GetProofs(ask, metadata=by(AUDITOR))), error)
+    assert isinstance(await refused(region.audit.GetProofs(ask, metadata=by(HEALTH_AGENT))), e.RoleNotAllowed)
 
 
 @pytest.mark.parametrize("ask", [audit_pb2.GetEntryRequest(), audit_pb2.GetEntryRequest(exchange_id=b"x")])
