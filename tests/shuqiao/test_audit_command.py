@@ -1,5 +1,6 @@
 """Entries are shown with a proof that holds; receipts and folders verify offline, or say where not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,22 @@ def test_a_trust_file_that_is_neither_list_nor_key_is_a_usage_error(shuqiao: Shu
     junk.write_bytes(b"\xff\xfe junk")
     ran = shuqiao("audit", "verify", str(junk), "--trust", str(junk), "--json")
     assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")
+
+
+def test_entries_are_exported_and_the_next_export_goes_on(
+    shuqiao: Shuqiao, region: Region, tmp_path: Path
+) -> None:
+    file = tmp_path / "log.jsonl"
+    assert shuqiao("audit", "export", "--ocsf", str(file), "--json").document["records"] == 3
+    region.leaves.append(exchange_leaf(audit_pb2.DECISION_REFUSED))
+    assert shuqiao("audit", "export", "--ocsf", str(file), "--json").document["records"] == 1
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [event["metadata"]["sequence"] for event in events] == [0, 1, 2, 3]
+    ran = shuqiao("audit", "export", "--csv", str(tmp_path / "log.csv"))
+    assert "4" in ran.out and (tmp_path / "log.csv").exists()
+
+
+def test_an_export_without_a_form_or_with_two_is_a_usage_error(shuqiao: Shuqiao, tmp_path: Path) -> None:
+    for arguments in ([], ["--ocsf", "a", "--csv", "b"], ["--syslog", "localhost:6514"]):
+        ran = shuqiao("audit", "export", *arguments, "--json")
+        assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from shuqiao.cli.invocation import Invocation
 from shuqiao.words import Text
@@ -17,6 +20,52 @@ HASHES_ONLY = Text(
     "此身份无权读取记录，只导出哈希与检查点",
     "This identity may not read entries: hashes and checkpoints only",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileOptions:
+    """What was typed about a mirror. Each field is an option of the same name."""
+
+    tiles: Annotated[
+        Path | None,
+        typer.Option(
+            "--tiles",
+            metavar="DIR",
+            help="静态镜像目录（C2SP 瓦片） | Folder of a static mirror (C2SP tiles)",
+        ),
+    ] = None
+    hash_only: Annotated[
+        bool, typer.Option("--hash-only", help="只导出哈希，不含记录 | Hashes only, no entries")
+    ] = False
+    gateway: Annotated[
+        str, typer.Option("--gateway", help="网关名（地区有多个网关时） | Name of the gateway, if several")
+    ] = ""
+    log: Annotated[
+        Path | None, typer.Option("--log", help="离线：网关的目录 | Offline: folder of a gateway")
+    ] = None
+    trust: Annotated[
+        Path | None,
+        typer.Option("--trust", help="离线：信任列表或日志公钥文件 | Offline: trust list or log key file"),
+    ] = None
+    root: Annotated[Path | None, typer.Option("--root", help="离线：根证书 | Offline: root certificate")] = (
+        None
+    )
+
+
+def run(call: Invocation, options: TileOptions) -> None:
+    """Mirror the log of a gateway, or of a folder."""
+    assert options.tiles is not None
+    if options.log is None:
+        from_gateway(call, options.tiles, options.gateway, hash_only=options.hash_only)
+        return
+    from_folder(
+        call,
+        options.tiles,
+        options.log,
+        hash_only=options.hash_only,
+        trust=options.trust,
+        root=options.root,
+    )
 
 
 def from_gateway(call: Invocation, folder: Path, name: str, *, hash_only: bool) -> None:

@@ -1,13 +1,11 @@
 """The options that say which entries are wanted; the same for every command that reads the log.
 
-A command takes them by the decorator `filtered`, which puts them into its signature and hands them over as
-one `FilterOptions`; `filter_from` makes the contract's filter of them.
+A command takes them as one `FilterOptions` (see `shuqiao.cli.audit.options`); `filter_from` makes the
+contract's filter of them.
 """
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,40 +78,6 @@ class FilterOptions:
             " | Before then: RFC 3339, or a date (UTC, included)",
         ),
     ] = ""
-
-
-def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a filter.
-
-    Args:
-        command: takes `options: FilterOptions` and its own parameters, as typer reads them.
-    """
-    own = inspect.signature(command, eval_str=True)
-    hints = inspect.get_annotations(FilterOptions, eval_str=True)
-    added = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(FilterOptions)
-    ]
-    kept = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in own.parameters.items()
-        if name != "options"
-    ]
-
-    @functools.wraps(command)
-    def call(**arguments: Any) -> Any:
-        told = {field.name: arguments.pop(field.name) for field in fields(FilterOptions)}
-        return command(options=FilterOptions(**told), **arguments)
-
-    parameters = [*kept, *added]
-    read: Any = call
-    # What is read is this signature, not the one that was wrapped.
-    del read.__wrapped__
-    read.__signature__ = own.replace(parameters=parameters)
-    read.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
 
 
 def filter_from(options: FilterOptions) -> "audit_pb2.EntryFilter":

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shuqiao.cli.audit.cursor import Cursor
-from shuqiao.cli.audit.filters import FilterOptions, filter_from, filtered
+from shuqiao.cli.audit.filters import FilterOptions, filter_from
+from shuqiao.cli.audit.options import taking
 from shuqiao.cli.audit.tables import COLUMNS, followed, row
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.cursor import Cursor
 from shuqiao.words import Text
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ class State(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("tail", help="按序查看记录（安全员、审计） | Print entries in order (officer, auditor)")(
-        filtered(tail)
+        taking(tail)
     )
     app.command("search", help="检索记录（安全员、审计） | Search the entries (officer, auditor)")(
-        filtered(search)
+        taking(search)
     )
 
 

@@ -18,13 +18,18 @@ class Cursor:
     Args:
         path: of the file; made by the first `write`.
 
+    Attributes:
+        origin: of the log, empty where no place is kept yet.
+        next_index: from where to go on; None where no place is kept yet.
+        length: how many bytes had been written where the entries go, 0 where that means nothing.
+
     Raises:
         BadConfiguration: the file holds no place.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.origin, self.next_index = self._read()
+        self.origin, self.next_index, self.length = self._read()
 
     def check(self, origin: str) -> None:
         """Refuse to go on in another log than the one whose place is kept.
@@ -35,32 +40,33 @@ class Cursor:
         if self.origin and self.origin != origin:
             raise BadConfiguration(f"{self._path}: {self.origin}, not {origin}")
 
-    def write(self, origin: str, next_index: int) -> None:
+    def write(self, origin: str, next_index: int, length: int = 0) -> None:
         """Keep a place durably.
 
         Raises:
             BadConfiguration: the file cannot be written.
         """
-        if (origin, next_index) == (self.origin, self.next_index):
+        if (origin, next_index, length) == (self.origin, self.next_index, self.length):
             return
-        content = json.dumps({"origin": origin, "next_index": next_index}) + "\n"
+        content = json.dumps({"origin": origin, "next_index": next_index, "length": length}) + "\n"
         try:
             replace_file(self._path, content.encode())
         except OSError as error:
             raise BadConfiguration(f"{self._path}: {error.strerror}") from error
-        self.origin, self.next_index = origin, next_index
+        self.origin, self.next_index, self.length = origin, next_index, length
 
-    def _read(self) -> tuple[str, int | None]:
+    def _read(self) -> tuple[str, int | None, int]:
         try:
             with self._path.open("rb") as file:
                 held = json.loads(file.read(MAX_BYTES))
-            origin, next_index = held["origin"], held["next_index"]
+            origin, next_index, length = held["origin"], held["next_index"], held.get("length", 0)
         except FileNotFoundError:
-            return "", None
+            return "", None, 0
         except OSError as error:
             raise BadConfiguration(f"{self._path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadConfiguration(f"{self._path}: {type(error).__name__}") from error
-        if not isinstance(origin, str) or type(next_index) is not int or next_index < 0:
-            raise BadConfiguration(f"{self._path}: next_index")
-        return origin, next_index
+        numbers = (next_index, length)
+        if not isinstance(origin, str) or any(type(number) is not int or number < 0 for number in numbers):
+            raise BadConfiguration(f"{self._path}: next_index or length")
+        return origin, next_index, length
