@@ -41,6 +41,7 @@ from gateway.access.requests import RequestCheck
 from gateway.admin_service import AdminService
 from gateway.audit.folder import sequencer_in
 from gateway.audit.projection import ExchangeIndex
+from gateway.audit.witness_setup import witnessing_of
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -134,6 +135,18 @@ class Gateway:
         self.links = Links()
         self.registry = CollectorRegistry()
         self._metrics = GatewayMetrics(self.registry)
+        self.witnessing = witnessing_of(
+            config.witnesses,
+            folder=folder,
+            log=self.sequencer,
+            log_keys=lambda: [self._signer.public_key],
+            gateway=who,
+            append=self.sequencer.append,
+            clock=self._clock,
+            random=self._nonces,
+            registry=self.registry,
+        )
+        self.sequencer.hold_exchanges_back(self.witnessing.fault)
         self.path = self._make_path(who.division)
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
@@ -196,7 +209,13 @@ class Gateway:
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=self._index.find),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.sequencer,
+                find=self._index.find,
+                witnessed=self.witnessing.witnessed_note,
+            ),
             server,
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
@@ -225,6 +244,7 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self._metrics.log_size.set(self.sequencer.head.size)
+        self.witnessing.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -241,6 +261,8 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
+            stack.push_async_callback(self.witnessing.close)
+            await self.witnessing.before_signing()
             stack.callback(self._index.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
@@ -260,6 +282,7 @@ class Gateway:
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
+                self.witnessing.run(),
                 self._each_second(),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]

@@ -65,16 +65,25 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         calls: what every call has around it.
         log: the audit log.
         find: looks an exchange up.
+        witnessed: returns the newest checkpoint that a quorum of witnesses cosigned, "" where there is none.
         max_tails: how many may follow the log at a time.
     """
 
     def __init__(
-        self, *, registrar: Registrar, calls: Calls, log: Log, find: Find, max_tails: int = MAX_TAILS
+        self,
+        *,
+        registrar: Registrar,
+        calls: Calls,
+        log: Log,
+        find: Find,
+        witnessed: Callable[[], str] = lambda: "",
+        max_tails: int = MAX_TAILS,
     ) -> None:
         self._registrar = registrar
         self._calls = calls
         self._log = log
         self._find = find
+        self._witnessed = witnessed
         self._max_tails = max_tails
         self._tails: set[asyncio.Event] = set()
         log.subscribe(self._committed)
@@ -112,7 +121,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity
     ) -> audit_pb2.GetCheckpointResponse:
-        return audit_pb2.GetCheckpointResponse(checkpoint=self._log.checkpoint)
+        return audit_pb2.GetCheckpointResponse(checkpoint=self._log.checkpoint, witnessed=self._witnessed())
 
     async def _consistency(
         self, request: audit_pb2.GetConsistencyRequest, caller: Identity

@@ -76,6 +76,11 @@ class Sequencer(AuditLog):
         self._doubtful: InFlight | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
+        self._held_back: Callable[[], ExchangeError | None] = lambda: None
+
+    def hold_exchanges_back(self, reason: Callable[[], ExchangeError | None]) -> None:
+        """Refuse exchanges, not administrative entries, while a reason is returned; asked before each."""
+        self._held_back = reason
 
     async def open(self) -> None:
         """Open the log and compare its parts (see `gateway.audit.log`).
@@ -111,7 +116,7 @@ class Sequencer(AuditLog):
             self._headroom.check()
         except AuditUnavailable as error:
             return error
-        return None
+        return self._held_back()
 
     def submit(self, leaves: Sequence[bytes], done: Done) -> None:
         """Queue the entries of exchanges.
@@ -123,6 +128,7 @@ class Sequencer(AuditLog):
         Raises:
             QueueFull: too many wait.
             AuditUnavailable: the log cannot be written, or what space is left is not for exchanges.
+            LogUnwitnessed: exchanges are held back.
             LogBehind, LogForked, StoreDamaged: the log refuses to sign.
             Oversized: a leaf is too long.
             Draining: the log is closing.
@@ -153,7 +159,7 @@ class Sequencer(AuditLog):
         return await future
 
     def _admit(self, leaves: Sequence[bytes], *, administrative: bool = False) -> None:
-        stopped = self._sticky or self._trouble
+        stopped = self._sticky or self._trouble or (None if administrative else self._held_back())
         if stopped is not None:
             raise _again(stopped)
         if self._closing:
