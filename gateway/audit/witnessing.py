@@ -167,13 +167,11 @@ class Witnessing:
         head, note = self._log.head, self._log.checkpoint
         if self._gathering[0] != head:
             self._gathering = head, note
-        due = [witness for witness in self._witnesses if witness.due(note)]
-        if not due:
-            return
         async with asyncio.TaskGroup() as group:
-            for witness in due:
-                group.create_task(self._ask(witness, head, note))
-        # Cosignatures that came after the quorum was reached.
+            for witness in self._witnesses:
+                if witness.due(note):
+                    group.create_task(self._ask(witness, head, note))
+        # Cosignatures that came after the quorum was reached, and what could not be kept before.
         await self._keep()
         await self._keep_sizes()
 
@@ -241,7 +239,7 @@ class Witnessing:
         """
         async with self._keeping:
             head, note = self._gathering
-            if note == self._note:
+            if note == self._note or not self._witnesses:
                 return
             if not self._policy.reached([key for key, _ in cosignatures_of(note, self._policy.keys)]):
                 return
