@@ -260,6 +260,14 @@ def get_checkpoint(channel: grpc.Channel) -> str:
         return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).checkpoint
 
 
+def get_witnessed(channel: grpc.Channel) -> tuple[str, str]:
+    """Return the newest checkpoint, and the newest that witnesses cosigned; the latter may be empty."""
+    stub = audit_pb2_grpc.AuditServiceStub(channel)
+    with calling():
+        told = stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S)
+    return told.checkpoint, told.witnessed
+
+
 def tail(channel: grpc.Channel, *, first: int, follow: bool, limit: int) -> Iterator[Tailed]:
     """Yield entries in order, then as they come.
 

@@ -26,6 +26,7 @@ from witness.judge import Reply
 BODY_TIMEOUT_S = 10.0
 THREADS = 4
 MAX_CONNECTIONS = 64
+BACKLOG = 128
 
 Judge = Callable[[bytes], Reply]
 
@@ -119,6 +120,8 @@ def _bind(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        # From here on callers are queued, and a second witness on this address is told.
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise BadConfiguration(f"listen.port {port}: {error.strerror}") from None
