@@ -10,6 +10,7 @@ from exchange.errors import ExchangeError, LogUnwitnessed
 from gateway.audit.alerts import Alerts
 
 RETRY_S = 10.0
+EPISODE_S = 3600.0
 
 _log = structlog.get_logger("gateway.audit")
 
@@ -30,7 +31,8 @@ class WitnessAlerts:
         self._clock = clock
         self._monotonic = monotonic
         self._since_ms = 0  # of the silence that was told of; 0 while there is none
-        self._told: dict[str, str] = {}
+        # Key of a witness -> the reason that was told of and still stands, "" for none; and when.
+        self._told: dict[str, tuple[str, float]] = {}
         self._not_before = 0.0
 
     async def tell(
@@ -54,12 +56,15 @@ class WitnessAlerts:
             self._not_before = self._monotonic() + RETRY_S
 
     async def _tell_of_claims(self, claims: Mapping[str, ExchangeError | None]) -> None:
+        """A witness that claims and cosigns in turn must not fill the log: one alert an hour for each."""
+        now = self._monotonic()
         for key, claim in claims.items():
+            reason, when = self._told.get(key, ("", now - EPISODE_S))
             if claim is None:
-                self._told.pop(key, None)
-            elif self._told.get(key) != claim.name:
+                self._told[key] = "", when
+            elif claim.name != reason and now - when >= EPISODE_S:
                 await self._alerts.enter(claim, severity="warning", since_ms=self._clock.now_ms())
-                self._told[key] = claim.name
+                self._told[key] = claim.name, now
 
     async def _tell_of_age(self, age_s: float, overdue: bool, size: int) -> None:
         about = LogUnwitnessed(f"entries from {size} on")

@@ -94,8 +94,11 @@ def witnessing_of(
         registry: for the metrics.
 
     Raises:
-        BadConfiguration: every fault of the policy.
+        BadConfiguration: every fault of the policy; or exchanges would be refused for want of witnesses, and
+            there is no policy.
     """
+    if settings.refuse and settings.policy_file is None:
+        raise BadConfiguration("witnesses.refuse: no policy_file")
     files = WitnessedFile(folder=folder)
     policy, witnesses, http = WitnessPolicy((), (), (), NONE), [], None
     if settings.policy_file is not None:

@@ -29,7 +29,7 @@ from gateway.audit.sequencer import Sequencer
 from gateway.audit.watched_witness import WatchedWitness
 from gateway.audit.witness_alerts import WitnessAlerts
 from gateway.audit.witness_client import WitnessClient
-from gateway.audit.witness_setup import policy_of_log
+from gateway.audit.witness_setup import policy_of_log, witnessing_of
 from gateway.audit.witnessed_file import SIZES, WITNESSED, WitnessedFile
 from gateway.audit.witnessing import Witnessing
 from gateway.config import Witnesses
@@ -127,7 +127,6 @@ class Bench:
         self.policy: WitnessPolicy = parse_policy(
             "\n".join([*lines, f"group all-of-us {self.quorum} a b c", "quorum all-of-us"]).encode()
         )
-        self.registry = CollectorRegistry()
 
     async def _route(self, request: httpx.Request) -> httpx.Response:
         return await self.sites[request.url.host.partition(".")[0]](request)
@@ -447,6 +446,21 @@ async def test_one_witness_that_claims_more_makes_an_alert_once_and_stops_nothin
     assert bench.cosigners() == {"b", "c"}
 
 
+async def test_a_witness_that_claims_and_cosigns_in_turn_makes_one_alert_an_hour(bench: Bench) -> None:
+    await bench.start()
+    site = bench.sites["a"]
+    for _ in range(121):
+        await bench.append()
+        site.answer(409, b"500\n", "text/x.tlog.size")
+        await bench.witnessing.round()
+        await bench.witnessing.settle()
+        site.handler = None
+        bench.later(60)
+        await bench.witnessing.round()
+        await bench.witnessing.settle()
+    assert bench.alerts() == [("LOG_BEHIND", "warning")] * 3
+
+
 async def test_witnesses_that_would_be_a_quorum_stop_a_log_that_they_say_is_behind(bench: Bench) -> None:
     await bench.start()
     await bench.append(3)
@@ -714,6 +728,21 @@ async def test_a_log_without_witnesses_asks_nobody_and_complains_of_nothing(tmp_
     assert (bench.witnessing.witnessed_note(), bench.witnessing.witnessed_size()) == ("", 0)
     assert (bench.log.fault, bench.alerts()) == (None, [])
     await bench.close()
+
+
+def test_refusing_without_witnesses_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="policy_file"):
+        witnessing_of(
+            Witnesses(refuse=True),
+            folder=tmp_path,
+            log=memory_sequencer(MemoryAuditStore(), MemoryHighWater()),
+            log_keys=lambda: [SIGNER.public_key],
+            gateway=GATEWAY,
+            append=lambda leaf: asyncio.sleep(0),
+            clock=StillClock(),
+            random=bytes,
+            registry=CollectorRegistry(),
+        )
 
 
 def policy_file(folder: Path, text: str) -> Path:
