@@ -95,7 +95,8 @@ class WitnessClient:
                 status, kind, body = await self._post(request.body)
         except TimeoutError:
             raise WitnessAway(f"{name}: no answer in {self._timeout_s:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
+            # All that bytes of a stranger can raise in the client.
             raise WitnessAway(f"{name}: {type(error).__name__}") from error
         try:
             if status == httpx.codes.OK:

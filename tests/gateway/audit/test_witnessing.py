@@ -47,6 +47,7 @@ from tests.support.witnesses import START_MS, MemoryWitnessStore, StillClock, co
 from witness.judge import Witness
 
 GATEWAY = Identity("yunchuan.example", "970100", Role.GATEWAY, name="gateway-1")
+OTHER_LOG = LogSigner(origin="970200.yunchuan.example/g", key=SigningKey(b"\1" * 32)).verifier_key
 NAMES = ("a", "b", "c")
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
@@ -755,7 +756,7 @@ def policy_file(folder: Path, text: str) -> Path:
     ("text", "told"),
     [
         ("quorum none", "leave policy_file out"),
-        (f"log {OTHER_SIGNER.verifier_key}\nwitness a {{a}} http://a.example\nquorum a", "another key"),
+        (f"log {OTHER_LOG}\nwitness a {{a}} http://a.example\nquorum a", "not among its logs"),
         ("witness a {a}\nquorum a", "no quorum"),
         ("witness a {a} http://a.example\nwitness b {b}\ngroup g all a b\nquorum g", "no quorum"),
         ("witness a {a} http://a.example:port/\nquorum a", "URL"),
@@ -767,7 +768,7 @@ def test_a_policy_that_the_log_cannot_satisfy_is_refused(tmp_path: Path, text: s
 
     def make() -> Sequence[object]:
         file = policy_file(tmp_path, filled)
-        policy = policy_of_log(file, origin=ORIGIN, log_keys=[SIGNER.public_key])
+        policy = policy_of_log(file, origin=ORIGIN)
         http = httpx.AsyncClient()
         return [WitnessClient(witness=one, http=http, timeout_s=1) for one in policy.witnesses]
 
@@ -778,10 +779,10 @@ def test_a_policy_that_the_log_cannot_satisfy_is_refused(tmp_path: Path, text: s
 
 def test_the_policy_of_this_log_is_read(tmp_path: Path) -> None:
     text = f"log {SIGNER.verifier_key}\nwitness a {cosigner(1).key.text} http://a.example\nquorum a"
-    policy = policy_of_log(policy_file(tmp_path, text), origin=ORIGIN, log_keys=[SIGNER.public_key])
+    policy = policy_of_log(policy_file(tmp_path, text), origin=ORIGIN)
     assert policy.quorum == "a"
 
 
 def test_a_policy_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ExchangeError):
-        policy_of_log(tmp_path / "none", origin=ORIGIN, log_keys=[])
+        policy_of_log(tmp_path / "none", origin=ORIGIN)
