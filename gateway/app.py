@@ -46,6 +46,7 @@ from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tail import Tails
 from gateway.audit.tiles import Tiles
+from gateway.audit.witness_setup import witnessing_of
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -124,10 +125,26 @@ class Gateway:
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
+        self.registry = CollectorRegistry()
+        self._metrics = GatewayMetrics(self.registry)
+        self.witnessing = witnessing_of(
+            config.witnesses,
+            folder=folder,
+            log=self.sequencer,
+            log_keys=lambda: [self._signer.public_key],
+            gateway=who,
+            append=self.sequencer.append,
+            clock=self._clock,
+            random=self._nonces,
+            registry=self.registry,
+        )
+        self.sequencer.hold_exchanges_back(self.witnessing.fault)
         self.scrub = Scrub(log=self.sequencer, entries_per_s=config.scrub.entries_per_s)
         self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
-        self._tails = Tails(log=self.sequencer)
-        self._searches = Searches(projection=self._projection, log=self.sequencer)
+        witnessed = self.witnessing.witnessed_size
+        self._tails = Tails(log=self.sequencer, witnessed=witnessed)
+        self.witnessing.subscribe(lambda size: self._tails.wake())
+        self._searches = Searches(projection=self._projection, log=self.sequencer, witnessed=witnessed)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
         self.refusals = RefusalLimiter()
@@ -142,8 +159,6 @@ class Gateway:
             refusals=self.refusals,
         )
         self.links = Links()
-        self.registry = CollectorRegistry()
-        self._metrics = GatewayMetrics(self.registry)
         self.path = self._make_path(who.division)
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
         self.log_face = LogFace(
@@ -155,6 +170,7 @@ class Gateway:
                 trust=self._trust,
                 clock=self._clock,
                 tls=self.membership.tls,
+                witnessed=self.witnessing.witnessed_note,
             )
         )
 
@@ -224,6 +240,7 @@ class Gateway:
                 find=self._searches.find,
                 tails=self._tails,
                 searches=self._searches,
+                witnessed=self.witnessing.witnessed_note,
             ),
             server,
         )
@@ -255,6 +272,7 @@ class Gateway:
         self._metrics.log_size.set(self.sequencer.head.size)
         self._metrics.scrub_position.set(self.scrub.position)
         self._metrics.scrub_passes.set(self.scrub.passes)
+        self.witnessing.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -273,6 +291,8 @@ class Gateway:
             stack.push_async_callback(self.sequencer.close)
             self._projection.start()
             stack.push_async_callback(self._projection.close)
+            stack.push_async_callback(self.witnessing.close)
+            await self.witnessing.before_signing()
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
@@ -294,6 +314,7 @@ class Gateway:
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
+                self.witnessing.run(),
                 self._each_second(),
                 self.scrub.run(),
             ]

@@ -65,6 +65,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         find: looks an exchange up.
         tails: serves those who follow the log.
         searches: serves those who search it.
+        witnessed: returns the newest checkpoint that a quorum of witnesses cosigned, "" where there is none.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         find: Find,
         tails: Tails,
         searches: Searches,
+        witnessed: Callable[[], str] = lambda: "",
     ) -> None:
         self._registrar = registrar
         self._calls = calls
@@ -83,6 +85,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._find = find
         self._tails = tails
         self._searches = searches
+        self._witnessed = witnessed
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Any
@@ -128,7 +131,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity
     ) -> audit_pb2.GetCheckpointResponse:
-        return audit_pb2.GetCheckpointResponse(checkpoint=self._log.checkpoint)
+        return audit_pb2.GetCheckpointResponse(checkpoint=self._log.checkpoint, witnessed=self._witnessed())
 
     async def _consistency(
         self, request: audit_pb2.GetConsistencyRequest, caller: Identity

@@ -105,4 +105,9 @@ class GatewayConfig(ProcessConfig):
 
 def load(path: Path) -> GatewayConfig:
     """Read a configuration; see `exchange.configuration.read_configuration`."""
-    return read_configuration(GatewayConfig, path)
+    config = read_configuration(GatewayConfig, path)
+    policy = config.witnesses.policy_file
+    if policy is None:
+        return config
+    resolved = {"policy_file": path.parent.resolve() / policy}
+    return config.model_copy(update={"witnesses": config.witnesses.model_copy(update=resolved)})

@@ -1,6 +1,7 @@
 """Every metric of the gateway, in one place: names constant, labels bounded, children resolved once."""
 
 from collections import Counter as Tally
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -76,3 +77,32 @@ class GatewayMetrics:
         self.trust_age = Gauge(
             "shuqiao_trust_list_age_seconds", "Age of the trust list held", registry=registry
         )
+
+
+class WitnessMetrics:
+    """What is known of the witnesses.
+
+    Args:
+        registry: where the metrics are registered.
+        names: of the witnesses, as the policy has them; at most 30.
+    """
+
+    def __init__(self, registry: CollectorRegistry, names: Sequence[str]) -> None:
+        self.entries = Gauge(
+            "shuqiao_witnessed_entries", "Entries below the newest head with a quorum", registry=registry
+        )
+        self.age = Gauge(
+            "shuqiao_unwitnessed_age_seconds", "Age of the oldest entry without a quorum", registry=registry
+        )
+        well = Gauge(
+            "shuqiao_witness_well",
+            "1 while a witness cosigns what it is asked",
+            ["witness"],
+            registry=registry,
+        )
+        cosigned = Gauge(
+            "shuqiao_witness_entries", "Entries below a witness's newest head", ["witness"], registry=registry
+        )
+        shown = [name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in names]
+        self.well = [well.labels(name) for name in shown]
+        self.cosigned = [cosigned.labels(name) for name in shown]

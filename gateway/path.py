@@ -30,6 +30,7 @@ from exchange.errors import (
     CertificateExpired,
     DeadlinePassed,
     ExchangeError,
+    LogUnwitnessed,
     NoIdentity,
     QueueFull,
     ResponseMismatch,
@@ -94,7 +95,7 @@ class Path:
             exchange = Exchange(caller, signed, admitted_ns)
             caller.in_flight += 1
             if log_fault is not None:
-                self._turn_away(exchange)
+                self._turn_away(exchange, log_fault)
                 continue
             try:
                 self._identify(exchange, trust, now_ms)  # 1
@@ -110,11 +111,11 @@ class Path:
         if refused:
             self._refuse(refused, now_ms)
 
-    def _turn_away(self, exchange: Exchange) -> None:
+    def _turn_away(self, exchange: Exchange, fault: ExchangeError) -> None:
         """Answer at once while the log is down: no provider is asked for what could not be released."""
         with suppress(ExchangeError):
             self._.requests.read(exchange)
-        exchange.stop(AuditUnavailable(), rule="append", hop=self._.hop)
+        exchange.stop(_withheld(fault), rule="append", hop=self._.hop)
         exchange.caller.settle(exchange, b"", None)
         self._.metrics.withheld.inc()
 
@@ -269,10 +270,10 @@ class Path:
                 if exchange.answer is not None:
                     # Entered as withheld once the log is back: the provider waits for its receipt.
                     owed = replace(exchange, failure=0, owed=True)
-                    self._owed.append(owed.stop(AuditUnavailable(), rule="append", hop=p.hop))
+                    self._owed.append(owed.stop(_withheld(outcome), rule="append", hop=p.hop))
                 if not exchange.owed:
                     exchange.answer, exchange.failure = None, 0
-                    exchange.stop(AuditUnavailable(), rule="append", hop=p.hop)
+                    exchange.stop(_withheld(outcome), rule="append", hop=p.hop)
                     exchange.caller.settle(exchange, b"", None)
             p.metrics.withheld.inc(len(exchanges))
             return
@@ -282,3 +283,8 @@ class Path:
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)
+
+
+def _withheld(fault: ExchangeError) -> ExchangeError:
+    """Return what a caller is told whose entry was not made durable; why in detail is not its business."""
+    return LogUnwitnessed() if isinstance(fault, LogUnwitnessed) else AuditUnavailable()

@@ -237,6 +237,14 @@ def get_checkpoint(channel: grpc.Channel) -> str:
         return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).checkpoint
 
 
+def get_witnessed(channel: grpc.Channel) -> tuple[str, str]:
+    """Return the newest checkpoint, and the newest that witnesses cosigned; the latter may be empty."""
+    stub = audit_pb2_grpc.AuditServiceStub(channel)
+    with calling():
+        told = stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S)
+    return told.checkpoint, told.witnessed
+
+
 def _state_revision(channel: grpc.Channel, resource: str) -> int:
     """The highest revision of a resource's state, from the events that the signer may see."""
     stub = directory_pb2_grpc.DirectoryServiceStub(channel)

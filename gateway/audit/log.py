@@ -250,6 +250,21 @@ class AuditLog:
             raise
         return self.consistency(head.size)[0]
 
+    def root_at(self, size: int) -> bytes:
+        """Return the root that the log had at a size, 32 bytes.
+
+        Raises:
+            UnknownEntry: it was never of that size.
+            StoreDamaged, AuditUnavailable: a tile cannot be read.
+        """
+        if not 0 <= size <= self._head.size:
+            raise UnknownEntry(f"size {size}")
+        return merkle.root_at(size, self._tree.node)
+
+    def refuse_to_sign(self, error: ExchangeError) -> None:
+        """Sign nothing from now on, for this reason or the one there was before."""
+        self._refuse_to_sign(error)
+
     def _signed(self, head: common_pb2.LogHead, note: str) -> bool:
         try:
             shown = open_checkpoint(note, origin=self.origin, log_keys=[self._signer.public_key])

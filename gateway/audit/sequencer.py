@@ -83,6 +83,11 @@ class Sequencer(AuditLog):
         self._retry: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._handed_at = self._heard_at = 0.0  # when the worker was last given something, and last heard of
+        self._held_back: Callable[[], ExchangeError | None] = lambda: None
+
+    def hold_exchanges_back(self, reason: Callable[[], ExchangeError | None]) -> None:
+        """Refuse exchanges, not administrative entries, while a reason is returned; asked before each."""
+        self._held_back = reason
 
     async def open(self) -> None:
         """Open the log and compare its parts (see `gateway.audit.log`).
@@ -120,7 +125,7 @@ class Sequencer(AuditLog):
             self._headroom.check()
         except AuditUnavailable as error:
             return error
-        return None
+        return self._held_back()
 
     def submit(self, leaves: Sequence[bytes], done: Done) -> None:
         """Queue the entries of exchanges.
@@ -132,6 +137,7 @@ class Sequencer(AuditLog):
         Raises:
             QueueFull: too many wait.
             AuditUnavailable: the log cannot be written, or what space is left is not for exchanges.
+            LogUnwitnessed: exchanges are held back.
             LogBehind, LogForked, StoreDamaged: the log refuses to sign.
             Oversized: a leaf is too long.
             Draining: the log is closing.
@@ -200,7 +206,7 @@ class Sequencer(AuditLog):
         job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(heard, job))
 
     def _admit(self, leaves: Sequence[bytes], *, administrative: bool = False) -> None:
-        stopped = self._sticky or self._trouble
+        stopped = self._sticky or self._trouble or (None if administrative else self._held_back())
         if stopped is not None:
             raise _again(stopped)
         if self._closing:

@@ -88,6 +88,7 @@ class Region:
     received: list[Any] = field(default_factory=list)
     refuse: ExchangeError | None = None
     leaves: list[bytes] = field(default_factory=list)
+    witnessed: str = ""
     tokens: list[trust_pb2.TokenRecord] = field(default_factory=list)
     grants: list[grant_pb2.GrantRecord] = field(default_factory=list)
     resources: list[common_pb2.Statement] = field(default_factory=list)
@@ -181,7 +182,9 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
 
     def GetCheckpoint(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)
-        return audit_pb2.GetCheckpointResponse(checkpoint=self.region.checkpoint()[0])
+        return audit_pb2.GetCheckpointResponse(
+            checkpoint=self.region.checkpoint()[0], witnessed=self.region.witnessed
+        )
 
     def GetEntry(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)

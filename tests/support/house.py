@@ -32,7 +32,7 @@ from exchange.v1 import (
     grant_pb2_grpc,
 )
 from gateway.app import Gateway
-from gateway.config import AuthorityAddress, GatewayConfig, Limits, Listen
+from gateway.config import AuthorityAddress, GatewayConfig, Limits, Listen, Witnesses
 from shuqiao.demo.people import Person, create_household_db, people
 from tests.support.running_authority import (
     HEALTH,
@@ -90,7 +90,9 @@ class House:
     people: Sequence[Person]
     stack: AsyncExitStack
     identities: dict[str, IdentityFolder] = field(default_factory=dict)
+    witnesses: Witnesses = field(default_factory=Witnesses)
     gateway: Gateway = field(init=False)
+    stop_gateway: Callable[[], Awaitable[None]] = field(init=False)
     port: int = 0
     log_port: int = 0
     provider: Agent = field(init=False)
@@ -127,10 +129,12 @@ class House:
                 enrolment=where["enrolment_address"], service=where["service_address"]
             ),
             limits=Limits(**limits),
+            witnesses=self.witnesses,
         )
         self.gateway = Gateway(config)
         listening, stop = await self._run(self.gateway.run)
         self.port, self.log_port = listening.port, listening.log_port
+        self.stop_gateway = stop
         await until(lambda: not self.gateway.faults(), "the gateway is ready")
         return stop
 
