@@ -109,6 +109,24 @@ def test_any_changed_byte_of_any_tile_or_bundle_is_found(size: int, data: st.Dat
     assert isinstance(caught.value, ReceiptBroken)
 
 
+@pytest.mark.parametrize("index", [0, 255, 256, 511, 599])
+def test_a_changed_entry_is_located(index: int) -> None:
+    honest = serving(600)
+
+    def fetch(path: str) -> bytes:
+        part = parse_path(path)
+        if not isinstance(part, EntryBundle) or not part.first <= index < part.end:
+            return honest(path)
+        leaves = LEAVES[part.first : part.end]
+        leaves[index - part.first] = b"another"
+        return encode_bundle(leaves)
+
+    tree = TiledTree(fetch=fetch, head=head_at(600))
+    with pytest.raises(ReceiptBroken, match=rf"entry {index}\]"):
+        for bundle in bundles_between(0, 600):
+            tree.bundle(bundle)
+
+
 @pytest.mark.parametrize("change", [b"", b"x" * 31, b"x" * 8192])
 def test_a_tile_of_a_wrong_length_is_refused(change: bytes) -> None:
     with pytest.raises(ReceiptBroken):
