@@ -114,11 +114,12 @@ class TiledTree:
             UnknownEntry, EntryErased: there is none, or none any more.
             ReceiptBroken: an entry is not the log's.
         """
-        hashes = split_hashes(self.tile(HashTile(0, bundle.n, bundle.width)))
+        expected = split_hashes(self.tile(HashTile(0, bundle.n, bundle.width)))
         content, leaves = self._entries(bundle)
-        for index, (leaf, expected) in enumerate(zip(leaves, hashes, strict=True), bundle.first):
-            if leaf_hash(leaf) != expected:
-                raise ReceiptBroken(f"entry {index}")
+        found = [leaf_hash(leaf) for leaf in leaves]
+        if found != expected:
+            places = (at for at, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1])
+            raise ReceiptBroken(f"entry {bundle.first + next(places)}")
         return content, leaves
 
     def inclusion(self, index: int) -> bytes:

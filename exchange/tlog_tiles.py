@@ -6,6 +6,7 @@ changes. A name has one form; every other is refused, and so is what no tree of 
 Source: c2sp.org/tlog-tiles.
 """
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from exchange.checkpoint import MAX_SIZE
 from exchange.errors import Oversized, ReceiptBroken, UnknownEntry
-from exchange.merkle import HASH_BYTES, node_hash
+from exchange.merkle import HASH_BYTES
 from exchange.receipt import MAX_LEAF_BYTES
 
 TILE_BITS = 8
@@ -193,8 +194,10 @@ def decode_bundle(content: bytes, width: int) -> list[bytes]:
 
 def pyramid_of(hashes: list[bytes]) -> Pyramid:
     """Return the complete nodes over up to 256 hashes, by level, 0 to 7."""
-    rows = [hashes]
+    rows, sha256 = [hashes], hashlib.sha256
     for _ in range(TILE_BITS - 1):
         pairs = iter(rows[-1])
-        rows.append([node_hash(left, right) for left, right in zip(pairs, pairs, strict=False)])
+        rows.append(
+            [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+        )
     return rows

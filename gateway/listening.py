@@ -4,9 +4,11 @@ import socket
 
 from exchange.errors import BadConfiguration
 
+BACKLOG = 128
+
 
 def bound(host: str, port: int, setting: str) -> socket.socket:
-    """Return a socket bound to an address.
+    """Return a socket that listens at an address.
 
     Args:
         host: an address or a name.
@@ -22,8 +24,8 @@ def bound(host: str, port: int, setting: str) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-        # Whoever hears that the process is ready may ask at once, before uvicorn takes connections.
-        sock.listen(64)
+        # Whoever hears that the gateway is ready may ask at once, before anything takes connections.
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise BadConfiguration(f"{setting} {port}: {error.strerror}") from None

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from exchange.clock import Clock
 from exchange.errors import (
     Code,
@@ -43,6 +45,7 @@ WITNESSED = "checkpoint.witnessed"
 ANSWER_WITHIN_S = 30.0
 RETRY_AFTER_S = b"5"
 
+_log = structlog.get_logger("gateway.log_face")
 _TEXT = b"text/plain; charset=utf-8"
 _BYTES = b"application/octet-stream"
 _FRESH = b"no-cache"
@@ -121,7 +124,11 @@ class LogFace:
         await self._server.stop()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request; a peer that does not take its answer in time loses the connection."""
+        """Answer one request.
+
+        Raises:
+            TimeoutError: the peer does not take its answer.
+        """
         async with asyncio.timeout(ANSWER_WITHIN_S):
             answer = await self._safe_answer(scope)
             headers = [
@@ -143,6 +150,9 @@ class LogFace:
             return await self._answer(scope["raw_path"], scope["query_string"], scope[PEER_CHAIN])
         except ExchangeError as error:
             return _refusal(error)
+        except Exception as error:
+            _log.error("log_face", error=type(error).__name__)
+            return _refusal(Internal())
 
     async def _answer(self, raw_path: bytes, query: bytes, chain: Sequence[bytes] | None) -> _Answer:
         path = raw_path.decode("ascii", "replace")
@@ -186,10 +196,9 @@ class LogFace:
 def _refusal(error: ExchangeError) -> _Answer:
     """Return an error as its status, and a body that says it in both languages."""
     status = 410 if isinstance(error, EntryErased) else _STATUS.get(error.code, 500)
-    shown = Internal() if error.code is Code.INTERNAL else error
-    sentence = shown.sentence
+    sentence = error.sentence
     told = {
-        "code": shown.name,
+        "code": error.name,
         "reason": {"zh": sentence.zh, "en": sentence.en},
         "remedy": {"zh": sentence.remedy_zh, "en": sentence.remedy_en},
     }

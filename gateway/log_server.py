@@ -16,14 +16,13 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from exchange.tls import load_identity
-from gateway.listening import bound
+from gateway.listening import BACKLOG, bound
 from gateway.peer_protocol import PeerProtocol
 
 HANDSHAKE_S = 5.0
 GRACE_S = 2.0
 KEEP_ALIVE_S = 15
 MAX_HEAD_BYTES = 8192
-BACKLOG = 128
 
 App = Callable[[Any, Any, Any], Any]
 

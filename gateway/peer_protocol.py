@@ -1,11 +1,13 @@
 """HTTP/1.1 over TLS that tells the application which certificates the peer sent, and waits for nobody.
 
 uvicorn tells its applications nothing of the peer's certificate, so the protocol puts the chain into the
-scope of every request. Connections beyond a bound are closed at once, and so is one whose next request does
-not come whole in time, however slowly its bytes trickle.
+scope of every request. Connections beyond a bound are closed at once, some of them being kept for peers with
+a certificate; so is one whose next request does not come whole in time, however slowly its bytes trickle, and
+one that does not take its answer in time. Nothing that a stranger does writes a line of log.
 """
 
 import asyncio
+import logging
 import ssl
 from typing import Any
 
@@ -14,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PEER_CHAIN = "shuqiao.peer_chain"
 """Key of the scope: the certificates that the peer sent, DER, leaf first; None where it sent none."""
 MAX_CONNECTIONS = 256
+MAX_STRANGERS = 192
 REQUEST_WAIT_S = 20.0
 _DER = 2
 
@@ -24,13 +27,17 @@ class PeerProtocol(H11Protocol):
     _chain: tuple[bytes, ...] | None = None
     _waiting: asyncio.TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.logger = logging.Logger("gateway.log_connections", logging.CRITICAL)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note who is at the other end; the handshake is over by then."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        self._chain = chain_of(transport.get_extra_info("ssl_object"))
+        if not self._admitted():
             transport.abort()
             return
-        self._chain = chain_of(transport.get_extra_info("ssl_object"))
         self._app, self.app = self.app, self._tell
         self._wait()
 
@@ -45,9 +52,18 @@ class PeerProtocol(H11Protocol):
         if not self.transport.is_closing():
             self._wait()
 
+    def _admitted(self) -> bool:
+        if self._chain is not None:
+            return len(self.connections) <= MAX_CONNECTIONS
+        strangers = sum(getattr(one, "_chain", None) is None for one in self.connections)
+        return strangers <= MAX_STRANGERS
+
     async def _tell(self, scope: Any, receive: Any, send: Any) -> None:
         scope[PEER_CHAIN] = self._chain
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except TimeoutError:
+            self.transport.abort()
 
     def _wait(self) -> None:
         self._stop_waiting()

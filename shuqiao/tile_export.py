@@ -195,7 +195,7 @@ class _Mirror:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(target)
+        os.replace(draft, target)
 
     def _tidy(self, old_size: int, size: int) -> None:
         parts: list[HashTile | EntryBundle] = [

@@ -22,22 +22,9 @@ from exchange.tlog_tiles import (
     tiles_between,
 )
 from tests.support.audit import ORIGIN, OTHER_SIGNER, SIGNER
+from tests.support.paper_log import LARGEST, LEAVES, head_at, rows, whole
 
-LARGEST = 70_000
-LEAVES = [f"leaf {number}".encode() for number in range(LARGEST)]
-ROWS = [[leaf_hash(leaf) for leaf in LEAVES]]
-while len(ROWS[-1]) > 1:
-    pairs = iter(ROWS[-1])
-    ROWS.append([merkle.node_hash(left, right) for left, right in zip(pairs, pairs, strict=False)])
 KEYS = [SIGNER.public_key]
-
-
-def whole(level: int, index: int) -> bytes:
-    return ROWS[level][index]
-
-
-def head_at(size: int) -> Checkpoint:
-    return Checkpoint(ORIGIN, size, merkle.root_at(size, whole))
 
 
 def serving(size: int, *, partial: bool = True) -> Callable[[str], bytes]:
@@ -52,7 +39,7 @@ def serving(size: int, *, partial: bool = True) -> Callable[[str], bytes]:
             return encode_bundle(LEAVES[part.first : part.end])
         if end > size >> part.level * TILE_BITS or (not partial and part.width < 256):
             raise UnknownEntry(path)
-        return b"".join(ROWS[part.level * TILE_BITS][part.n << TILE_BITS : end])
+        return b"".join(rows()[part.level * TILE_BITS][part.n << TILE_BITS : end])
 
     return fetch
 
@@ -120,6 +107,24 @@ def test_any_changed_byte_of_any_tile_or_bundle_is_found(size: int, data: st.Dat
         for bundle in bundles_between(0, size):
             tree.bundle(bundle)
     assert isinstance(caught.value, ReceiptBroken)
+
+
+@pytest.mark.parametrize("index", [0, 255, 256, 511, 599])
+def test_a_changed_entry_is_located(index: int) -> None:
+    honest = serving(600)
+
+    def fetch(path: str) -> bytes:
+        part = parse_path(path)
+        if not isinstance(part, EntryBundle) or not part.first <= index < part.end:
+            return honest(path)
+        leaves = LEAVES[part.first : part.end]
+        leaves[index - part.first] = b"another"
+        return encode_bundle(leaves)
+
+    tree = TiledTree(fetch=fetch, head=head_at(600))
+    with pytest.raises(ReceiptBroken, match=rf"entry {index}\]"):
+        for bundle in bundles_between(0, 600):
+            tree.bundle(bundle)
 
 
 @pytest.mark.parametrize("change", [b"", b"x" * 31, b"x" * 8192])

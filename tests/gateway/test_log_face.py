@@ -13,7 +13,7 @@ from exchange.identity import Role
 from exchange.tile_reader import TiledTree
 from exchange.tlog_tiles import EntryBundle, HashTile, bundles_between, decode_bundle, tiles_between
 from exchange.v1 import audit_pb2, reason_pb2
-from gateway import peer_protocol
+from gateway import log_face, peer_protocol
 from tests.support.log_world import SHARD, LogAuthority, LogWorld, log_world, serial_of
 
 ENTRIES = 600
@@ -227,13 +227,53 @@ async def test_a_connection_that_sends_no_whole_request_in_time_is_closed(
 async def test_connections_beyond_the_bound_are_closed(
     world: LogWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peer_protocol, "MAX_CONNECTIONS", 1)
-    async with world.client() as first:
+    monkeypatch.setattr(peer_protocol, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(peer_protocol, "MAX_STRANGERS", 1)
+    auditor = world.authority.member(Role.AUDITOR, "chen")
+    async with world.client() as first, world.client(auditor) as known:
         assert (await first.get("checkpoint")).status_code == 200
-        async with world.client() as second:
+        async with world.client() as stranger:
             with pytest.raises(httpx.TransportError):
-                await second.get("checkpoint")
+                await stranger.get("checkpoint")
+        assert (await known.get("checkpoint")).status_code == 200
+        async with world.client(auditor) as one_more:
+            with pytest.raises(httpx.TransportError):
+                await one_more.get("checkpoint")
         assert (await first.get("checkpoint")).status_code == 200
+
+
+async def test_a_peer_that_does_not_take_its_answer_loses_the_connection(
+    world: LogWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_face, "ANSWER_WITHIN_S", 0.05)
+
+    async def stuck(message: object) -> None:
+        await asyncio.Event().wait()
+
+    scope = {"method": "GET", "raw_path": b"/", "query_string": b"", peer_protocol.PEER_CHAIN: None}
+    with pytest.raises(TimeoutError):
+        await world.face(scope, None, stuck)
+
+    async def late(scope: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(world.face, "_safe_answer", late)
+    async with world.client() as anybody:
+        with pytest.raises(httpx.TransportError):
+            await anybody.get("checkpoint")
+
+
+async def test_what_nobody_foresaw_is_told_without_its_detail(
+    world: LogWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(wanted: HashTile) -> bytes:
+        raise RuntimeError("a detail")
+
+    monkeypatch.setattr(world.log, "tile", broken)
+    async with world.client() as anybody:
+        answer = await anybody.get(HashTile(0, 0).path)
+    assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
+    assert "detail" not in answer.text
 
 
 async def test_without_the_peers_chain_nobody_is_known(world: LogWorld) -> None:

@@ -1,6 +1,8 @@
 """A mirror is brought up to date, whole or not at all, and never follows a fork."""
 
 import asyncio
+import errno
+import os
 import shutil
 import stat
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import pytest
 
 from exchange.checkpoint import Checkpoint
 from exchange.errors import (
+    BadConfiguration,
     EntryErased,
     ExchangeError,
     GatewayAway,
@@ -145,7 +148,7 @@ def test_a_checkpoint_of_another_key_changes_nothing(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("place", [*range(0, 9)])
+@pytest.mark.parametrize("place", range(8))
 def test_an_export_that_breaks_off_leaves_the_mirror_of_before_and_the_next_one_finishes(
     tmp_path: Path, place: int
 ) -> None:
@@ -163,6 +166,30 @@ def test_an_export_that_breaks_off_leaves_the_mirror_of_before_and_the_next_one_
         export(tmp_path, source)
     check(tmp_path, size=400)
     source.spoil = lambda path, content: content
+    export(tmp_path, source)
+    check(tmp_path, size=800)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_a_write_that_fails_leaves_the_mirror_of_before_and_the_next_export_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    source, written = Source(400), []
+    export(tmp_path, source)
+    source.grow(400)
+    replace = os.replace
+
+    def full(draft: Path, target: Path) -> None:
+        written.append(target)
+        if len(written) > place:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(draft, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(BadConfiguration, match="No space left"):
+            export(tmp_path, source)
+    check(tmp_path, size=400)
     export(tmp_path, source)
     check(tmp_path, size=800)
 

@@ -94,6 +94,7 @@ class LogWorld:
     authority: LogAuthority
     log: Sequencer
     gateway: Member
+    face: LogFace = field(init=False)
     port: int = 0
     trust: TrustList = field(default_factory=trust_list)
     witnessed: str = ""
@@ -155,7 +156,7 @@ async def log_world(folder: Path, *, entries: int) -> AsyncIterator[LogWorld]:
         origin=ORIGIN,
     )
     registrar.open()
-    face = LogFace(
+    face = world.face = LogFace(
         LogFaceParts(
             shard=SHARD,
             log=Tiles(log),

@@ -1,12 +1,36 @@
 """A log on paper: every tile is computed from the entries, nothing is kept."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from exchange.checkpoint import Checkpoint, LogSigner
 from exchange.errors import UnknownEntry
-from exchange.merkle import leaf_hash, root_of
+from exchange.merkle import leaf_hash, node_hash, root_at, root_of
 from exchange.tlog_tiles import CHECKPOINT, TILE_BITS, TILE_HASHES, EntryBundle, encode_bundle, parse_path
 from tests.support.audit import ORIGIN, SIGNER
+
+LARGEST = 70_000
+LEAVES = [b"leaf %d" % number for number in range(LARGEST)]
+
+
+@cache
+def rows() -> list[list[bytes]]:
+    """Return the complete nodes over 70,000 leaves, level by level."""
+    made = [[leaf_hash(leaf) for leaf in LEAVES]]
+    while len(made[-1]) > 1:
+        pairs = iter(made[-1])
+        made.append([node_hash(left, right) for left, right in zip(pairs, pairs, strict=False)])
+    return made
+
+
+def whole(level: int, index: int) -> bytes:
+    """Return a node of that tree."""
+    return rows()[level][index]
+
+
+def head_at(size: int) -> Checkpoint:
+    """Return the head that a log of the first so many of those leaves has."""
+    return Checkpoint(ORIGIN, size, root_at(size, whole))
 
 
 class PaperLog:
