@@ -6,6 +6,7 @@ of its draw. Bounds: a range of 1,000,000 entries, 500 items, texts of 500 chara
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from google.protobuf.message import DecodeError
 
@@ -73,13 +74,13 @@ class Selected:
     """An entry that was drawn.
 
     Attributes:
-        party: who answers for it: a credit code, or the SPIFFE id of a person of the region; empty for nobody.
-        rules: ReviewRule numbers, ascending.
+        party: who answers for it: a credit code, or the SPIFFE id of a person; empty for nobody.
+        rules: that made it likely, ascending.
     """
 
     index: int
     party: str
-    rules: tuple[int, ...] = ()
+    rules: tuple["review_pb2.ReviewRule.ValueType", ...] = ()
 
     @property
     def person(self) -> str:
@@ -242,19 +243,15 @@ def selection_body(
         population: how many entries could have been drawn.
         issued_at_ms: Unix milliseconds.
     """
-    body = review_pb2.ReviewEventBody(
-        nonce=nonce, review_id=review_id, action=SELECT, population=population
-    )
+    body = review_pb2.ReviewEventBody(nonce=nonce, review_id=review_id, action=SELECT, population=population)
     body.issued_at.FromMilliseconds(issued_at_ms)
     places: dict[str, int] = {"": 0}
     for one in selected:
         party = places.setdefault(one.party, len(places))
-        body.selected.add(index=one.index, party=party).rules.extend(
-            review_pb2.ReviewRule.Name(rule) for rule in one.rules
-        )
+        body.selected.add(index=one.index, party=party, rules=one.rules)
     body.parties.extend(list(places)[1:])
     return body
 
 
 def _ascending(numbers: Sequence[int]) -> bool:
-    return all(earlier < later for earlier, later in zip(numbers, numbers[1:], strict=False))
+    return all(earlier < later for earlier, later in pairwise(numbers))

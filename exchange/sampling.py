@@ -4,9 +4,9 @@
    cannot know the sample when signing, and cannot change the draw when knowing it.
 2. Every entry has a ticket per unit of its weight, SHA-256(seed ‖ u64 index ‖ u32 number); its place is its
    smallest ticket. The entries with the smallest places are drawn, each once.
-3. With equal weights this is sampling without replacement; with integer weights the chance to be drawn next is
-   proportional to the weight, for the smallest of w independent tickets is what Efraimidis and Spirakis (2006)
-   call a key. Integers alone: the same on every platform.
+3. With equal weights this is sampling without replacement; with integer weights the chance to be drawn next
+   is proportional to the weight, for the smallest of w independent tickets is a key as Efraimidis and
+   Spirakis (2006) use it. Integers alone: the same on every platform.
 """
 
 import heapq

@@ -32,6 +32,7 @@ from exchange.v1 import (
     exchange_pb2_grpc,
     grant_pb2_grpc,
     link_pb2_grpc,
+    review_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import standard_guards
@@ -53,6 +54,8 @@ from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
+from gateway.review.selection import Selection
+from gateway.review_service import ReviewService
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.state import RegionState
@@ -131,6 +134,13 @@ class Gateway:
             origin=self.origin,
             refusals=self.refusals,
         )
+        self.selection = Selection(
+            log=self.sequencer,
+            reviews=self.state.reviews,
+            registrar=self.registrar,
+            signer=self.identity.statement_signer,
+            clock=self._clock,
+        )
         self.links = Links()
         self.registry = CollectorRegistry()
         self._metrics = GatewayMetrics(self.registry)
@@ -199,6 +209,16 @@ class Gateway:
             AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=self._index.find),
             server,
         )
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(
+            ReviewService(
+                registrar=self.registrar,
+                reviews=self.state.reviews,
+                selection=self.selection,
+                calls=calls,
+                check_head=self.sequencer.compare_head,
+            ),
+            server,
+        )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(
                 registrar=self.registrar,
@@ -260,6 +280,7 @@ class Gateway:
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
+                self.selection.run(),
                 self._each_second(),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]

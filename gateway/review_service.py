@@ -76,9 +76,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self._check_head(common_pb2.LogHead(origin=draw.origin, size=draw.size, root=draw.root))
         index = await self._registrar.record(audit_pb2.ACT_REVIEW_DRAW, caller, request.draw)
         selection_index = await self._selection.wait(self._reviews.one(draw.review_id))
-        return review_pb2.DrawResponse(
-            review_id=draw.review_id, index=index, selection_index=selection_index
-        )
+        return review_pb2.DrawResponse(review_id=draw.review_id, index=index, selection_index=selection_index)
 
     async def _act(self, request: review_pb2.ActRequest, caller: Identity) -> review_pb2.ActResponse:
         event = read_event(request.event)
@@ -129,9 +127,10 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
 
     def _told(self, items: Sequence[Item]) -> Iterator[review_pb2.ReviewItem]:
         for item in items:
-            told = review_pb2.ReviewItem(
+            yield review_pb2.ReviewItem(
                 entry=self._entry(item.selected.index),
                 party=item.selected.party,
+                rules=item.selected.rules,
                 state=item.state,
                 revision=item.revision,
                 assignee=item.assignee,
@@ -139,15 +138,13 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
                 closer=item.closer,
                 history=[self._entry(index) for index in item.history],
             )
-            told.rules.extend(review_pb2.ReviewRule.Name(rule) for rule in item.selected.rules)
-            yield told
 
     def _entry(self, index: int) -> audit_pb2.FoundEntry:
         return audit_pb2.FoundEntry(index=index, leaf=self._registrar.leaf(index))
 
 
 def _summary(review: Review, caller: Identity) -> review_pb2.ReviewSummary:
-    """Return a review in short; who sees their own items only is not told why and by whom others were drawn."""
+    """Return a review in short; who only sees what they answer for is not told who drew, and why."""
     seen = review.seen_by(caller)
     overseer = caller.role in REVIEWERS
     return review_pb2.ReviewSummary(

@@ -38,8 +38,6 @@ ASSIGNED = review_pb2.REVIEW_ITEM_STATE_ASSIGNED
 JUSTIFIED = review_pb2.REVIEW_ITEM_STATE_JUSTIFIED
 CLOSING = review_pb2.REVIEW_ITEM_STATE_CLOSING
 CLOSED = review_pb2.REVIEW_ITEM_STATE_CLOSED
-State = review_pb2.ReviewItemState.ValueType
-Verdict = review_pb2.ReviewVerdict.ValueType
 NO_VERDICT = review_pb2.REVIEW_VERDICT_UNSPECIFIED
 
 _FROM: dict[int, frozenset[int]] = {
@@ -68,13 +66,13 @@ class Item:
     """
 
     selected: Selected
-    state: "State" = DRAWN
+    state: "review_pb2.ReviewItemState.ValueType" = DRAWN
     revision: int = 0
     assignee: str = ""
     justified: bool = False
     justifiers: frozenset[str] = frozenset()
     closer: str = ""
-    verdict: "Verdict" = NO_VERDICT
+    verdict: "review_pb2.ReviewVerdict.ValueType" = NO_VERDICT
     history: tuple[int, ...] = ()
 
     @property
@@ -145,9 +143,7 @@ def _moved(item: Item, event: Event, who: Identity) -> Item:
         _check_assignee(item, event.assignee, who)
         return replace(item, state=_waiting(item.justified), assignee=event.assignee)
     if action == JUSTIFY:
-        return replace(
-            item, state=JUSTIFIED, justified=True, justifiers=item.justifiers | {who.uri}
-        )
+        return replace(item, state=JUSTIFIED, justified=True, justifiers=item.justifiers | {who.uri})
     if action == CLOSE:
         return _closing(item, event.verdict, who)
     if action == REOPEN:
@@ -166,7 +162,7 @@ def _closing(item: Item, verdict: int, who: Identity) -> Item:
         raise RoleNotAllowed(f"{item.name} is assigned to another")
     if verdict != FINDING and not item.justified:
         raise WrongState(f"{item.name} is not justified")
-    stated: Verdict = FINDING if verdict == FINDING else IN_ORDER
+    stated = FINDING if verdict == FINDING else IN_ORDER
     return replace(item, state=CLOSING, closer=who.uri, verdict=stated)
 
 
@@ -180,5 +176,5 @@ def _check_assignee(item: Item, uri: str, who: Identity) -> None:
     _check_apart(item, uri)
 
 
-def _waiting(justified: bool) -> "State":
+def _waiting(justified: bool) -> "review_pb2.ReviewItemState.ValueType":
     return JUSTIFIED if justified else ASSIGNED

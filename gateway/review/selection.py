@@ -10,6 +10,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -17,8 +18,8 @@ import structlog
 from exchange.canonical import NONCE_BYTES, REVIEW_EVENT
 from exchange.clock import Clock, Random, system_random
 from exchange.errors import ExchangeError, Refused, StoreDamaged, Unavailable
+from exchange.population import Population, answerable
 from exchange.review import Selected, selection_body
-from exchange.risk import Population, answerable
 from exchange.sampling import Sampler
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2
@@ -145,10 +146,10 @@ class Selection:
                 sampler.offer(index, weight)
 
         for first in range(draw.first, draw.end, STEP):
-            await _step(lambda first=first: read(first))
+            await _step(partial(read, first))
         await _step(population.settle)
         for start in range(0, len(population), STEP):
-            await _step(lambda start=start: offer(start))
+            await _step(partial(offer, start))
         selected: list[Selected] = []
         for index in sampler.drawn():
             entry = audit_pb2.AuditEntry.FromString(self._leaves(index, 1)[0])
@@ -162,7 +163,7 @@ class Selection:
         return leaves
 
 
-async def _step(work: Callable[[], None]) -> None:
+async def _step(work: Callable[[], object]) -> None:
     begun = time.perf_counter()
     await asyncio.to_thread(work)
     await asyncio.sleep(time.perf_counter() - begun)
