@@ -15,7 +15,7 @@ Review = Annotated[
 ]
 Items = Annotated[
     list[int] | None,
-    typer.Argument(metavar="[ITEM]...", min=0, help="条目：记录序号 | Items: indexes of entries"),
+    typer.Argument(metavar="ITEM", min=0, help="条目：记录序号 | Items: indexes of entries"),
 ]
 All = Annotated[
     bool,
