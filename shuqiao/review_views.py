@@ -36,7 +36,10 @@ def finding(entry: audit_pb2.AuditEntry) -> Finding | None:
     told = entry.administrative
     if told.act != audit_pb2.ACT_REVIEW_EVENT:
         return None
-    body = review_pb2.ReviewEventBody.FromString(told.statement.body)
+    try:
+        body = review_pb2.ReviewEventBody.FromString(told.statement.body)
+    except DecodeError:
+        return None
     if body.action != review_pb2.REVIEW_ACTION_CONFIRM or body.verdict != review_pb2.REVIEW_VERDICT_FINDING:
         return None
     return Finding(

@@ -101,8 +101,13 @@ class Selection:
         return review.selection_index
 
     def _changed(self, index: int, leaf: bytes, entry: audit_pb2.AuditEntry) -> None:
+        """Told of every entry that was folded, also of one that was in doubt and turned out durable."""
         if entry.administrative.act == audit_pb2.ACT_REVIEW_DRAW:
             self._woken.set()
+        elif entry.administrative.act == audit_pb2.ACT_REVIEW_EVENT:
+            for review_id in list(self._stated):
+                if self._reviews.one(review_id).selection_index:
+                    self._stated.pop(review_id).set()
 
     async def _try(self, review: Review) -> bool:
         """Return whether nothing is left to be tried with a review."""
@@ -114,9 +119,6 @@ class Selection:
             if not passing:
                 self._given_up.add(review.draw.review_id)
             return not passing
-        stated = self._stated.pop(review.draw.review_id, None)
-        if stated is not None:
-            stated.set()
         return True
 
     async def _state(self, review: Review) -> None:

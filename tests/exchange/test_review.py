@@ -199,7 +199,9 @@ def test_a_selection_that_breaks_a_rule_is_refused(changes: dict[str, Any]) -> N
         ([review_pb2.SelectedEntry(index=n) for n in range(MAX_COUNT + 1)], Oversized),
     ],
 )
-def test_a_selection_of_entries_that_cannot_be_is_refused(selected: list[Any], error: type[Exception]) -> None:
+def test_a_selection_of_entries_that_cannot_be_is_refused(
+    selected: list[Any], error: type[Exception]
+) -> None:
     body = event_body(NOW_MS, action=SELECT, revision=0, selected=selected, population=MAX_RANGE)
     with pytest.raises(error):
         read_event(statement(body))

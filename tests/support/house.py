@@ -94,6 +94,7 @@ class House:
     port: int = 0
     provider: Agent = field(init=False)
     consumer: Agent = field(init=False)
+    stop_gateway: Callable[[], Awaitable[None]] = field(init=False)
 
     @property
     def log_size(self) -> int:
@@ -127,7 +128,7 @@ class House:
         )
         self.gateway = Gateway(config)
         listening, stop = await self._run(self.gateway.run)
-        self.port = listening.port
+        self.port, self.stop_gateway = listening.port, stop
         await until(lambda: not self.gateway.faults(), "the gateway is ready")
         return stop
 

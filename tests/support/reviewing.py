@@ -49,9 +49,7 @@ def administrative(act: int, actor: Identity, body: Any = None, **changes: Any) 
     time_ms = changes.pop("time_ms", WEDNESDAY_NOON_MS)
     statement = None if body is None else common_pb2.Statement(body=body.SerializeToString())
     told = audit_pb2.AdministrativeEntry(act=act, actor=actor.uri, statement=statement, **changes)  # type: ignore[arg-type]
-    return audit_pb2.AuditEntry(
-        salt=nonce(), version=1, gateway=ORIGIN, time_ms=time_ms, administrative=told
-    )
+    return audit_pb2.AuditEntry(salt=nonce(), version=1, gateway=ORIGIN, time_ms=time_ms, administrative=told)
 
 
 def draw(**changes: Any) -> Draw:
