@@ -4,6 +4,7 @@ Shared by the gateway, which draws, and by auditors, who recompute what was draw
 of its draw. Bounds: a range of 1,000,000 entries, 500 items, texts of 500 characters.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,8 @@ from itertools import pairwise
 from google.protobuf.message import DecodeError
 
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, REVIEW_DRAW, digest
-from exchange.errors import Malformed, Oversized
+from exchange.codes import citizen_id
+from exchange.errors import BadIdentifier, Malformed, Oversized
 from exchange.identity import CREDIT_CODE, MAX_URI_CHARS, SCHEME
 from exchange.resources import check_text
 from exchange.v1 import common_pb2, review_pb2
@@ -38,6 +40,7 @@ REOPEN = review_pb2.REVIEW_ACTION_REOPEN
 IN_ORDER = review_pb2.REVIEW_VERDICT_IN_ORDER
 FINDING = review_pb2.REVIEW_VERDICT_FINDING
 
+_CITIZEN_ID = re.compile(r"(?<![0-9A-Za-z])[0-9]{17}[0-9Xx](?![0-9A-Za-z])")
 _STATING = frozenset({CLOSE, CONFIRM})
 _EXPLAINING = frozenset({JUSTIFY, CONTEST, REOPEN})
 
@@ -137,7 +140,7 @@ def read_draw(statement: common_pb2.Statement) -> Draw:
     if body.organisation and not CREDIT_CODE.fullmatch(body.organisation):
         raise Malformed("organisation")
     check_text(body.resource, "resource", most=MAX_RESOURCE)
-    check_text(body.note, "note", most=MAX_TEXT)
+    _check_words(body.note, "note")
     return Draw(
         review_id=digest(REVIEW_DRAW, statement.body),
         origin=head.origin,
@@ -208,7 +211,7 @@ def _check_step(body: review_pb2.ReviewEventBody) -> None:
     elif body.verdict:
         raise Malformed("verdict")
     needed = action in _EXPLAINING or body.verdict == FINDING
-    check_text(body.text, "text", least=1 if needed else 0, most=MAX_TEXT)
+    _check_words(body.text, "text", least=1 if needed else 0)
 
 
 def _check_selection(body: review_pb2.ReviewEventBody) -> None:
@@ -251,6 +254,17 @@ def selection_body(
         body.selected.add(index=one.index, party=party, rules=one.rules)
     body.parties.extend(list(places)[1:])
     return body
+
+
+def _check_words(text: str, subject: str, *, least: int = 0) -> None:
+    """Refuse words that are too many, or hold a citizen id: what is in the log stays there."""
+    check_text(text, subject, least=least, most=MAX_TEXT)
+    for found in _CITIZEN_ID.findall(text):
+        try:
+            citizen_id(found.upper())
+        except BadIdentifier:
+            continue
+        raise Malformed(f"{subject}: a citizen id")
 
 
 def _ascending(numbers: Sequence[int]) -> bool:

@@ -26,7 +26,8 @@ from exchange.v1 import audit_pb2
 from gateway.registrar import Registrar
 from gateway.review.reviews import Review, Reviews
 
-STEP = 512
+STEP = 128
+"""Entries per step: shorter than the interval at which threads take turns, so that the loop hardly waits."""
 PATIENCE_S = 5.0
 
 _log = structlog.get_logger("gateway.review")
@@ -153,9 +154,15 @@ class Selection:
         for start in range(0, len(population), STEP):
             await _step(partial(offer, start))
         selected: list[Selected] = []
-        for index in sampler.drawn():
-            entry = audit_pb2.AuditEntry.FromString(self._leaves(index, 1)[0])
-            selected.append(answerable(index, entry, population.rules(index)))
+
+        def answer(indexes: Sequence[int]) -> None:
+            for index in indexes:
+                entry = audit_pb2.AuditEntry.FromString(self._leaves(index, 1)[0])
+                selected.append(answerable(index, entry, population.rules(index)))
+
+        drawn = sampler.drawn()
+        for start in range(0, len(drawn), STEP):
+            await _step(partial(answer, drawn[start : start + STEP]))
         return selected, sampler.population
 
     def _leaves(self, first: int, count: int) -> Sequence[bytes]:

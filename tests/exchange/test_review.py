@@ -1,10 +1,12 @@
 """The bodies of draws and steps: what is well formed."""
 
+import re
 from typing import Any
 
 import pytest
 
 from exchange import canonical
+from exchange.codes import citizen_id_check
 from exchange.errors import Malformed, Oversized
 from exchange.review import MAX_COUNT, MAX_RANGE, Selected, read_draw, read_event, selection_body
 from exchange.v1 import common_pb2, review_pb2
@@ -133,6 +135,21 @@ def test_a_text_of_more_than_500_characters_is_refused() -> None:
     read_event(statement(event_body(NOW_MS, action=JUSTIFY, text="说" * 500)))
     with pytest.raises(Oversized):
         read_event(statement(event_body(NOW_MS, action=JUSTIFY, text="说" * 501)))
+
+
+@pytest.mark.parametrize("text", ["970102199001010011", "见970102199001010011。", "a 97010219900101002x"])
+def test_words_that_hold_a_citizen_id_are_refused(text: str) -> None:
+    head = citizen_id_check(re.findall("[0-9]{17}", text)[0])
+    held = re.sub("([0-9]{17}).", lambda found: found[1] + head, text)
+    with pytest.raises(Malformed):
+        read_event(statement(event_body(NOW_MS, action=JUSTIFY, text=held)))
+    with pytest.raises(Malformed):
+        read_draw(statement(draw_body(NOW_MS, note=held)))
+
+
+@pytest.mark.parametrize("text", ["970102199001010010", "A970102199001010011", "9701021990010100119", HEALTH])
+def test_words_with_other_numbers_are_not(text: str) -> None:
+    assert read_event(statement(event_body(NOW_MS, action=JUSTIFY, text=text))).text == text
 
 
 def selection(selected: list[Selected], population: int = 500) -> review_pb2.ReviewEventBody:
