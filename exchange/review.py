@@ -18,6 +18,8 @@ from exchange.identity import CREDIT_CODE, MAX_URI_CHARS, SCHEME
 from exchange.resources import check_text
 from exchange.v1 import common_pb2, review_pb2
 
+VERSION = 1
+"""Of sampling, rules and weights; changing one needs the next version, and the old one kept for old draws."""
 MAX_RANGE = 1_000_000
 MAX_COUNT = 500
 MAX_TEXT = 500
@@ -124,6 +126,8 @@ def read_draw(statement: common_pb2.Statement) -> Draw:
         body = review_pb2.ReviewDrawBody.FromString(statement.body)
     except DecodeError as error:
         raise Malformed("draw") from error
+    if body.version != VERSION:
+        raise Malformed("version")
     head = body.head
     if len(body.nonce) != NONCE_BYTES or not body.HasField("issued_at"):
         raise Malformed("nonce or issued_at")

@@ -13,7 +13,7 @@ from exchange import canonical
 from exchange.checkpoint import Checkpoint
 from exchange.clock import Clock, Random
 from exchange.errors import DeadlinePassed, UnknownEntry
-from exchange.review import ASSIGN, CLOSE, CONFIRM, CONTEST, JUSTIFY, MAX_RANGE
+from exchange.review import ASSIGN, CLOSE, CONFIRM, CONTEST, JUSTIFY, MAX_RANGE, VERSION
 from exchange.v1 import audit_pb2, common_pb2, review_pb2, review_pb2_grpc
 from shuqiao.forms import timestamp
 from shuqiao.regional import CALL_TIMEOUT_S, HOP, PAGE, Signer, calling
@@ -92,6 +92,7 @@ def draw(
     """
     last = head.size if end is None else end
     body = review_pb2.ReviewDrawBody(
+        version=VERSION,
         nonce=random(canonical.NONCE_BYTES),
         head=common_pb2.LogHead(origin=head.origin, size=head.size, root=head.root),
         first=max(0, last - MAX_RANGE) if first is None else first,

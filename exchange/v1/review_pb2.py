@@ -27,49 +27,49 @@ from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xchange/v1/review.proto\x12\x0b\x65xchange.v1\x1a\x17\x65xchange/v1/audit.proto\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x02\n\x0eReviewDrawBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.exchange.v1.LogHead\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x04\x12\r\n\x05\x63ount\x18\x05 \x01(\r\x12-\n\x08strategy\x18\x06 \x01(\x0e\x32\x1b.exchange.v1.ReviewStrategy\x12\x14\n\x0corganisation\x18\x07 \x01(\t\x12\x10\n\x08resource\x18\x08 \x01(\t\x12\x0c\n\x04note\x18\t \x01(\t\x12-\n\tissued_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\rSelectedEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05party\x18\x02 \x01(\r\x12&\n\x05rules\x18\x03 \x03(\x0e\x32\x17.exchange.v1.ReviewRule\"\xcd\x02\n\x0fReviewEventBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\treview_id\x18\x02 \x01(\x0c\x12\x0c\n\x04item\x18\x03 \x01(\x04\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12)\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x19.exchange.v1.ReviewAction\x12\x10\n\x08\x61ssignee\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12+\n\x07verdict\x18\x08 \x01(\x0e\x32\x1a.exchange.v1.ReviewVerdict\x12-\n\tissued_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08selected\x18\n \x03(\x0b\x32\x1a.exchange.v1.SelectedEntry\x12\x12\n\npopulation\x18\x0b \x01(\x04\x12\x0f\n\x07parties\x18\x0c \x03(\t\"\xdc\x01\n\rReviewSummary\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\x12\n\ndraw_index\x18\x02 \x01(\x04\x12\x17\n\x0fselection_index\x18\x03 \x01(\x04\x12\x0e\n\x06\x64rawer\x18\x04 \x01(\t\x12$\n\x04\x64raw\x18\x05 \x01(\x0b\x32\x16.exchange.v1.Statement\x12\x12\n\npopulation\x18\x06 \x01(\x04\x12\r\n\x05items\x18\x07 \x01(\r\x12\x0e\n\x06\x63losed\x18\x08 \x01(\r\x12\x10\n\x08\x66indings\x18\t \x01(\r\x12\x10\n\x08\x64rawn_ms\x18\n \x01(\x03\"\xa3\x02\n\nReviewItem\x12&\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x17.exchange.v1.FoundEntry\x12\r\n\x05party\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.exchange.v1.ReviewItemState\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x10\n\x08\x61ssignee\x18\x05 \x01(\t\x12+\n\x07verdict\x18\x06 \x01(\x0e\x32\x1a.exchange.v1.ReviewVerdict\x12\x0e\n\x06\x63loser\x18\x07 \x01(\t\x12(\n\x07history\x18\x08 \x03(\x0b\x32\x17.exchange.v1.FoundEntry\x12&\n\x05rules\x18\t \x03(\x0e\x32\x17.exchange.v1.ReviewRule\"3\n\x0b\x44rawRequest\x12$\n\x04\x64raw\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"I\n\x0c\x44rawResponse\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x17\n\x0fselection_index\x18\x03 \x01(\x04\"3\n\nActRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"I\n\x0b\x41\x63tResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.exchange.v1.ReviewItemState\x12\r\n\x05index\x18\x02 \x01(\x04\";\n\x12ListReviewsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListReviewsResponse\x12+\n\x07reviews\x18\x01 \x03(\x0b\x32\x1a.exchange.v1.ReviewSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x10GetReviewRequest\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\r\n\x05items\x18\x02 \x03(\x04\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x80\x01\n\x11GetReviewResponse\x12*\n\x06review\x18\x01 \x01(\x0b\x32\x1a.exchange.v1.ReviewSummary\x12&\n\x05items\x18\x02 \x03(\x0b\x32\x17.exchange.v1.ReviewItem\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t*g\n\x0eReviewStrategy\x12\x1f\n\x1bREVIEW_STRATEGY_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVIEW_STRATEGY_RANDOM\x10\x01\x12\x18\n\x14REVIEW_STRATEGY_RISK\x10\x02*\xa2\x03\n\nReviewRule\x12\x1b\n\x17REVIEW_RULE_UNSPECIFIED\x10\x00\x12\"\n\x1eREVIEW_RULE_SUSPICIOUS_REFUSAL\x10\x01\x12\x16\n\x12REVIEW_RULE_BROKEN\x10\x02\x12\x17\n\x13REVIEW_RULE_NO_CASE\x10\x03\x12\x1c\n\x18REVIEW_RULE_OUT_OF_HOURS\x10\x04\x12\x1d\n\x19REVIEW_RULE_BUSY_OPERATOR\x10\x05\x12\x1d\n\x19REVIEW_RULE_BUSY_CONSUMER\x10\x06\x12\x1b\n\x17REVIEW_RULE_MANY_FIELDS\x10\x07\x12\x1b\n\x17REVIEW_RULE_ENUMERATION\x10\x08\x12\x1e\n\x1aREVIEW_RULE_ADMINISTRATIVE\x10\t\x12\x1a\n\x16REVIEW_RULE_REVOCATION\x10\n\x12\x1c\n\x18REVIEW_RULE_REFUSED_CALL\x10\x0b\x12\x1b\n\x17REVIEW_RULE_BUSY_READER\x10\x0c\x12\x15\n\x11REVIEW_RULE_ALERT\x10\r*\xe5\x01\n\x0cReviewAction\x12\x1d\n\x19REVIEW_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14REVIEW_ACTION_SELECT\x10\x01\x12\x18\n\x14REVIEW_ACTION_ASSIGN\x10\x02\x12\x19\n\x15REVIEW_ACTION_JUSTIFY\x10\x03\x12\x17\n\x13REVIEW_ACTION_CLOSE\x10\x04\x12\x19\n\x15REVIEW_ACTION_CONFIRM\x10\x05\x12\x19\n\x15REVIEW_ACTION_CONTEST\x10\x06\x12\x18\n\x14REVIEW_ACTION_REOPEN\x10\x07*h\n\rReviewVerdict\x12\x1e\n\x1aREVIEW_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n\x17REVIEW_VERDICT_IN_ORDER\x10\x01\x12\x1a\n\x16REVIEW_VERDICT_FINDING\x10\x02*\xcf\x01\n\x0fReviewItemState\x12!\n\x1dREVIEW_ITEM_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17REVIEW_ITEM_STATE_DRAWN\x10\x01\x12\x1e\n\x1aREVIEW_ITEM_STATE_ASSIGNED\x10\x02\x12\x1f\n\x1bREVIEW_ITEM_STATE_JUSTIFIED\x10\x03\x12\x1d\n\x19REVIEW_ITEM_STATE_CLOSING\x10\x04\x12\x1c\n\x18REVIEW_ITEM_STATE_CLOSED\x10\x05\x32\xa4\x02\n\rReviewService\x12;\n\x04\x44raw\x12\x18.exchange.v1.DrawRequest\x1a\x19.exchange.v1.DrawResponse\x12\x38\n\x03\x41\x63t\x12\x17.exchange.v1.ActRequest\x1a\x18.exchange.v1.ActResponse\x12P\n\x0bListReviews\x12\x1f.exchange.v1.ListReviewsRequest\x1a .exchange.v1.ListReviewsResponse\x12J\n\tGetReview\x12\x1d.exchange.v1.GetReviewRequest\x1a\x1e.exchange.v1.GetReviewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xchange/v1/review.proto\x12\x0b\x65xchange.v1\x1a\x17\x65xchange/v1/audit.proto\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x0eReviewDrawBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\"\n\x04head\x18\x02 \x01(\x0b\x32\x14.exchange.v1.LogHead\x12\r\n\x05\x66irst\x18\x03 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x04\x12\r\n\x05\x63ount\x18\x05 \x01(\r\x12-\n\x08strategy\x18\x06 \x01(\x0e\x32\x1b.exchange.v1.ReviewStrategy\x12\x14\n\x0corganisation\x18\x07 \x01(\t\x12\x10\n\x08resource\x18\x08 \x01(\t\x12\x0c\n\x04note\x18\t \x01(\t\x12-\n\tissued_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x0b \x01(\r\"U\n\rSelectedEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12\r\n\x05party\x18\x02 \x01(\r\x12&\n\x05rules\x18\x03 \x03(\x0e\x32\x17.exchange.v1.ReviewRule\"\xcd\x02\n\x0fReviewEventBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\treview_id\x18\x02 \x01(\x0c\x12\x0c\n\x04item\x18\x03 \x01(\x04\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12)\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x19.exchange.v1.ReviewAction\x12\x10\n\x08\x61ssignee\x18\x06 \x01(\t\x12\x0c\n\x04text\x18\x07 \x01(\t\x12+\n\x07verdict\x18\x08 \x01(\x0e\x32\x1a.exchange.v1.ReviewVerdict\x12-\n\tissued_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08selected\x18\n \x03(\x0b\x32\x1a.exchange.v1.SelectedEntry\x12\x12\n\npopulation\x18\x0b \x01(\x04\x12\x0f\n\x07parties\x18\x0c \x03(\t\"\xdc\x01\n\rReviewSummary\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\x12\n\ndraw_index\x18\x02 \x01(\x04\x12\x17\n\x0fselection_index\x18\x03 \x01(\x04\x12\x0e\n\x06\x64rawer\x18\x04 \x01(\t\x12$\n\x04\x64raw\x18\x05 \x01(\x0b\x32\x16.exchange.v1.Statement\x12\x12\n\npopulation\x18\x06 \x01(\x04\x12\r\n\x05items\x18\x07 \x01(\r\x12\x0e\n\x06\x63losed\x18\x08 \x01(\r\x12\x10\n\x08\x66indings\x18\t \x01(\r\x12\x10\n\x08\x64rawn_ms\x18\n \x01(\x03\"\xa3\x02\n\nReviewItem\x12&\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x17.exchange.v1.FoundEntry\x12\r\n\x05party\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.exchange.v1.ReviewItemState\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12\x10\n\x08\x61ssignee\x18\x05 \x01(\t\x12+\n\x07verdict\x18\x06 \x01(\x0e\x32\x1a.exchange.v1.ReviewVerdict\x12\x0e\n\x06\x63loser\x18\x07 \x01(\t\x12(\n\x07history\x18\x08 \x03(\x0b\x32\x17.exchange.v1.FoundEntry\x12&\n\x05rules\x18\t \x03(\x0e\x32\x17.exchange.v1.ReviewRule\"3\n\x0b\x44rawRequest\x12$\n\x04\x64raw\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"I\n\x0c\x44rawResponse\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x17\n\x0fselection_index\x18\x03 \x01(\x04\"3\n\nActRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"I\n\x0b\x41\x63tResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.exchange.v1.ReviewItemState\x12\r\n\x05index\x18\x02 \x01(\x04\";\n\x12ListReviewsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListReviewsResponse\x12+\n\x07reviews\x18\x01 \x03(\x0b\x32\x1a.exchange.v1.ReviewSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x10GetReviewRequest\x12\x11\n\treview_id\x18\x01 \x01(\x0c\x12\r\n\x05items\x18\x02 \x03(\x04\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x80\x01\n\x11GetReviewResponse\x12*\n\x06review\x18\x01 \x01(\x0b\x32\x1a.exchange.v1.ReviewSummary\x12&\n\x05items\x18\x02 \x03(\x0b\x32\x17.exchange.v1.ReviewItem\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t*g\n\x0eReviewStrategy\x12\x1f\n\x1bREVIEW_STRATEGY_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVIEW_STRATEGY_RANDOM\x10\x01\x12\x18\n\x14REVIEW_STRATEGY_RISK\x10\x02*\xa2\x03\n\nReviewRule\x12\x1b\n\x17REVIEW_RULE_UNSPECIFIED\x10\x00\x12\"\n\x1eREVIEW_RULE_SUSPICIOUS_REFUSAL\x10\x01\x12\x16\n\x12REVIEW_RULE_BROKEN\x10\x02\x12\x17\n\x13REVIEW_RULE_NO_CASE\x10\x03\x12\x1c\n\x18REVIEW_RULE_OUT_OF_HOURS\x10\x04\x12\x1d\n\x19REVIEW_RULE_BUSY_OPERATOR\x10\x05\x12\x1d\n\x19REVIEW_RULE_BUSY_CONSUMER\x10\x06\x12\x1b\n\x17REVIEW_RULE_MANY_FIELDS\x10\x07\x12\x1b\n\x17REVIEW_RULE_ENUMERATION\x10\x08\x12\x1e\n\x1aREVIEW_RULE_ADMINISTRATIVE\x10\t\x12\x1a\n\x16REVIEW_RULE_REVOCATION\x10\n\x12\x1c\n\x18REVIEW_RULE_REFUSED_CALL\x10\x0b\x12\x1b\n\x17REVIEW_RULE_BUSY_READER\x10\x0c\x12\x15\n\x11REVIEW_RULE_ALERT\x10\r*\xe5\x01\n\x0cReviewAction\x12\x1d\n\x19REVIEW_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14REVIEW_ACTION_SELECT\x10\x01\x12\x18\n\x14REVIEW_ACTION_ASSIGN\x10\x02\x12\x19\n\x15REVIEW_ACTION_JUSTIFY\x10\x03\x12\x17\n\x13REVIEW_ACTION_CLOSE\x10\x04\x12\x19\n\x15REVIEW_ACTION_CONFIRM\x10\x05\x12\x19\n\x15REVIEW_ACTION_CONTEST\x10\x06\x12\x18\n\x14REVIEW_ACTION_REOPEN\x10\x07*h\n\rReviewVerdict\x12\x1e\n\x1aREVIEW_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n\x17REVIEW_VERDICT_IN_ORDER\x10\x01\x12\x1a\n\x16REVIEW_VERDICT_FINDING\x10\x02*\xcf\x01\n\x0fReviewItemState\x12!\n\x1dREVIEW_ITEM_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17REVIEW_ITEM_STATE_DRAWN\x10\x01\x12\x1e\n\x1aREVIEW_ITEM_STATE_ASSIGNED\x10\x02\x12\x1f\n\x1bREVIEW_ITEM_STATE_JUSTIFIED\x10\x03\x12\x1d\n\x19REVIEW_ITEM_STATE_CLOSING\x10\x04\x12\x1c\n\x18REVIEW_ITEM_STATE_CLOSED\x10\x05\x32\xa4\x02\n\rReviewService\x12;\n\x04\x44raw\x12\x18.exchange.v1.DrawRequest\x1a\x19.exchange.v1.DrawResponse\x12\x38\n\x03\x41\x63t\x12\x17.exchange.v1.ActRequest\x1a\x18.exchange.v1.ActResponse\x12P\n\x0bListReviews\x12\x1f.exchange.v1.ListReviewsRequest\x1a .exchange.v1.ListReviewsResponse\x12J\n\tGetReview\x12\x1d.exchange.v1.GetReviewRequest\x1a\x1e.exchange.v1.GetReviewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.review_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REVIEWSTRATEGY']._serialized_start=1960
-  _globals['_REVIEWSTRATEGY']._serialized_end=2063
-  _globals['_REVIEWRULE']._serialized_start=2066
-  _globals['_REVIEWRULE']._serialized_end=2484
-  _globals['_REVIEWACTION']._serialized_start=2487
-  _globals['_REVIEWACTION']._serialized_end=2716
-  _globals['_REVIEWVERDICT']._serialized_start=2718
-  _globals['_REVIEWVERDICT']._serialized_end=2822
-  _globals['_REVIEWITEMSTATE']._serialized_start=2825
-  _globals['_REVIEWITEMSTATE']._serialized_end=3032
+  _globals['_REVIEWSTRATEGY']._serialized_start=1977
+  _globals['_REVIEWSTRATEGY']._serialized_end=2080
+  _globals['_REVIEWRULE']._serialized_start=2083
+  _globals['_REVIEWRULE']._serialized_end=2501
+  _globals['_REVIEWACTION']._serialized_start=2504
+  _globals['_REVIEWACTION']._serialized_end=2733
+  _globals['_REVIEWVERDICT']._serialized_start=2735
+  _globals['_REVIEWVERDICT']._serialized_end=2839
+  _globals['_REVIEWITEMSTATE']._serialized_start=2842
+  _globals['_REVIEWITEMSTATE']._serialized_end=3049
   _globals['_REVIEWDRAWBODY']._serialized_start=126
-  _globals['_REVIEWDRAWBODY']._serialized_end=384
-  _globals['_SELECTEDENTRY']._serialized_start=386
-  _globals['_SELECTEDENTRY']._serialized_end=471
-  _globals['_REVIEWEVENTBODY']._serialized_start=474
-  _globals['_REVIEWEVENTBODY']._serialized_end=807
-  _globals['_REVIEWSUMMARY']._serialized_start=810
-  _globals['_REVIEWSUMMARY']._serialized_end=1030
-  _globals['_REVIEWITEM']._serialized_start=1033
-  _globals['_REVIEWITEM']._serialized_end=1324
-  _globals['_DRAWREQUEST']._serialized_start=1326
-  _globals['_DRAWREQUEST']._serialized_end=1377
-  _globals['_DRAWRESPONSE']._serialized_start=1379
-  _globals['_DRAWRESPONSE']._serialized_end=1452
-  _globals['_ACTREQUEST']._serialized_start=1454
-  _globals['_ACTREQUEST']._serialized_end=1505
-  _globals['_ACTRESPONSE']._serialized_start=1507
-  _globals['_ACTRESPONSE']._serialized_end=1580
-  _globals['_LISTREVIEWSREQUEST']._serialized_start=1582
-  _globals['_LISTREVIEWSREQUEST']._serialized_end=1641
-  _globals['_LISTREVIEWSRESPONSE']._serialized_start=1643
-  _globals['_LISTREVIEWSRESPONSE']._serialized_end=1734
-  _globals['_GETREVIEWREQUEST']._serialized_start=1736
-  _globals['_GETREVIEWREQUEST']._serialized_end=1827
-  _globals['_GETREVIEWRESPONSE']._serialized_start=1830
-  _globals['_GETREVIEWRESPONSE']._serialized_end=1958
-  _globals['_REVIEWSERVICE']._serialized_start=3035
-  _globals['_REVIEWSERVICE']._serialized_end=3327
+  _globals['_REVIEWDRAWBODY']._serialized_end=401
+  _globals['_SELECTEDENTRY']._serialized_start=403
+  _globals['_SELECTEDENTRY']._serialized_end=488
+  _globals['_REVIEWEVENTBODY']._serialized_start=491
+  _globals['_REVIEWEVENTBODY']._serialized_end=824
+  _globals['_REVIEWSUMMARY']._serialized_start=827
+  _globals['_REVIEWSUMMARY']._serialized_end=1047
+  _globals['_REVIEWITEM']._serialized_start=1050
+  _globals['_REVIEWITEM']._serialized_end=1341
+  _globals['_DRAWREQUEST']._serialized_start=1343
+  _globals['_DRAWREQUEST']._serialized_end=1394
+  _globals['_DRAWRESPONSE']._serialized_start=1396
+  _globals['_DRAWRESPONSE']._serialized_end=1469
+  _globals['_ACTREQUEST']._serialized_start=1471
+  _globals['_ACTREQUEST']._serialized_end=1522
+  _globals['_ACTRESPONSE']._serialized_start=1524
+  _globals['_ACTRESPONSE']._serialized_end=1597
+  _globals['_LISTREVIEWSREQUEST']._serialized_start=1599
+  _globals['_LISTREVIEWSREQUEST']._serialized_end=1658
+  _globals['_LISTREVIEWSRESPONSE']._serialized_start=1660
+  _globals['_LISTREVIEWSRESPONSE']._serialized_end=1751
+  _globals['_GETREVIEWREQUEST']._serialized_start=1753
+  _globals['_GETREVIEWREQUEST']._serialized_end=1844
+  _globals['_GETREVIEWRESPONSE']._serialized_start=1847
+  _globals['_GETREVIEWRESPONSE']._serialized_end=1975
+  _globals['_REVIEWSERVICE']._serialized_start=3052
+  _globals['_REVIEWSERVICE']._serialized_end=3344
 # @@protoc_insertion_point(module_scope)

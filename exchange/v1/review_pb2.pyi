@@ -236,6 +236,7 @@ class ReviewDrawBody(_message.Message):
     RESOURCE_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     first: _builtins.int
@@ -252,6 +253,8 @@ class ReviewDrawBody(_message.Message):
     """A resource, or all below a prefix that ends in "/*"; empty for any."""
     note: _builtins.str
     """Why, in the signer's words; no personal data."""
+    version: _builtins.int
+    """Version of sampling, rules and weights: 1."""
     @_builtins.property
     def head(self) -> _common_pb2.LogHead:
         """A head that the log has; the range lies below it."""
@@ -273,10 +276,11 @@ class ReviewDrawBody(_message.Message):
         resource: _builtins.str = ...,
         note: _builtins.str = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "issued_at", b"issued_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "end", b"end", "first", b"first", "head", b"head", "issued_at", b"issued_at", "nonce", b"nonce", "note", b"note", "organisation", b"organisation", "resource", b"resource", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "end", b"end", "first", b"first", "head", b"head", "issued_at", b"issued_at", "nonce", b"nonce", "note", b"note", "organisation", b"organisation", "resource", b"resource", "strategy", b"strategy", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

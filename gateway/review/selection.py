@@ -116,10 +116,14 @@ class Selection:
             await self._state(review)
         except ExchangeError as error:
             passing = error.retryable or isinstance(error, (Unavailable, Refused))
-            _log.warning("review not drawn", review=review.name, reason=error.name, subject=error.subject)
+            _log.warning("review not drawn", name=review.name, reason=error.name, subject=error.subject)
             if not passing:
                 self._given_up.add(review.draw.review_id)
             return not passing
+        except Exception as error:
+            # A draw must not take exchanges down with it, nor do so again at the next start.
+            _log.error("review not drawn", name=review.name, error=type(error).__name__)
+            self._given_up.add(review.draw.review_id)
         return True
 
     async def _state(self, review: Review) -> None:

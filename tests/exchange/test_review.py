@@ -40,6 +40,8 @@ def test_the_id_of_a_review_is_the_digest_of_its_draw() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"version": 0},
+        {"version": 2},
         {"nonce": b"x"},
         {"issued_at": None},
         {"head": head(root=b"short")},

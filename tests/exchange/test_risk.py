@@ -1,5 +1,7 @@
 """Which entries a draw may select, what makes them heavy, and who answers for them."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +106,16 @@ def test_what_an_entry_says_decides_its_rules(entry: audit_pb2.AuditEntry, due: 
 def test_every_rule_has_a_weight_and_every_weight_a_rule() -> None:
     assert set(WEIGHTS) == set(review_pb2.ReviewRule.values()) - {0}
     assert all(0 < weight < MAX_WEIGHT for weight in WEIGHTS.values())
+
+
+def test_the_page_states_every_weight() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "review.md"
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\d+) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    names = {
+        review_pb2.ReviewRule.Name(rule).removeprefix("REVIEW_RULE_").lower(): weight
+        for rule, weight in WEIGHTS.items()
+    }
+    assert {name: int(weight) for name, weight in rows} == names
 
 
 def test_weights_of_several_rules_add_up_and_without_any_there_is_none() -> None:

@@ -413,14 +413,15 @@ async def test_a_failure_in_doubt_that_was_durable_states_the_items_once(
     assert region.count(audit_pb2.ACT_REVIEW_EVENT) == 1
 
 
+@pytest.mark.parametrize("failure", [e.EntryErased("5"), RuntimeError("unforeseen")])
 async def test_a_range_that_cannot_be_read_leaves_a_review_without_items_and_others_go_on(
-    region: Served, monkeypatch: pytest.MonkeyPatch
+    region: Served, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     real = region.log.leaves
 
     def leaves(first: int, count: int) -> list[bytes]:
         if first <= 5 < first + count:
-            raise e.EntryErased("5")
+            raise failure
         return real(first, count)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(region.log, "leaves", leaves)

@@ -71,6 +71,7 @@ def draw(**changes: Any) -> Draw:
 
 def draw_body(at_ms: int, **changes: Any) -> review_pb2.ReviewDrawBody:
     held: dict[str, Any] = {
+        "version": 1,
         "nonce": nonce(),
         "head": common_pb2.LogHead(origin=ORIGIN, size=100, root=b"\1" * 32),
         "first": 0,
