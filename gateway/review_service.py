@@ -16,7 +16,7 @@ from gateway import pages
 from gateway.calls import Calls
 from gateway.registrar import Registrar
 from gateway.review.item import REVIEWERS, Item
-from gateway.review.reviews import Review, Reviews, closed, findings
+from gateway.review.reviews import Review, Reviews, tally
 from gateway.review.selection import Selection
 
 SERVICE = "/exchange.v1.ReviewService"
@@ -108,7 +108,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             raise Malformed("items")
         review = self._reviews.one(request.review_id)
         seen = review.seen_by(caller)
-        if not seen and caller.role not in REVIEWERS:
+        if not review.concerns(caller):
             # The same answer as for a review that is not there.
             raise UnknownEntry(f"review {review.name}")
         list_name = f"review {review.name}"
@@ -145,7 +145,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
 
 def _summary(review: Review, caller: Identity) -> review_pb2.ReviewSummary:
     """Return a review in short; who only sees what they answer for is not told who drew, and why."""
-    seen = review.seen_by(caller)
+    items, closed, findings = tally(review, caller)
     overseer = caller.role in REVIEWERS
     return review_pb2.ReviewSummary(
         review_id=review.draw.review_id,
@@ -154,9 +154,9 @@ def _summary(review: Review, caller: Identity) -> review_pb2.ReviewSummary:
         drawer=review.drawer if overseer else "",
         draw=review.statement if overseer else None,
         population=review.population if overseer else 0,
-        items=len(seen),
-        closed=closed(seen),
-        findings=findings(seen),
+        items=items,
+        closed=closed,
+        findings=findings,
         drawn_ms=review.drawn_ms,
     )
 

@@ -52,15 +52,18 @@ def finding(entry: audit_pb2.AuditEntry) -> Finding | None:
 
 
 def act(told: audit_pb2.AdministrativeEntry) -> View:
-    """Return what the entry of a draw or step says; nothing for other acts and for what cannot be read."""
+    """Return what the entry of a draw or step says; nothing for other acts and for what cannot be read.
+
+    The names begin with "review_", so that they stand beside those of every entry.
+    """
+    read = {audit_pb2.ACT_REVIEW_DRAW: draw, audit_pb2.ACT_REVIEW_EVENT: event}.get(told.act)
+    if read is None:
+        return {}
     try:
-        if told.act == audit_pb2.ACT_REVIEW_DRAW:
-            return {"review": draw(told.statement)}
-        if told.act == audit_pb2.ACT_REVIEW_EVENT:
-            return {"review": event(told.statement)}
+        said = read(told.statement)
     except DecodeError:
         return {}
-    return {}
+    return {name if name == "review_id" else f"review_{name}": value for name, value in said.items()}
 
 
 def draw(statement: common_pb2.Statement) -> View:

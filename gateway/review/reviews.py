@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from exchange.errors import RoleNotAllowed, TooMany, UnknownEntry, WrongState
 from exchange.identity import Identity, Role, parse_uri
-from exchange.review import FINDING, SELECT, Draw, Event, read_draw, read_event
+from exchange.review import FINDING, SELECT, Draw, Event, Selected, read_draw, read_event
 from exchange.sampling import seed_of
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.review.item import CLOSED, REVIEWERS, Item, sees, step
@@ -34,7 +34,9 @@ class Review:
         selection_index: of the entry that states the items; 0 while there is none.
         population: how many entries could have been drawn.
         items: by index of the entry, ascending.
+        parties: who answers for them.
         unclosed: how many items are not closed.
+        findings: how many are closed with a finding.
     """
 
     index: int
@@ -46,7 +48,9 @@ class Review:
     selection_index: int = 0
     population: int = 0
     items: dict[int, Item] = field(default_factory=dict)
+    parties: frozenset[str] = frozenset()
     unclosed: int = 0
+    findings: int = 0
 
     @property
     def name(self) -> str:
@@ -57,6 +61,10 @@ class Review:
     def open(self) -> bool:
         """Whether something is left to do."""
         return not self.selection_index or self.unclosed > 0
+
+    def concerns(self, who: Identity) -> bool:
+        """Return whether somebody may see the review: overseers all, others where they see an item."""
+        return who.role in REVIEWERS or any(sees(who, Selected(index=0, party=one)) for one in self.parties)
 
     def seen_by(self, who: Identity) -> list[Item]:
         """Return the items that somebody may see, in order of their entries."""
@@ -93,7 +101,7 @@ class Reviews:
         found: list[Review] = []
         for place in range(bisect_right(self._order, after), len(self._order)):
             review = self._by_index[self._order[place]]
-            if who.role in REVIEWERS or review.seen_by(who):
+            if review.concerns(who):
                 found.append(review)
                 if len(found) == limit:
                     break
@@ -149,6 +157,7 @@ class Reviews:
             review.items = {one.index: Item(selected=one) for one in event.selected}
             review.selection_index, review.population = index, event.population
             review.unclosed = len(review.items)
+            review.parties = frozenset(one.party for one in event.selected)
             return
         item = review.items.get(event.item)
         if item is None:
@@ -156,6 +165,7 @@ class Reviews:
         after = step(item, event, who, index)
         review.items[event.item] = after
         review.unclosed += (item.state == CLOSED) - (after.state == CLOSED)
+        review.findings += _found(after) - _found(item)
 
     def _add(self, index: int, entry: audit_pb2.AuditEntry, draw: Draw) -> None:
         review = Review(
@@ -170,14 +180,17 @@ class Reviews:
         self._order.append(index)
 
 
-def closed(items: Sequence[Item]) -> int:
-    """Return how many items are closed."""
-    return sum(item.state == CLOSED for item in items)
+def tally(review: Review, who: Identity) -> tuple[int, int, int]:
+    """Return how many items somebody may see, how many of them are closed, and how many with a finding."""
+    if who.role in REVIEWERS:
+        total = len(review.items)
+        return total, total - review.unclosed, review.findings
+    seen = review.seen_by(who)
+    return len(seen), sum(item.state == CLOSED for item in seen), sum(map(_found, seen))
 
 
-def findings(items: Sequence[Item]) -> int:
-    """Return how many items are closed with a finding."""
-    return sum(item.state == CLOSED and item.verdict == FINDING for item in items)
+def _found(item: Item) -> bool:
+    return item.state == CLOSED and item.verdict == FINDING
 
 
 def _check_selection(review: Review, event: Event, who: Identity) -> None:

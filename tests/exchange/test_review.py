@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange import canonical
 from exchange.codes import citizen_id_check
@@ -40,6 +41,7 @@ def test_the_id_of_a_review_is_the_digest_of_its_draw() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"issued_at": Timestamp(seconds=2**62)},
         {"version": 0},
         {"version": 2},
         {"nonce": b"x"},
@@ -105,6 +107,7 @@ def test_each_step_has_what_it_needs(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"action": JUSTIFY, "text": "x", "issued_at": Timestamp(seconds=-(2**62))},
         {"action": 0},
         {"action": 99},
         {"action": JUSTIFY, "text": "x", "revision": 0},

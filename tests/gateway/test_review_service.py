@@ -17,6 +17,7 @@ from exchange.review import (
     IN_ORDER,
     JUSTIFY,
     RANDOM,
+    REOPEN,
     RISK,
     SELECT,
     read_draw,
@@ -201,7 +202,13 @@ async def test_a_review_goes_its_whole_way_and_every_step_is_an_entry(region: Se
     assert [leaf(region, step.index).SerializeToString() for step in one.history] == [
         step.leaf for step in one.history
     ]
-    assert (found.review.items, found.review.closed, found.review.findings) == (1, 1, 1)
+    for signer in (SUN, CHEN):
+        told = (await region.listed(signer)).reviews[0]
+        assert (told.items, told.closed, told.findings) == (1, 1, 1)
+    await region.act(QIAN, drawn.review_id, item, 5, REOPEN, text="新情况")
+    for signer in (SUN, CHEN):
+        told = (await region.listed(signer)).reviews[0]
+        assert (told.items, told.closed, told.findings) == (1, 0, 0)
 
 
 async def test_a_step_with_a_wrong_person_is_refused_and_changes_nothing(region: Served) -> None:

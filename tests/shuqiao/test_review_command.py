@@ -231,20 +231,20 @@ def test_entries_of_reviews_are_told_in_words() -> None:
     drawn = act_entry(audit_pb2.ACT_REVIEW_DRAW, SUN, draw_body(NOW_MS, note="n"))
     told = views.entry(3, drawn.SerializeToString())
     assert told["act"] == "review_draw"
-    assert told["review"]["action"] == "draw" and told["review"]["end"] == 100  # type: ignore[index]
+    assert (told["review_action"], told["review_strategy"], told["review_end"]) == ("draw", "random", 100)
     step = step_entry(review_pb2.REVIEW_ACTION_ASSIGN, assignee=ZHAO)
-    assert views.entry(4, step.SerializeToString())["review"]["assignee"] == ZHAO  # type: ignore[index]
+    assert views.entry(4, step.SerializeToString())["review_assignee"] == ZHAO
     select = event_body(NOW_MS, action=review_pb2.REVIEW_ACTION_SELECT, revision=0, population=9)
     select.selected.add(index=5)
     entry = act_entry(audit_pb2.ACT_REVIEW_EVENT, "gateway", select)
-    said: Any = views.entry(5, entry.SerializeToString())["review"]
-    assert (said["items"], said["population"]) == ([5], 9)
+    said = views.entry(5, entry.SerializeToString())
+    assert (said["review_id"], said["review_items"], said["review_population"]) == ("05" * 32, [5], 9)
 
 
 def test_what_cannot_be_read_is_told_without_its_words() -> None:
     broken = act_entry(audit_pb2.ACT_REVIEW_EVENT, ZHAO, draw_body(NOW_MS))
     broken.administrative.statement.body = b"\xff\xff"
-    assert "review" not in views.entry(1, broken.SerializeToString())
+    assert "review_action" not in views.entry(1, broken.SerializeToString())
     assert views.finding(broken) is None
 
 

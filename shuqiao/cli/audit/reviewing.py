@@ -195,6 +195,5 @@ def _past(found: Any) -> dict[str, object]:
     from shuqiao import views
 
     view = views.entry(found.index, found.leaf)
-    step: Any = view["review"]
-    kept = {name: step[name] for name in ("action", "revision", "assignee", "verdict", "text")}
+    kept = {name: view[f"review_{name}"] for name in ("action", "revision", "assignee", "verdict", "text")}
     return {"index": view["index"], "time": view["time"], "actor": view["actor"], **kept}
