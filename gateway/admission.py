@@ -5,7 +5,8 @@
 3. A bundle is published by the agent whose keys it holds, one after the other.
 4. A grant is applied for by a steward of the consumer, within what the catalogue shares.
 5. Its events follow `exchange.grants`.
-6. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
+6. A review is drawn and taken step by step as `gateway.review` says.
+7. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from exchange.grants import apply_event, check_application, check_issued, parse_
 from exchange.identity import Role
 from exchange.keys import open_bundle
 from exchange.resources import check_publisher, parse_resource
+from exchange.review import read_draw
+from exchange.review import read_event as read_review_event
 from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.directory.key_bundles import read_bundle
@@ -48,6 +51,8 @@ class Admission:
             audit_pb2.ACT_BUNDLE: self._bundle,
             audit_pb2.ACT_GRANT: self._grant,
             audit_pb2.ACT_GRANT_EVENT: self._grant_event,
+            audit_pb2.ACT_REVIEW_DRAW: self._review_draw,
+            audit_pb2.ACT_REVIEW_EVENT: self._review_event,
         }
 
     def check(
@@ -141,6 +146,22 @@ class Admission:
         apply_event(grant, statement, verified, self._state.catalogue.by_id.get(grant.resource))
         check_issued(event.issued_at_ms, now_ms)
         return grant.name
+
+    def _review_draw(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        draw = read_draw(statement)
+        check_issued(draw.issued_at_ms, now_ms)
+        self._state.reviews.check_draw(draw, verified.identity)
+        return draw.review_id.hex()
+
+    def _review_event(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        event = read_review_event(statement)
+        check_issued(event.issued_at_ms, now_ms)
+        self._state.reviews.check_event(event, verified.identity)
+        return f"{event.review_id.hex()}/{event.item}"
 
 
 def check_size(statement: common_pb2.Statement) -> None:

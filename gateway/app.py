@@ -32,6 +32,7 @@ from exchange.v1 import (
     exchange_pb2_grpc,
     grant_pb2_grpc,
     link_pb2_grpc,
+    review_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import standard_guards
@@ -60,6 +61,8 @@ from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
+from gateway.review.selection import Selection
+from gateway.review_service import ReviewService
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.state import RegionState
@@ -158,6 +161,13 @@ class Gateway:
             origin=self.origin,
             refusals=self.refusals,
         )
+        self.selection = Selection(
+            log=self.sequencer,
+            reviews=self.state.reviews,
+            registrar=self.registrar,
+            signer=self.identity.statement_signer,
+            clock=self._clock,
+        )
         self.links = Links()
         self.path = self._make_path(who.division)
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
@@ -244,6 +254,16 @@ class Gateway:
             ),
             server,
         )
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(
+            ReviewService(
+                registrar=self.registrar,
+                reviews=self.state.reviews,
+                selection=self.selection,
+                calls=calls,
+                check_head=self.sequencer.compare_head,
+            ),
+            server,
+        )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(
                 registrar=self.registrar,
@@ -315,6 +335,7 @@ class Gateway:
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 self.witnessing.run(),
+                self.selection.run(),
                 self._each_second(),
                 self.scrub.run(),
             ]

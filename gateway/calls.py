@@ -25,6 +25,8 @@ CHANGES = frozenset(
         "/exchange.v1.GrantService/ApplyGrant",
         "/exchange.v1.GrantService/DecideGrant",
         "/exchange.v1.AdminService/AddOrganisation",
+        "/exchange.v1.ReviewService/Draw",
+        "/exchange.v1.ReviewService/Act",
     }
 )
 """Methods that change the region's state."""

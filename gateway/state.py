@@ -21,6 +21,7 @@ from gateway.access.grants import GrantIndex
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue, read_state
+from gateway.review.reviews import Reviews
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -30,6 +31,8 @@ DOMAINS = {
     audit_pb2.ACT_GRANT: canonical.GRANT,
     audit_pb2.ACT_GRANT_EVENT: canonical.GRANT_EVENT,
     audit_pb2.ACT_TRUST_LIST: canonical.TRUST_LIST,
+    audit_pb2.ACT_REVIEW_DRAW: canonical.REVIEW_DRAW,
+    audit_pb2.ACT_REVIEW_EVENT: canonical.REVIEW_EVENT,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
@@ -65,6 +68,7 @@ class RegionState:
         self.catalogue = Catalogue()
         self.bundles = KeyBundles(book=book)
         self.grants = GrantIndex()
+        self.reviews = Reviews()
         self.trust_mark = ""
         self.applied_index = 0
         self._seen: dict[bytes, int] = {}
@@ -108,7 +112,7 @@ class RegionState:
         if act in DOMAINS:
             statement = entry.administrative.statement
             try:
-                self._fold(index, act, entry.administrative)
+                self._fold(index, act, entry)
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
@@ -135,8 +139,8 @@ class RegionState:
             return Audience(organisations=frozenset({read_bundle(statement).organisation}))
         return NOBODY
 
-    def _fold(self, index: int, act: int, administrative: audit_pb2.AdministrativeEntry) -> None:
-        statement = administrative.statement
+    def _fold(self, index: int, act: int, entry: audit_pb2.AuditEntry) -> None:
+        statement = entry.administrative.statement
         if act == audit_pb2.ACT_BUNDLE:
             self.bundles.apply(index, read_bundle(statement))
         elif act == audit_pb2.ACT_GRANT:
@@ -150,8 +154,10 @@ class RegionState:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
             self.organisations.apply(read_organisation(statement))
+        elif act in (audit_pb2.ACT_REVIEW_DRAW, audit_pb2.ACT_REVIEW_EVENT):
+            self.reviews.apply(index, entry)
         else:
-            self.trust_mark = administrative.subject
+            self.trust_mark = entry.administrative.subject
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:

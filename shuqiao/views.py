@@ -7,6 +7,9 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2, trust_pb2
+from shuqiao import review_views
+from shuqiao.review_views import Finding as Finding
+from shuqiao.review_views import finding as finding
 
 View = dict[str, object]
 
@@ -196,6 +199,7 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         "actor": told.actor,
         "subject": told.subject,
         "reason": reason(told.reason),
+        **review_views.act(told),
     }
 
 

@@ -132,6 +132,8 @@ _ENUMS: dict[str, Text] = {
     "grant_event": Text("授权决定", "grant event"),
     "trust_list": Text("信任列表", "trust list"),
     "read": Text("日志查阅", "read"),
+    "review_draw": Text("抽查抽样", "review draw"),
+    "review_event": Text("抽查办理", "review event"),
     "agent": Text("前置节点", "agent"),
     "gateway": Text("网关", "gateway"),
     "authority": Text("认证机构", "authority"),

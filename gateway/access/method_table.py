@@ -14,6 +14,7 @@ _STEWARD = frozenset({Role.STEWARD})
 _PARTIES = frozenset({Role.AGENT, Role.STEWARD})
 _GRANT_READERS = _PARTIES | {Role.OFFICER, Role.AUDITOR, Role.ADMIN}
 _LOG_READERS = frozenset({Role.OFFICER, Role.AUDITOR})
+_REVIEWED = _LOG_READERS | {Role.STEWARD, Role.ADMIN}
 
 ROWS: Mapping[str, frozenset[Role]] = {
     "/exchange.v1.LinkService/Link": _AGENT,
@@ -39,6 +40,10 @@ ROWS: Mapping[str, frozenset[Role]] = {
     "/exchange.v1.AuditService/Tail": _LOG_READERS,
     "/exchange.v1.AuditService/Search": _LOG_READERS,
     "/exchange.v1.AuditService/Trace": _LOG_READERS,
+    "/exchange.v1.ReviewService/Draw": _LOG_READERS,
+    "/exchange.v1.ReviewService/Act": _REVIEWED,
+    "/exchange.v1.ReviewService/ListReviews": _REVIEWED,
+    "/exchange.v1.ReviewService/GetReview": _REVIEWED,
     "/grpc.health.v1.Health/Check": ANY,
     "/grpc.health.v1.Health/List": ANY,
     "/grpc.health.v1.Health/Watch": ANY,

@@ -13,6 +13,7 @@ from exchange.v1 import (
     grant_pb2,
     link_pb2,
     reason_pb2,
+    review_pb2,
 )
 from gateway.access.method_table import ANY, ROWS, MethodTable
 from gateway.access.refusals import OTHERS, RefusalLimiter
@@ -20,7 +21,7 @@ from gateway.calls import CHANGES
 from tests.support.region import DOMAIN
 from tests.support.sealing import NOW_MS
 
-SERVED = (admin_pb2, audit_pb2, directory_pb2, exchange_pb2, grant_pb2, link_pb2)
+SERVED = (admin_pb2, audit_pb2, directory_pb2, exchange_pb2, grant_pb2, link_pb2, review_pb2)
 DENIED, EXPIRED = reason_pb2.REASON_NO_GRANT, reason_pb2.REASON_GRANT_EXPIRED
 
 
@@ -53,6 +54,8 @@ def test_a_method_without_a_row_is_refused_to_everybody() -> None:
         ("/exchange.v1.DirectoryService/PublishBundle", {Role.AGENT}),
         ("/exchange.v1.AuditService/Tail", {Role.OFFICER, Role.AUDITOR}),
         ("/exchange.v1.AuditService/GetCheckpoint", set(ANY)),
+        ("/exchange.v1.ReviewService/Draw", {Role.OFFICER, Role.AUDITOR}),
+        ("/exchange.v1.ReviewService/Act", {Role.OFFICER, Role.AUDITOR, Role.STEWARD, Role.ADMIN}),
     ],
 )
 def test_a_method_is_open_to_its_roles_only(method: str, roles: set[Role]) -> None:

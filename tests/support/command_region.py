@@ -35,6 +35,8 @@ from exchange.v1 import (
     directory_pb2_grpc,
     grant_pb2,
     grant_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
     trust_pb2,
     trust_pb2_grpc,
 )
@@ -93,6 +95,9 @@ class Region:
     grants: list[grant_pb2.GrantRecord] = field(default_factory=list)
     resources: list[common_pb2.Statement] = field(default_factory=list)
     organisations: list[common_pb2.Statement] = field(default_factory=list)
+    reviews: list[review_pb2.ReviewSummary] = field(default_factory=list)
+    review_items: list[review_pb2.ReviewItem] = field(default_factory=list)
+    drawing: int = 0
     answer: agent_pb2.AskResponse = field(default_factory=agent_pb2.AskResponse)
     hops: list[agent_pb2.HopStatus] = field(default_factory=list)
     authority: AuthorityOfTests = field(default_factory=AuthorityOfTests)
@@ -201,6 +206,44 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
         yield audit_pb2.TailResponse(indexes=indexes, leaves=leaves, next_index=first + len(leaves))
 
 
+class Reviews(review_pb2_grpc.ReviewServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def Draw(self, request: Any, context: Any) -> Any:
+        """Still at it as often as the region says."""
+        self.region.take(request, context)
+        self.region.drawing -= 1
+        selection = 0 if self.region.drawing >= 0 else 12
+        return review_pb2.DrawResponse(review_id=b"\xab" * 32, index=11, selection_index=selection)
+
+    def Act(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return review_pb2.ActResponse(state=review_pb2.REVIEW_ITEM_STATE_CLOSING, index=13)
+
+    def ListReviews(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        at = int(request.page_token or 0)
+        rest = len(self.region.reviews) - at - 1
+        return review_pb2.ListReviewsResponse(
+            reviews=self.region.reviews[at : at + 1], next_page_token=str(at + 1) if rest > 0 else ""
+        )
+
+    def GetReview(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        review = next(one for one in self.region.reviews if one.review_id == request.review_id)
+        wanted = [
+            one for one in self.region.review_items if not request.items or one.entry.index in request.items
+        ]
+        at = int(request.page_token or 0)
+        return review_pb2.GetReviewResponse(
+            review=review,
+            items=wanted[at : at + 1],
+            next_page_token=str(at + 1) if len(wanted) > at + 1 else "",
+        )
+
+
 class Authority(trust_pb2_grpc.AuthorityServiceServicer):
     def __init__(self, region: Region) -> None:
         self.region = region
@@ -269,6 +312,7 @@ def region(person: Person) -> Iterator[Region]:
         directory_pb2_grpc.add_DirectoryServiceServicer_to_server(Directory(told), server)
         grant_pb2_grpc.add_GrantServiceServicer_to_server(Grants(told), server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(told), server)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(Reviews(told), server)
         trust_pb2_grpc.add_AuthorityServiceServicer_to_server(Authority(told), server)
         trust_pb2_grpc.add_EnrolmentServiceServicer_to_server(Enrolment(told), server)
         told.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -117,11 +117,18 @@ class Authority:
         self.signer = self.person(Role.AUTHORITY, "")
         self.number = 0
 
-    def person(self, role: Role, name: str = "one", organisation: str = "") -> StatementSigner:
+    def person(
+        self, role: Role, name: str = "one", organisation: str = "", hosts: Sequence[str] = ()
+    ) -> StatementSigner:
         identity = Identity(DOMAIN, self.division, role, organisation, name)
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = make_leaf(
-            self.issuing, identity, key.public_key(), now_ms=NOW_MS, lifetime_ms=30 * 24 * 3600 * 1000
+            self.issuing,
+            identity,
+            key.public_key(),
+            now_ms=NOW_MS,
+            lifetime_ms=30 * 24 * 3600 * 1000,
+            hosts=hosts,
         )
         der = serialization.Encoding.DER
         chain = [leaf.public_bytes(der), self.issuing.certificate.public_bytes(der)]

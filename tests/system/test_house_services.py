@@ -24,7 +24,7 @@ async def test_health_says_serving_and_reflection_names_every_service(tmp_path: 
         reply = await call.read()
         call.cancel()
         named = {service.name for service in reply.list_services_response.service}
-        wanted = {"Link", "Exchange", "Directory", "Grant", "Audit", "Admin"}
+        wanted = {"Link", "Exchange", "Directory", "Grant", "Audit", "Admin", "Review"}
         assert {f"exchange.v1.{name}Service" for name in wanted} <= named
 
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from shuqiao.cli.audit import exporting, proving, reading, witnessing
+from shuqiao.cli.audit import exporting, proving, reading, reviewing, witnessing
 
 app = typer.Typer(name="audit", help="审计 | The audit log")
-for module in (reading, proving, exporting, witnessing):
+for module in (reading, proving, exporting, reviewing, witnessing):
     module.register(app)

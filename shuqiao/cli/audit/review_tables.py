@@ -1,0 +1,141 @@
+"""Reviews as tables and facts, and their words in both languages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shuqiao.cli.invocation import Invocation
+from shuqiao.output import BAD, GOOD, UNSURE, Cell
+from shuqiao.words import Text
+
+SHORT_HEX = 12
+WORDS: Mapping[str, Text] = {
+    "random": Text("随机", "random"),
+    "risk": Text("按风险", "by risk"),
+    "drawn": Text("待分派", "drawn"),
+    "assigned": Text("待说明", "assigned"),
+    "justified": Text("已说明", "justified"),
+    "closing": Text("待复核", "to be confirmed"),
+    "closed": Text("已办结", "closed"),
+    "select": Text("抽取", "select"),
+    "assign": Text("分派", "assign"),
+    "justify": Text("说明", "justify"),
+    "close": Text("办结", "close"),
+    "confirm": Text("复核同意", "confirm"),
+    "contest": Text("复核不同意", "contest"),
+    "reopen": Text("重新办理", "reopen"),
+    "in_order": Text("无异常", "in order"),
+    "finding": Text("有问题", "finding"),
+    "suspicious_refusal": Text("可疑的拒绝", "suspicious refusal"),
+    "broken": Text("验证不通过", "did not verify"),
+    "no_case": Text("无办件编号", "no case"),
+    "out_of_hours": Text("非工作时间", "out of hours"),
+    "busy_operator": Text("经办人用量异常", "busy operator"),
+    "busy_consumer": Text("部门用量异常", "busy consumer"),
+    "many_fields": Text("信息项过多", "many fields"),
+    "enumeration": Text("批量试探核验", "enumeration"),
+    "administrative": Text("管理操作", "administrative act"),
+    "revocation": Text("撤销、暂停或终止", "revocation"),
+    "refused_call": Text("被拒绝的管理调用", "refused call"),
+    "busy_reader": Text("日志查阅量异常", "busy reader"),
+    "alert": Text("告警", "alert"),
+}
+STYLES = {"closed": GOOD, "closing": UNSURE, "finding": BAD}
+REVIEWS = (
+    Text("抽查", "Review"),
+    Text("抽样时间", "Drawn"),
+    Text("方式", "How"),
+    Text("条目", "Items"),
+    Text("已办结", "Closed"),
+    Text("有问题", "Findings"),
+    Text("说明", "Note"),
+)
+STEPS = (
+    Text("记录", "Entry"),
+    Text("时间", "Time"),
+    Text("操作", "Step"),
+    Text("谁", "Who"),
+    Text("结论", "Verdict"),
+    Text("说明", "Text"),
+)
+
+
+def word(name: object) -> object:
+    """Return a word of reviews in both languages; another as it is."""
+    return WORDS.get(str(name), name)
+
+
+def styled(name: str) -> Cell:
+    """Return a word with its colour."""
+    return Cell(word(name), STYLES.get(name, ""))
+
+
+def reviews(call: Invocation, views: list[dict[str, Any]]) -> None:
+    """Print reviews, one row each."""
+    rows = []
+    for view in views:
+        draw = view.get("draw", {})
+        findings = Cell(view["findings"], BAD if view["findings"] else "")
+        rows.append(
+            [
+                view["review_id"][:SHORT_HEX],
+                view["drawn"],
+                word(draw.get("strategy", "")),
+                view["items"],
+                view["closed"],
+                findings,
+                draw.get("note", ""),
+            ]
+        )
+    call.out.table(Text("抽查", "Reviews"), REVIEWS, rows)
+
+
+def review(call: Invocation, view: dict[str, Any]) -> None:
+    """Print a review with its items, each with the entry in words and its history."""
+    draw = view.get("draw", {})
+    pairs: list[tuple[Text, object]] = [
+        (Text("抽样时间", "Drawn"), view["drawn"]),
+        (Text("条目", "Items"), view["items_seen"]),
+        (Text("已办结", "Closed"), view["closed"]),
+        (Text("有问题", "Findings"), view["findings"]),
+    ]
+    if draw:
+        pairs += [
+            (Text("抽样人", "Drawn by"), view["drawer"]),
+            (Text("方式", "How"), word(draw["strategy"])),
+            (Text("范围", "Range"), f"{draw['first']} – {draw['end'] - 1}"),
+            (Text("可抽条目", "Population"), view["population"]),
+            (Text("部门", "Organisation"), draw["organisation"]),
+            (Text("资源", "Resource"), draw["resource"]),
+            (Text("说明", "Note"), draw["note"]),
+        ]
+    call.out.facts(Text("抽查 {id}", "Review {id}").filled(id=view["review_id"]), pairs)
+    for item in view["items"]:
+        _item(call, item)
+
+
+def _item(call: Invocation, item: dict[str, Any]) -> None:
+    entry = item["entry"]
+    title = Text("条目 {i}", "Item {i}").filled(i=entry["index"])
+    call.out.facts(
+        title,
+        [
+            (Text("状态", "State"), styled(item["state"])),
+            (Text("结论", "Verdict"), styled(item["verdict"])),
+            (Text("由谁说明", "To be justified by"), item["party"]),
+            (Text("抽中缘由", "Drawn because"), [word(rule) for rule in item["rules"]]),
+            (Text("承办人", "Assigned to"), item["assignee"]),
+            *((Text(name, name), value) for name, value in entry.items() if value not in ("", [], 0)),
+        ],
+    )
+    rows = [
+        [
+            step["index"],
+            step["time"],
+            word(step["action"]),
+            step["actor"],
+            styled(step["verdict"]),
+            step["text"] or step["assignee"],
+        ]
+        for step in item["history"]
+    ]
+    call.out.table(Text("经过", "History"), STEPS, rows, empty=Text("尚未办理", "No step yet"))
