@@ -1,9 +1,9 @@
 """RFC 5424 messages over TLS with octet counting (RFC 5425), each carrying one OCSF event.
 
 The receiver acknowledges nothing in this protocol. So the place that is kept stays one settling behind: that
-the receiver is still there at the next one shows that it has not gone with what it was sent before. Finally it
+the receiver is still there at the next one shows that it has not gone with what it was sent. At the end it
 closes in good order, which it can only do once it has read everything. Records may come twice after a break,
-and are recognised by origin and index in the structured data. What a receiver has read and loses is its own.
+and are known by origin and index in the structured data. What a receiver has read and loses is its own.
 """
 
 import fcntl
