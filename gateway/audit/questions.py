@@ -75,6 +75,7 @@ class Questions:
             if self._db is None:
                 uri = f"{self._path.absolute().as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+                self._db.execute("PRAGMA cache_size = -32768")
             return question(self._db)
         except sqlite3.Error as error:
             self._close()
