@@ -34,12 +34,12 @@ from gateway.fold import Head
 
 STEP = 2048
 """Entries of one transaction: pages that many of them touch are written once."""
-PIECE = 32
+PIECE = 16
 """Entries that are parsed and added at a time, before others get their turn."""
 POLL_S = 1.0
 RETRY_S = 1.0
-QUIET_SHARE = 0.05
-HURRIED_SHARE = 0.5
+QUIET_SHARE, HURRIED_SHARE, ASKED_SHARE = 0.05, 0.15, 0.2
+"""Of one core while exchanges run: to catch up while nobody waits, while somebody does, and for questions."""
 CAUGHT_UP_S = 5.0
 
 _PROGRESS = """
@@ -117,7 +117,7 @@ class Projection:
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._waiters: set[tuple[int, asyncio.Future[None]]] = set()
-        self._questions = Questions(path)
+        self._questions = Questions(path, Pace(lambda: log.head.size, share=ASKED_SHARE))
         self._db: sqlite3.Connection | None = None
         self._spoilt = False
         self.size = 0

@@ -23,7 +23,7 @@ from gateway.audit.search_rows import exchange_key
 
 SEARCH = "search.db"
 MAX_DIGITS = 18
-CAUGHT_UP_S = 2.0
+CAUGHT_UP_S = 1.0
 _NAME = "search"
 _FIND = """
 SELECT idx, decision FROM entry WHERE exchange = ? AND exchange != 0 ORDER BY decision = 1 DESC, idx LIMIT 16

@@ -69,7 +69,7 @@ def entry(chance: random.Random, number: int) -> bytes:
 
 def fill(store: SqliteAuditStore, count: int) -> None:
     """Write entries as groups are written; without a tree, which nothing here asks for."""
-    chance = random.Random(1)  # noqa: S311  synthetic entries
+    chance = random.Random(1)
     store.open()
     for first in range(0, count, GROUP_SIZE):
         leaves = [entry(chance, number) for number in range(first, min(first + GROUP_SIZE, count))]
@@ -135,7 +135,7 @@ async def run(scale: Scale) -> list[Row]:
             beside=beside,
             beside_what=f"reading {PAGE} entries of the log by index",
             budget="<= 50",
-            note=f"the slowest of {2 * len(questions(count))} filtered pages of {PAGE} over {count:,} entries: "
+            note=f"the slowest of {2 * len(questions(count))} filtered pages of {PAGE}, {count:,} entries: "
             f"{slowest}; search.db {size_mib:,.0f} MiB",
         ),
         Row(
