@@ -10,7 +10,7 @@ from exchange.v1 import audit_pb2
 from gateway.audit.filters import Filter
 from gateway.audit.search_rows import PART, digest
 
-PAGE_S = 0.03
+PAGE_S = 0.025
 FIRST_WINDOW, MAX_WINDOW = PART, 1 << 30
 WINDOW_S = PAGE_S / 4
 _INDEXES = {"case_number": "by_case", "operator": "by_operator", "grant_id": "by_grant", "actor": "by_actor"}
