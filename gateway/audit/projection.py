@@ -60,6 +60,12 @@ class Projected:
     entry: audit_pb2.AuditEntry
 
 
+def held(db: sqlite3.Connection) -> int:
+    """Return up to where a projection holds the log, as the file that is asked says itself."""
+    row = db.execute("SELECT next FROM progress").fetchone()
+    return int(row[0])
+
+
 class _Foreign(Exception):
     """The file is of another log or version."""
 

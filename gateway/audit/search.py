@@ -17,7 +17,7 @@ from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import words
 from gateway.audit.filters import Filter, facts_of
-from gateway.audit.projection import Log, Projection
+from gateway.audit.projection import Log, Projection, held
 from gateway.audit.search_query import walk
 from gateway.audit.search_rows import exchange_key
 
@@ -61,6 +61,7 @@ class Found(NamedTuple):
 
     entries: list[tuple[int, bytes]]
     position: int | None
+    searched_size: int
 
 
 def read(request: audit_pb2.SearchRequest) -> Asked:
@@ -106,8 +107,8 @@ class Searches:
             AuditUnavailable, StoreDamaged: it cannot be told now.
         """
         size = self._log.head.size
-        reached = await self._projection.caught_up(size)
-        found = await self._projection.query(lambda db: self._named(db, exchange_id))
+        await self._projection.caught_up(size)
+        reached, found = await self._projection.query(lambda db: (held(db), self._named(db, exchange_id)))
         if reached < size and (found is None or found[1] != audit_pb2.DECISION_RELEASED):
             # What was not looked at yet may hold it, or its release.
             raise AuditUnavailable(f"{SEARCH}: {reached} of {size} entries")
@@ -124,12 +125,12 @@ class Searches:
             AuditUnavailable, StoreDamaged: log or projection cannot be read now.
             TooMany: too many search.
         """
-        end = min(size, await self._projection.caught_up(size, timeout_s=CAUGHT_UP_S))
-        found = await self._projection.query(lambda db: self._page(db, asked, end))
+        await self._projection.caught_up(size, timeout_s=CAUGHT_UP_S)
+        found = await self._projection.query(lambda db: self._page(db, asked, min(size, held(db))))
         return audit_pb2.SearchResponse(
             entries=[audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in found.entries],
             next_page_token="" if found.position is None else asked.token(found.position),
-            searched_size=end,
+            searched_size=found.searched_size,
             witnessed_size=self._witnessed(),
         )
 
@@ -152,7 +153,7 @@ class Searches:
             position = step.position
             if len(entries) == asked.page_size:
                 break
-        return Found(entries, position)
+        return Found(entries, position, end)
 
     def _named(self, db: sqlite3.Connection, exchange_id: bytes) -> tuple[int, int] | None:
         """Return index and decision of an exchange; an erased entry is taken at its row's word."""
