@@ -13,6 +13,7 @@ from exchange import errors as e
 from exchange.checkpoint import open_checkpoint
 from exchange.rpc_errors import from_rpc_error
 from exchange.v1 import audit_pb2
+from gateway import pages
 from gateway.audit import past, recent, tail
 from gateway.audit.filters import Facts, Filter, facts_of
 from gateway.audit.recent import Recent
@@ -238,6 +239,20 @@ async def test_a_slow_reader_keeps_nobody_waiting_and_reads_on_at_its_own_pace(o
     assert slow.indexes == fast.indexes
     slow.call.cancel()
     fast.call.cancel()
+
+
+async def test_a_frame_is_bounded_in_bytes_and_nothing_is_lost(office: Office) -> None:
+    large = [exchange(number, rule="x" * 60_000) for number in range(90)]
+    await office.enter(*large)
+    behind = await Follower(office, limit=90).to_the_end()
+    live = Follower(office, from_index=office.sequencer.head.size, follow=True)
+    await live.read()
+    await office.enter(*large)
+    await live.until(office.sequencer.head.size)
+    assert behind.leaves == large and live.leaves[1:] == large
+    for told in (*behind.frames, *live.frames):
+        assert sum(map(len, told.leaves)) <= pages.MAX_BYTES
+    live.call.cancel()
 
 
 async def test_what_is_committed_is_parsed_once_for_all_who_follow(
