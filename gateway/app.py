@@ -145,7 +145,7 @@ class Gateway:
         self.scrub = Scrub(log=self.sequencer, entries_per_s=config.scrub.entries_per_s)
         self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
         witnessed = self.witnessing.witnessed_size
-        self._tails = Tails(log=self.sequencer, witnessed=witnessed)
+        self._tails = Tails(log=self.sequencer, clock=self._clock, witnessed=witnessed)
         self.witnessing.subscribe(lambda size: self._tails.wake())
         self._searches = Searches(projection=self._projection, log=self.sequencer, witnessed=witnessed)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
@@ -318,6 +318,7 @@ class Gateway:
             stack.push_async_callback(self.registrar.close)
             await self.registrar.record_opening(self.identity.identity())
             self.feed.subscribe(self._trust_changed)
+            self.feed.subscribe(self._tails.trust_changed)
             chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
             server = GatewayServer(interceptors=chain)
             link_service = self._add_services(server.grpc)
