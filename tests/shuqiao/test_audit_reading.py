@@ -9,8 +9,8 @@ import pytest
 
 from exchange import errors as e
 from exchange.v1 import audit_pb2, reason_pb2
-from shuqiao.cli.audit.cursor import Cursor
 from shuqiao.cli.audit.filters import FilterOptions, filter_from, moment_ms
+from shuqiao.cursor import Cursor
 from tests.support.command_region import CONSUMER, Ran, Region, Shuqiao, exchange_leaf, state_leaf
 from tests.support.region import ORIGIN
 
