@@ -68,6 +68,7 @@ class Duties:
         self._log = structlog.get_logger("agent.duties")
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsure = True  # whether the region's log may lack the newest bundle after all
         self.foreign_bundle: ExchangeError | None = None
         region.subscribe(self._grant_changed)
         region.subscribe_bundles(self._bundle_logged)
@@ -134,27 +135,40 @@ class Duties:
             GatewayAway: there is no link, or what the gateway says.
         """
         self._keys.rotate_if_due()
-        if self._keys.confirmed:
+        if self._keys.confirmed and not self._unsure:
             return
-        await self._confirm_newest()
+        held = await self._confirm_newest()
         self._keys.rotate_if_due()
-        if self._keys.confirmed:
+        if self._keys.confirmed and held:
+            self._unsure = False
             return
         request = directory_pb2.PublishBundleRequest(bundle=self._keys.bundle)
         await self._call(partial(self._stub().PublishBundle, request, timeout=TIMEOUT_S))
         self._keys.confirm(self._keys.seq, self._keys.bundle_digest)
+        self._unsure = False
         self._consumer.forget_plans()
 
-    async def _confirm_newest(self) -> None:
-        """Learn whether an earlier attempt was logged after all."""
+    def after_loss(self) -> None:
+        """Publish the newest bundle again unless the region's log holds it: it may have been lost with others."""
+        self._unsure = True
+
+    async def _confirm_newest(self) -> bool:
+        """Learn whether an earlier attempt was logged after all.
+
+        Returns:
+            Whether the log holds the newest bundle.
+        """
         who = self._identity.identity()
         request = directory_pb2.ListBundlesRequest(
             organisation=who.organisation, agent=who.name, after_seq=max(0, self._keys.seq - 1)
         )
         answer = await self._call(partial(self._stub().ListBundles, request, timeout=TIMEOUT_S))
+        found = b""
         for statement in answer.bundles:
             body = read_bundle_body(statement)
-            self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
+            found = canonical.digest(canonical.BUNDLE, statement.body)
+            self._keys.confirm(body.seq, found)
+        return found == self._keys.bundle_digest
 
     def _bundle_logged(self, statement: common_pb2.Statement) -> None:
         """Alarm when the log holds a bundle under this agent's name that it never made."""
