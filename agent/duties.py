@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from agent.consumer.ask import Consumer
+from agent.gateway_log import GatewayLog
 from agent.heads import Seen
 from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
@@ -20,6 +21,7 @@ from exchange.enrolment import IdentityFolder
 from exchange.errors import BundleRollback, ExchangeError, GatewayAway
 from exchange.grants import Grant
 from exchange.keys import OwnKeys
+from exchange.log_keys import Epoch
 from exchange.peer_keys import read_bundle_body
 from exchange.rpc_errors import answered
 from exchange.trust_feed import TrustFeed
@@ -41,6 +43,7 @@ class Duties:
         peers: asks the directory.
         acceptance: accepts what is unconditional.
         on_drain: called when the gateway says it will stop.
+        log: tells of the gateway's log.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Duties:
         peers: Peers,
         acceptance: Acceptance,
         on_drain: Callable[[], None],
+        log: GatewayLog,
     ) -> None:
         self._identity = identity
         self._region = region
@@ -65,6 +69,7 @@ class Duties:
         self._peers = peers
         self._acceptance = acceptance
         self._on_drain = on_drain
+        self._gateway_log = log
         self._log = structlog.get_logger("agent.duties")
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,6 +77,7 @@ class Duties:
         self.foreign_bundle: ExchangeError | None = None
         region.subscribe(self._grant_changed)
         region.subscribe_bundles(self._bundle_logged)
+        region.subscribe_epochs(self._epoch_opened)
 
     # -- what streams call -------------------------------------------------------------------------------
 
@@ -118,7 +124,12 @@ class Duties:
         self._provider.lost(stream)
 
     async def linked(self, channel: grpc.aio.Channel) -> None:
-        """Publish the keys and accept what waits, before exchanges go on a new stream."""
+        """Publish the keys and accept what waits, before exchanges go on a new stream.
+
+        Raises:
+            LogForked: the log's epoch was opened by nothing that is in it.
+        """
+        self._gateway_log.check_opened()
         self._channel = channel
         self._peers.stub = directory_pb2_grpc.DirectoryServiceStub(channel)
         await self.publish_keys()
@@ -148,8 +159,9 @@ class Duties:
         self._unsure = False
         self._consumer.forget_plans()
 
-    def after_loss(self) -> None:
-        """Publish the newest bundle again unless the region's log holds it: it may have been lost with others."""
+    def _epoch_opened(self, epoch: Epoch, index: int) -> None:
+        """Take note that entries are lost: keys of ours and of peers may be among them."""
+        self._gateway_log.opened(epoch, index)
         self._unsure = True
 
     async def _confirm_newest(self) -> bool:

@@ -1,10 +1,10 @@
 """What the authority knows of gateways and their logs, and who may change which part of it.
 
 1. A gateway enters its own name, its own origin and its addresses, and the first key of its log.
-2. A further key of the same log needs the word of the newest one (a planned change). Whoever holds the gateway's
-   certificate alone, on an empty folder for example, does not get a second log under the same name.
-3. Another origin needs the opening of an epoch by two administrators, and closes the log before: its keys stay,
-   so that what it signed verifies; its addresses go. No epoch is opened twice, and none goes back.
+2. A further key of the same log needs the word of the newest one (a planned change). Whoever holds the
+   gateway's certificate alone, on an empty folder for example, gets no second log under the same name.
+3. Another origin needs the opening of an epoch by two administrators, and closes the log before: its keys
+   stay, so that what it signed verifies; its addresses go. No epoch is opened twice, and none goes back.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,9 +50,9 @@ class GatewayDesk:
 
         Raises:
             Malformed: a part is ill-formed, or name or origin are not the gateway's own.
-            SecondPersonRequired: another origin, or another key without the word of the one before.
+            SecondPersonRequired: another origin, or another key that the one before does not vouch for.
             WrongState: the epoch does not follow the one that is known.
-            BadSignature, RoleNotAllowed, Revoked, NoIdentity, CertificateExpired: of the opening or the change.
+            BadSignature, RoleNotAllowed, Revoked, NoIdentity, CertificateExpired: of opening or change.
         """
         told = self._told(request.gateway, by)
         held = connection.execute(sa.select(GATEWAYS).where(GATEWAYS.c.name == by.name)).one_or_none()
@@ -88,7 +88,9 @@ class GatewayDesk:
         if not new:
             return list(known)
         if not change:
-            raise SecondPersonRequired(f"{told.origin}: another key, and the one before does not vouch for it")
+            raise SecondPersonRequired(
+                f"{told.origin}: another key, and the one before does not vouch for it"
+            )
         if len(change) > MAX_NOTE_CHARS:
             raise Malformed("key change")
         next_key = vouched(change, origin=told.origin, by=bytes.fromhex(known[0])).hex()
@@ -109,9 +111,7 @@ class GatewayDesk:
             raise WrongState(f"{told.origin} has ended")
         if held is None and told.epoch == 1:
             return
-        epoch, people = check_opening(
-            request.epoch, self._anchor, at_ms=self._now_ms, trust=self._trust
-        )
+        epoch, people = check_opening(request.epoch, self._anchor, at_ms=self._now_ms, trust=self._trust)
         check_age(epoch, self._now_ms)
         if epoch.origin != told.origin or told.log_keys != (epoch.log_key,):
             raise BadSignature(f"{told.origin}: what was opened is another log or key")

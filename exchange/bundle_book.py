@@ -4,8 +4,8 @@ Rules:
 1. The newest of the bundles offered is verified end to end; those before it need no verification of their
    own, because each bundle names the digest of the one before.
 2. Of an agent that is known, only the bundle held or the unbroken chain from it on is taken: lower sequences,
-   forks and gaps are refused. Of an agent not yet known any sequence is taken that the trust list allows. After
-   a loss of the region's log the next bundle of each agent may leave a gap, once: what lay between is lost.
+   forks and gaps are refused. Of an agent not yet known any sequence is taken that the trust list allows.
+   After a loss of the region's log the next bundle of each agent may leave a gap, once.
 3. Sequence and digest are durable before the keys are used: a crash in between loses keys, never the mark.
 4. The bundle in force and one before it, while they last, are found by digest: exchanges under way name them.
 """

@@ -104,7 +104,7 @@ class LogSigner:
 
     Attributes:
         public_key: of `key`, 32 bytes.
-        public_keys: of all keys that sign or have signed, the newest first: what a head of this log is opened by.
+        public_keys: of all keys that sign or have signed, newest first: what a head of this log opens by.
 
     Raises:
         BadConfiguration: the origin cannot be a key's name.
@@ -134,10 +134,8 @@ class LogSigner:
     def sign_text(self, text: str) -> str:
         """Return a note of text that ends in a newline."""
         message = text.encode()
-        lines = [
-            f"{_MARK}{self.origin} {b64encode(one + crypto_sign(message, secret)[:_SIGNATURE_BYTES]).decode()}\n"
-            for one, secret in self._keys
-        ]
+        signed = [one + crypto_sign(message, secret)[:_SIGNATURE_BYTES] for one, secret in self._keys]
+        lines = [f"{_MARK}{self.origin} {b64encode(one).decode()}\n" for one in signed]
         return f"{text}\n{''.join(lines)}"
 
 

@@ -161,7 +161,7 @@ async def register_gateway(
 
     Args:
         held: the gateway's identity.
-        origin: of its log, "<division>.<trust domain>/<name>"; in a later epoch "/epoch-2" and so on after it.
+        origin: of its log, "<division>.<trust domain>/<name>"; in a later epoch with "/epoch-2" and so on.
         log_keys: Ed25519, 32 bytes each, newest first.
         addresses: "host:port".
         address: the authority's port for mutual TLS; the one from enrolment where empty.

@@ -1,9 +1,9 @@
 """The epochs of a log: one tree of entries that goes on under a new origin and key after a loss.
 
-The first epoch's origin is the gateway's, "970100.yunchuan.example/gateway-1"; later ones end in "/epoch-2" and
-so on. An entry names the origin under which it was logged. Invariant: which origin the entry at an index must
-name is told by where the epochs begin, never by the entry: what lies at or above the beginning of an epoch is
-that epoch's, whatever it says. An epoch that itself was lost again begins no lower than the one after it.
+The first epoch's origin is the gateway's, "970100.yunchuan.example/gateway-1"; later ones end in "/epoch-2"
+and so on. An entry names the origin under which it was logged. Invariant: which origin the entry at an index
+must name is told by where the epochs begin, never by the entry: what lies at or above the beginning of an
+epoch is that epoch's, whatever it says.
 Source: docs/adr/0022-log-epochs.md.
 """
 

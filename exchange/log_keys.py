@@ -218,8 +218,7 @@ def check_opening(
 
     Raises:
         SecondPersonRequired: fewer than two, or one person twice.
-        BadSignature, NoIdentity, CertificateExpired, Revoked: a signature will not do, or they signed different
-            bodies.
+        BadSignature, NoIdentity, CertificateExpired, Revoked: a signature will not do, or the bodies differ.
         RoleNotAllowed: one of them is no administrator.
         Malformed, Oversized: the body will not do.
     """

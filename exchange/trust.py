@@ -68,7 +68,8 @@ class TrustedGateway:
         epoch: of the log, from 1.
         closed: whether the log has ended: its keys verify what it signed, nothing new is accepted of it.
         first_entry: index of the first entry of this epoch.
-        lost_size: size of the newest head known of the epochs before; entries from `first_entry` to here are lost.
+        lost_size: size of the newest head known of the epochs before; what lies between `first_entry` and
+            here is lost.
     """
 
     name: str
@@ -117,7 +118,9 @@ class TrustList:
         ended = self.gateways.get(origin)
         if ended is None or not ended.closed:
             return None
-        return next((one for one in self.gateways.values() if one.name == ended.name and not one.closed), None)
+        return next(
+            (one for one in self.gateways.values() if one.name == ended.name and not one.closed), None
+        )
 
     def fresh(self, now_ms: int) -> bool:
         """Return whether L3 and L4 may be exchanged on it now."""

@@ -28,6 +28,7 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     admin_pb2_grpc,
+    audit_pb2,
     audit_pb2_grpc,
     directory_pb2_grpc,
     exchange_pb2_grpc,
@@ -299,7 +300,6 @@ class Gateway:
         self._stop_where_ended(trust)
         for organisation, agent, error in self._book.recheck(trust):
             self._log.warning("bundle dropped", organisation=organisation, agent=agent, reason=error.name)
-
 
     def _stop_where_ended(self, trust: TrustList | None) -> None:
         """Sign nothing under an origin that the region has closed: this log is an old copy."""

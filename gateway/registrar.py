@@ -154,7 +154,11 @@ class Registrar:
         return await asyncio.shield(task)
 
     async def record_opening(
-        self, gateway: Identity, epoch: Sequence[common_pb2.Statement] = (), *, opened_by: Identity | None = None
+        self,
+        gateway: Identity,
+        epoch: Sequence[common_pb2.Statement] = (),
+        *,
+        opened_by: Identity | None = None,
     ) -> None:
         """Enter that the log, or its present epoch, was opened, as the first entry.
 

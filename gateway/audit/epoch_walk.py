@@ -1,4 +1,4 @@
-"""The epochs of a log, told from its entries in order: which origin each must name, and who opened each epoch."""
+"""The epochs of a log, told from its entries in order: which origin each names, and who opened which."""
 
 from dataclasses import dataclass
 

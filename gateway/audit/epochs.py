@@ -1,20 +1,19 @@
-"""Going on after a loss: what two people sign, and how a gateway's folder takes it over. The gateway is stopped.
+"""Going on after a loss: what two people sign, and how a stopped gateway's folder takes it over.
 
-propose  reads what of the log verifies, finds the newest head that anybody is known to hold, and makes the key
-         of the next epoch; the body goes to two administrators
+propose  reads what of the log verifies, finds the newest head that anybody is known to hold, and makes the
+         key of the next epoch; the body goes to two administrators
 open     compares what they signed with the folder; the new state counts from the moment it is on disk
 
-Entries beyond what is kept are no longer part of the log; the database that holds them is kept beside it under
-another name. A crash at any line of `open` leaves the log as it was, or one that `open` completes.
+Entries beyond what is kept are no longer part of the log; the database that holds them is kept beside it
+under another name. A crash at any line of `open` leaves the log as it was, or one that `open` completes.
 """
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 from exchange import merkle
 from exchange.canonical import NONCE_BYTES
@@ -179,8 +178,8 @@ def open_epoch(
         rebuilt = stored is not None and not _begun(stored, epoch) and _needs_rebuilding(log, stored, epoch)
         if rebuilt:
             _rebuild(log.folder, store, epoch, signer_of(state, log.keystore))
-        # The state is the one point at which the epoch counts. A crash before it leaves the log as it was; one
-        # after it, a log that is longer than what was kept and refuses to open until this is done again.
+        # The state is the one point at which the epoch counts. A crash before it leaves the log as it was;
+        # one after it, a log that is longer than what was kept and refuses to open until this is done again.
         save_state(log.folder, state)
     if rebuilt:
         _put_in_place(log.folder, split_origin(epoch.previous_origin)[1])
@@ -238,9 +237,7 @@ def _kept(log: LogFolder, stored: StoredHead | None, keep: int | None) -> int:
     return min([size, *bad])
 
 
-def _roots(
-    leaves: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]
-) -> dict[int, bytes]:
+def _roots(leaves: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]) -> dict[int, bytes]:
     """Return the roots over the first entries, at the sizes that are wanted up to the end, and at the end."""
     edge: Mapping[int, bytes] = {}
     roots, at = {0: merkle.EMPTY_ROOT}, 0

@@ -2,7 +2,7 @@
 
 The file is the one point at which a change of key or epoch counts: it is replaced whole, and every step on
 either side of it can be repeated. Private keys are in the key store under the names given here; a key that no
-state names has never signed anything. A log that has no such file is in its first epoch and has one key, "log".
+state names has never signed anything. A log without such a file is in its first epoch and has one key, "log".
 """
 
 import json
@@ -45,7 +45,7 @@ class Change:
     Attributes:
         ordered_by: SPIFFE id of the administrator who ordered it.
         overlap_s: how long both keys sign.
-        named_ms: issue time of the first trust list seen that names the next key, Unix milliseconds; 0 before.
+        named_ms: issue time of the first trust list seen that names the next key, Unix ms; 0 before.
         body: the LogKeyBody that is to be an entry, hexadecimal; "" while the region is told.
     """
 
@@ -72,7 +72,7 @@ class LogState:
         keys: of this origin, newest first.
         change: the planned change under way, if there is one.
         first: index of this epoch's first entry.
-        opening: the signed LogEpochBody by which this epoch was opened, each in hexadecimal; none in the first.
+        opening: the signed LogEpochBodys that opened this epoch, in hexadecimal; none in the first.
         ended: the epochs before, oldest first.
     """
 
@@ -226,9 +226,7 @@ def _parse(content: bytes) -> LogState:
             change=Change(**told["change"]) if told["change"] else None,
             first=told["first"],
             opening=tuple(told["opening"]),
-            ended=tuple(
-                Ended(one["origin"], _keys(one["keys"]), one["first"]) for one in told["ended"]
-            ),
+            ended=tuple(Ended(one["origin"], _keys(one["keys"]), one["first"]) for one in told["ended"]),
         )
         state.verifying()
         if sum(key.use == SIGNING for key in state.keys) != 1 or not isinstance(state.first, int):

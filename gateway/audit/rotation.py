@@ -2,8 +2,8 @@
 
 Each step ends in a durable state and may be repeated after a crash:
 1. ordered    the next key is in the key store and in the state; the gateway announces it to the authority
-2. announced  a trust list names both keys, and has been out for its max_age: every agent has it or has stopped
-3. overlap    the LogKeyBody is signed and in the state; from the next group on both keys sign; it becomes an entry
+2. announced  a trust list names both keys and has been out for its max_age: every agent has it or has stopped
+3. overlap    the LogKeyBody is signed and in the state; from the next group on both keys sign; then its entry
 4. over       past `overlap_until` the new key signs alone, and the old one's private part is erased
 """
 

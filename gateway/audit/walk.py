@@ -51,7 +51,7 @@ class Walk:
 
         Args:
             size: how many entries the head states.
-            wanted: the sizes whose roots are to be in `roots` afterwards, besides those at which epochs begin.
+            wanted: the sizes whose roots are to be in `roots` afterwards, besides those where epochs begin.
         """
         self._wanted.update(wanted)
         for n, block in enumerate(self._blocks(size)):

@@ -91,6 +91,7 @@ class House:
     stack: AsyncExitStack
     identities: dict[str, IdentityFolder] = field(default_factory=dict)
     gateway: Gateway = field(init=False)
+    stop_gateway: Callable[[], Awaitable[None]] = field(init=False)
     port: int = 0
     provider: Agent = field(init=False)
     consumer: Agent = field(init=False)
@@ -127,6 +128,7 @@ class House:
         )
         self.gateway = Gateway(config)
         listening, stop = await self._run(self.gateway.run)
+        self.stop_gateway = stop
         self.port = listening.port
         await until(lambda: not self.gateway.faults(), "the gateway is ready")
         return stop
