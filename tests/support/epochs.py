@@ -24,9 +24,7 @@ async def folder_of(house: House) -> LogFolder:
     config = GatewayConfig(
         folder=house.folder / "gateway-1",
         passphrase_file=house.folder / "passphrase",
-        authority=AuthorityAddress(
-            enrolment=where["enrolment_address"], service=where["service_address"]
-        ),
+        authority=AuthorityAddress(enrolment=where["enrolment_address"], service=where["service_address"]),
     )
     return await log_folder(config, CLOCK)
 

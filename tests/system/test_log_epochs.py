@@ -1,24 +1,27 @@
 """A gateway whose log was set back goes on under a new epoch that two people opened, and agents follow it."""
 
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from agent.app import Agent
+from exchange import own_keys
 from exchange.errors import (
     BadSignature,
     LogBehind,
     LogForked,
     Malformed,
     SecondPersonRequired,
+    StoreDamaged,
     WrongState,
 )
 from exchange.receipt import ReceiptVerifier
-from exchange.v1 import agent_pb2, audit_pb2
+from exchange.v1 import agent_pb2, audit_pb2, reason_pb2
 from gateway.audit.verify import verify_folder
-from tests.support.epochs import folder_of, opened, proposed, signed
+from tests.support.epochs import opened, proposed, signed
 from tests.support.house import House, house_at, question, until
 
 pytestmark = pytest.mark.system
@@ -107,3 +110,134 @@ async def test_two_people_let_a_log_that_was_set_back_go_on_and_agents_follow(ho
     assert found.index == kept and found.epoch.lost_size == epoch.lost_size
     assert [uri.rpartition("/")[2] for uri in found.people] == ["wang", "li"]
     assert verify_folder(home(house)).faults == []
+
+
+async def test_whatever_two_people_have_not_signed_as_it_is_opens_nothing(house: House) -> None:
+    await set_back(house, lost=1)
+    body = await proposed(house)
+    one, two = signed(house, body, "wang", "li")
+    told = audit_pb2.LogEpochBody.FromString(body)
+    told.kept_root = bytes(32)
+    other_root = told.SerializeToString()
+    told.ParseFromString(body)
+    told.log_key = bytes(32)
+    elsewhere = told.SerializeToString()
+    altered = audit_pb2.LogEpochBody.FromString(body)
+    altered.lost_size += 1
+    with pytest.raises(Malformed):
+        await opened(house, signed(house, altered.SerializeToString(), "wang"))
+    altered.ParseFromString(body)
+    altered.note = "another note"
+    forged = type(one)(body=altered.SerializeToString(), signature=one.signature, chain=one.chain)
+    for refused, statements in (
+        (SecondPersonRequired, []),
+        (SecondPersonRequired, [one]),
+        (SecondPersonRequired, [one, one]),
+        (SecondPersonRequired, [one, type(two)(body=body)]),
+        (BadSignature, [one, forged]),
+        (BadSignature, [forged, forged]),
+        (LogForked, signed(house, other_root, "wang", "li")),
+        (StoreDamaged, signed(house, elsewhere, "wang", "li")),
+    ):
+        with pytest.raises(refused):
+            await opened(house, statements)
+        assert not (home(house) / "log-state.json").exists()
+    with pytest.raises(SecondPersonRequired):
+        signed(house, body, "wang", "wang")
+    rival = signed(house, await proposed(house), "wang", "li")
+    await opened(house, [two, one])
+    with pytest.raises(WrongState):
+        await opened(house, rival)
+    await house.start_gateway()
+    with pytest.raises(WrongState):
+        await proposed(house)
+
+
+async def test_an_old_opening_opens_nothing_after_a_later_one(house: House) -> None:
+    origin = house.gateway.origin
+    kept = await set_back(house, lost=2)
+    first = signed(house, await proposed(house), "wang", "li")
+    await opened(house, first)
+    await house.start_gateway()
+    await linked(house, f"{origin}/epoch-2")
+    await asked(house, 2)
+    again = await set_back(house, lost=2)
+    with pytest.raises(LogBehind):
+        await house.start_gateway()
+    second = signed(house, await proposed(house), "wang", "li")
+    await opened(house, second)
+    with pytest.raises(WrongState):
+        await opened(house, first)
+    await house.start_gateway()
+    await linked(house, f"{origin}/epoch-3")
+    verify(house, await asked(house))
+    await house.stop_gateway()
+    report = verify_folder(home(house), house.consumer.feed.current, anchor=house.region.anchor)
+    assert (report.faults, [found.index for found in report.epochs]) == ([], [kept, again])
+
+
+async def test_an_edited_entry_and_what_follows_is_given_up_and_kept_aside(house: House) -> None:
+    receipts = await asked(house, 3)
+    place = receipts[1].index
+    await house.stop_gateway()
+    with sqlite3.connect(home(house) / "audit.db") as db:
+        db.execute("UPDATE entry SET leaf = x'0a00' WHERE idx = ?", (place,))
+    db.close()
+    with pytest.raises((StoreDamaged, LogForked)):
+        await house.start_gateway()
+    with pytest.raises(StoreDamaged):
+        await proposed(house)
+    epoch = await opened(house, signed(house, await proposed(house, keep=place), "wang", "li"))
+    assert epoch.kept_size == place < epoch.lost_size
+    assert (home(house) / "audit.db.epoch-1").exists()
+    await house.start_gateway()
+    await linked(house, epoch.origin)
+    verify(house, [receipts[0], *await asked(house)])
+    await house.stop_gateway()
+    assert verify_folder(home(house), house.consumer.feed.current).faults == []
+
+
+async def test_an_agent_that_saw_more_than_is_recorded_as_lost_refuses_the_log(house: House) -> None:
+    origin = house.gateway.origin
+    kept = await set_back(house, lost=3)
+    # Whoever hides the loss takes away what is beside the log, too.
+    (home(house) / "high-water").unlink()
+    heads = house.folder / "heads.json"
+    house.consumer.heads.save()
+    shutil.copy(house.folder / "health-1" / "heads.json", heads)
+    hidden = await opened(house, signed(house, await proposed(house), "wang", "li"))
+    assert hidden.lost_size == kept
+    await house.start_gateway()
+    await until(lambda: isinstance(house.consumer.link.fault, LogForked), "the consumer refuses the log")
+    response = await house.consumer.consumer.ask(question(house.people[0]))
+    assert reason_pb2.Reason.Name(response.failure.reason) == "REASON_LOG_FORKED"
+    await house.stop_gateway()
+    body = await proposed(house, heads=[heads])
+    shown = await opened(house, signed(house, body, "wang", "li"))
+    assert shown.lost_size > kept
+    await house.start_gateway()
+    await linked(house, f"{origin}/epoch-3")
+    verify(house, await asked(house))
+
+
+async def test_a_bundle_that_was_lost_is_published_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.stop_gateway()
+    shutil.copy(home(house) / "audit.db", house.folder / "copy.db")
+    await house.start_gateway()
+    await linked(house)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(own_keys, "SEALING_RENEWAL_MS", 0)
+            assert house.provider.keys.rotate_if_due()
+        await house.provider.duties.publish_keys()
+    seq = house.provider.keys.seq
+    await asked(house)
+    await house.stop_gateway()
+    shutil.copy(house.folder / "copy.db", home(house) / "audit.db")
+    epoch = await opened(house, signed(house, await proposed(house), "wang", "li"))
+    await house.start_gateway()
+    await linked(house, epoch.origin)
+    verify(house, await asked(house))
+    assert house.provider.keys.seq == seq
