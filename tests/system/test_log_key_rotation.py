@@ -1,4 +1,4 @@
-"""The log's key is changed while exchanges go on; whoever knows the old key only goes on until the overlap ends."""
+"""The log's key is changed while exchanges go on; the old key alone does until the overlap ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
