@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from certs.records import ENDED_LOGS, GATEWAY_EPOCHS, GATEWAYS, note
-from exchange.checkpoint import MAX_NOTE_CHARS
-from exchange.errors import BadSignature, Malformed, SecondPersonRequired, WrongState
+from exchange.checkpoint import MAX_NOTE_CHARS, open_checkpoint
+from exchange.errors import BadSignature, Malformed, ReceiptBroken, SecondPersonRequired, WrongState
 from exchange.identity import Identity
 from exchange.lineage import split_origin
 from exchange.log_keys import Epoch, check_age, check_opening, vouched
@@ -117,6 +117,7 @@ class GatewayDesk:
             raise BadSignature(f"{told.origin}: what was opened is another log or key")
         if held is not None:
             self._close(connection, held, epoch)
+            self._check_lost_head(connection, epoch)
         connection.execute(
             GATEWAY_EPOCHS.insert().values(
                 origin=epoch.origin,
@@ -128,6 +129,19 @@ class GatewayDesk:
         )
         for person in people:
             note(connection, self._now_ms, person.uri, "open-epoch", epoch.origin)
+
+    @staticmethod
+    def _check_lost_head(connection: sa.Connection, epoch: Epoch) -> None:
+        """Refuse a newest head that no key of the log before has signed: its size is what agents go by."""
+        if not epoch.lost_checkpoint:
+            return
+        origin = epoch.lost_head.origin
+        ended = connection.execute(sa.select(ENDED_LOGS).where(ENDED_LOGS.c.origin == origin)).one_or_none()
+        keys = [bytes.fromhex(key) for key in ended.log_keys] if ended else []
+        try:
+            open_checkpoint(epoch.lost_checkpoint, origin=origin, log_keys=keys)
+        except ReceiptBroken as error:
+            raise BadSignature(f"{epoch.origin}: newest head of the log before") from error
 
     @staticmethod
     def _close(connection: sa.Connection, held: "sa.Row[tuple[str, ...]]", epoch: Epoch) -> None:

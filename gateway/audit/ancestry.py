@@ -49,7 +49,8 @@ def head_at_opening(stored: StoredHead, ancestry: Ancestry) -> bool:
     if head.size < ancestry.first:
         raise LogBehind(f"size {head.size}, kept {ancestry.first}")
     if (head.size, head.root) != (ancestry.first, ancestry.root):
-        raise LogForked(f"size {head.size}, kept {ancestry.first}")
+        # What `gateway epoch open` had not finished when it was cut off; run again, it does.
+        raise LogForked(f"size {head.size}, kept {ancestry.first}: run `shuqiao gateway epoch open` again")
     return True
 
 
