@@ -118,7 +118,7 @@ def propose(
         for path in heads:
             known += heads_in_file(path, log.keys)
         known += _stored_head(stored, log)
-        kept = _kept(log, stored, keep)
+        kept = _kept(log, store, stored, keep)
         roots = _roots(store.leaves, kept, {one.head.size for one in known})
     for one in known:
         if one.head.size <= kept and roots[one.head.size] != one.head.root:
@@ -224,7 +224,8 @@ def _stored_head(stored: StoredHead | None, log: LogFolder) -> list[KnownHead]:
     return [found]
 
 
-def _kept(log: LogFolder, stored: StoredHead | None, keep: int | None) -> int:
+def _kept(log: LogFolder, store: SqliteAuditStore, stored: StoredHead | None, keep: int | None) -> int:
+    """Return how many entries to keep: what was said, or all below the first that is not what was signed."""
     size = stored.size if stored else 0
     if keep is not None:
         if not 0 <= keep <= size:
@@ -233,8 +234,17 @@ def _kept(log: LogFolder, stored: StoredHead | None, keep: int | None) -> int:
     report = verify_folder(log.folder, log.keys) if stored else Report(key_source="")
     bad = [int(found[1]) for fault in report.faults if (found := _ENTRY.match(fault.place))]
     if any(fault.place == "head" for fault in report.faults):
-        raise StoreDamaged("the entries do not lead to the head; say how many to keep (--keep)")
+        # An edited entry leads nowhere; the tiles still tell which one it is, where they lead to the head.
+        tiled = not any(fault.place.startswith("tile") for fault in report.faults)
+        if stored is None or not (bad and tiled and _root_by_tiles(store, size) == stored.root):
+            raise StoreDamaged("the entries do not lead to the head; say how many to keep (--keep)")
     return min([size, *bad])
+
+
+def _root_by_tiles(store: SqliteAuditStore, size: int) -> bytes:
+    tree = LogTree(read_tile=store.tile)
+    tree.load(size, store.leaves)
+    return tree.root
 
 
 def _roots(leaves: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]) -> dict[int, bytes]:
