@@ -9,7 +9,7 @@ from exchange.errors import AuthorityAway
 from exchange.keystore import FileKeyStore
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import trust_pb2
-from gateway.audit.epochs import LogFolder
+from gateway.audit.log_folder import LogFolder
 from gateway.audit.log_state import load_state
 from gateway.config import GatewayConfig
 

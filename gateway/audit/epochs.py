@@ -1,33 +1,25 @@
-"""Going on after a loss: what two people sign, and how a stopped gateway's folder takes it over.
+"""Takes over an epoch that two people opened into a stopped gateway's folder.
 
-propose  reads what of the log verifies, finds the newest head that anybody is known to hold, and makes the
-         key of the next epoch; the body goes to two administrators
-open     compares what they signed with the folder; the new state counts from the moment it is on disk
-
-Entries beyond what is kept are no longer part of the log; the database that holds them is kept beside it
-under another name. A crash at any line of `open` leaves the log as it was, or one that `open` completes.
+What they signed is compared with the folder; the new state counts from the moment it is on disk. Entries
+beyond what is kept are no longer part of the log; the database that holds them is kept beside it. A
+crash at any line leaves the log as it was, or one that opening again completes.
 """
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from exchange import merkle
-from exchange.canonical import NONCE_BYTES
 from exchange.checkpoint import Checkpoint, LogSigner
-from exchange.clock import Clock, Random, system_random
 from exchange.durable import sync_folder
-from exchange.errors import AuditUnavailable, BadConfiguration, LogForked, StoreDamaged, WrongState
+from exchange.errors import AuditUnavailable, LogForked, StoreDamaged, WrongState
 from exchange.identity import Identity
 from exchange.keystore import KeyStore
-from exchange.lineage import origin_of, split_origin
-from exchange.log_keys import Epoch, check_age, check_opening, read_epoch
-from exchange.trust import TrustAnchor, TrustList
-from exchange.v1 import audit_pb2, common_pb2
-from gateway.audit.known_heads import KnownHead, heads_in_file, heads_in_folder, opened_head
+from exchange.lineage import split_origin
+from exchange.log_keys import Epoch, check_age, check_opening
+from exchange.v1 import common_pb2
+from gateway.audit.log_folder import STEP, LogFolder, opened_store, roots_of
 from gateway.audit.log_state import (
     FIRST_KEY,
     SIGNING,
@@ -35,116 +27,16 @@ from gateway.audit.log_state import (
     HeldKey,
     LogState,
     erase_past,
-    new_key,
     save_state,
     signer_of,
 )
 from gateway.audit.tree import LogTree
-from gateway.audit.verify import Report, verify_folder
+from gateway.audit.verify import verify_folder
 from gateway.storage.ports import Group, StoredHead
 from gateway.storage.sqlite import DATABASE, SqliteAuditStore
 
-STEP = 4096
 DRAFT = ".epoch-draft"
 _STORED = re.compile(r"entr|tile")
-_ENTRY = re.compile(r"entr(?:y|ies) (\d+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogFolder:
-    """A gateway's folder, and what its log is signed and verified with.
-
-    Attributes:
-        state: as it was loaded.
-        trust: the newest trust list that is held.
-    """
-
-    folder: Path
-    keystore: KeyStore
-    state: LogState
-    anchor: TrustAnchor
-    trust: TrustList | None
-
-    @property
-    def keys(self) -> dict[str, tuple[bytes, ...]]:
-        """The keys of this log's epochs, by origin: the folder's own and those that the trust list names."""
-        keys = self.state.verifying()
-        base = split_origin(self.state.origin)[0]
-        for origin, one in (self.trust.gateways if self.trust else {}).items():
-            if split_origin(origin)[0] == base:
-                keys[origin] = tuple(dict.fromkeys([*keys.get(origin, ()), *one.log_keys]))
-        return keys
-
-    @property
-    def previous(self) -> str:
-        """The origin that the region follows now."""
-        base = split_origin(self.state.origin)[0]
-        live = [
-            origin
-            for origin, one in (self.trust.gateways if self.trust else {}).items()
-            if split_origin(origin)[0] == base and not one.closed
-        ]
-        return live[0] if live else self.state.origin
-
-
-def propose(
-    log: LogFolder,
-    *,
-    heads: Sequence[Path],
-    note: str,
-    keep: int | None,
-    clock: Clock,
-    random: Random = system_random,
-) -> bytes:
-    """Return the LogEpochBody that two administrators are to sign.
-
-    Args:
-        log: the folder; no gateway runs on it.
-        heads: files with heads that others hold: checkpoints, receipts, agents' heads.json.
-        note: what happened, in words.
-        keep: how many entries to keep; as many as verify where None.
-        clock: the time.
-        random: for the nonce.
-
-    Raises:
-        WrongState: a gateway runs on the folder.
-        LogForked: a head that is known is not of the entries that would be kept.
-        StoreDamaged: nothing proves the entries; how many to keep must be said.
-        BadConfiguration: a file holds no head of this log, or more is to be kept than there is.
-    """
-    with _opened(log.folder) as store:
-        stored = store.open()
-        known = heads_in_folder(log.folder, log.keys)
-        for path in heads:
-            known += heads_in_file(path, log.keys)
-        known += _stored_head(stored, log)
-        kept = _kept(log, store, stored, keep)
-        roots = _roots(store.leaves, kept, {one.head.size for one in known})
-    for one in known:
-        if one.head.size <= kept and roots[one.head.size] != one.head.root:
-            raise LogForked(f"{one.place}: size {one.head.size} is of other entries; keep fewer (--keep)")
-    newest = max(known, key=lambda one: one.head.size, default=None)
-    if newest is None or newest.head.size < kept:
-        if kept:
-            raise StoreDamaged("no signed head covers the entries to be kept")
-        newest = None
-    number = max(split_origin(log.previous)[1], log.state.epoch) + 1
-    body = audit_pb2.LogEpochBody(
-        nonce=random(NONCE_BYTES),
-        origin=origin_of(split_origin(log.state.origin)[0], number),
-        previous_origin=log.previous,
-        epoch=number,
-        kept_size=kept,
-        kept_root=roots[kept],
-        lost_size=newest.head.size if newest else 0,
-        lost_checkpoint=newest.note if newest else "",
-        log_key=bytes.fromhex(new_key(log.keystore, log.state).public),
-        note=note,
-    )
-    body.issued_at.FromMilliseconds(clock.now_ms())
-    raw = body.SerializeToString()
-    read_epoch(raw)
-    return raw
 
 
 def open_epoch(
@@ -172,7 +64,7 @@ def open_epoch(
     if not repeated:
         check_age(epoch, now_ms)
         state = _next_state(log, epoch, statements)
-    with _opened(log.folder) as store:
+    with opened_store(log.folder) as store:
         stored = store.open()
         _check_kept(store, stored, epoch)
         rebuilt = stored is not None and not _begun(stored, epoch) and _needs_rebuilding(log, stored, epoch)
@@ -214,59 +106,11 @@ def _held_key(keystore: KeyStore, public: str) -> HeldKey:
     raise StoreDamaged("the key store does not hold the key of this epoch: it was proposed elsewhere")
 
 
-def _stored_head(stored: StoredHead | None, log: LogFolder) -> list[KnownHead]:
-    if stored is None:
-        return []
-    origin = stored.checkpoint.partition("\n")[0]
-    found = opened_head(stored.checkpoint, DATABASE, log.keys)
-    if found is None:
-        raise StoreDamaged(f"head: not signed by a key of {origin}")
-    return [found]
-
-
-def _kept(log: LogFolder, store: SqliteAuditStore, stored: StoredHead | None, keep: int | None) -> int:
-    """Return how many entries to keep: what was said, or all below the first that is not what was signed."""
-    size = stored.size if stored else 0
-    if keep is not None:
-        if not 0 <= keep <= size:
-            raise BadConfiguration(f"--keep {keep}: there are {size} entries")
-        return keep
-    report = verify_folder(log.folder, log.keys) if stored else Report(key_source="")
-    bad = [int(found[1]) for fault in report.faults if (found := _ENTRY.match(fault.place))]
-    if any(fault.place == "head" for fault in report.faults):
-        # An edited entry leads nowhere; the tiles still tell which one it is, where they lead to the head.
-        tiled = not any(fault.place.startswith("tile") for fault in report.faults)
-        if stored is None or not (bad and tiled and _root_by_tiles(store, size) == stored.root):
-            raise StoreDamaged("the entries do not lead to the head; say how many to keep (--keep)")
-    return min([size, *bad])
-
-
-def _root_by_tiles(store: SqliteAuditStore, size: int) -> bytes:
-    tree = LogTree(read_tile=store.tile)
-    tree.load(size, store.leaves)
-    return tree.root
-
-
-def _roots(leaves: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]) -> dict[int, bytes]:
-    """Return the roots over the first entries, at the sizes that are wanted up to the end, and at the end."""
-    edge: Mapping[int, bytes] = {}
-    roots, at = {0: merkle.EMPTY_ROOT}, 0
-    for stop in sorted({end, *(size for size in wanted if 0 < size < end)}):
-        while at < stop:
-            count = min(STEP, stop - at)
-            step = leaves(at, count)
-            if len(step) != count:
-                raise StoreDamaged(f"entry {at + len(step)} is missing")
-            growth = merkle.grow(at, edge, [merkle.leaf_hash(leaf) for leaf in step])
-            at, edge, roots[growth.size] = growth.size, growth.edge, growth.root
-    return roots
-
-
 def _check_kept(store: SqliteAuditStore, stored: StoredHead | None, epoch: Epoch) -> None:
     size = stored.size if stored else 0
     if size < epoch.kept_size:
         raise LogForked(f"{epoch.kept_size} entries were to be kept, {size} are there")
-    if _roots(store.leaves, epoch.kept_size, ())[epoch.kept_size] != epoch.kept_root:
+    if roots_of(store.leaves, epoch.kept_size, ())[epoch.kept_size] != epoch.kept_root:
         raise LogForked(f"the first {epoch.kept_size} entries are not those that were to be kept")
 
 
@@ -284,7 +128,7 @@ def _rebuild(folder: Path, store: SqliteAuditStore, epoch: Epoch, signer: LogSig
     """Write the entries that are kept, and nothing else, to a new database beside the log."""
     draft = folder / DRAFT
     shutil.rmtree(draft, ignore_errors=True)
-    with _opened(draft) as fresh:
+    with opened_store(draft) as fresh:
         fresh.open()
         tree = LogTree(read_tile=fresh.tile)
         for first in range(0, epoch.kept_size, STEP):
@@ -313,12 +157,3 @@ def _put_in_place(folder: Path, old: int) -> None:
     (draft / DATABASE).replace(path)
     sync_folder(folder)
     shutil.rmtree(draft)
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[SqliteAuditStore]:
-    store = SqliteAuditStore(folder=folder)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from exchange.identity import Identity
     from exchange.log_keys import Epoch
-    from gateway.audit.epochs import LogFolder
+    from gateway.audit.log_folder import LogFolder
 
 epoch = typer.Typer(
     name="epoch", help="日志丢失后由两人开启新纪元 | After a loss of the log, two people let it go on"
@@ -89,7 +89,7 @@ def propose(
     """Read the folder of a stopped gateway, make the next key there, and sign as the first administrator."""
     from exchange.log_keys import read_epoch
     from exchange.v1 import common_pb2
-    from gateway.audit.epochs import propose as read_folder
+    from gateway.audit.epoch_proposal import propose as read_folder
     from shuqiao import opening_file
 
     call = of(context)

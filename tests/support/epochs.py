@@ -8,7 +8,9 @@ from exchange.identity import Identity
 from exchange.log_keys import Epoch, read_epoch
 from exchange.v1 import common_pb2
 from gateway.audit.epoch_folder import log_folder
-from gateway.audit.epochs import LogFolder, open_epoch, propose
+from gateway.audit.epoch_proposal import propose
+from gateway.audit.epochs import open_epoch
+from gateway.audit.log_folder import LogFolder
 from gateway.config import AuthorityAddress, GatewayConfig
 from shuqiao import opening_file
 from tests.support.house import House

@@ -25,8 +25,10 @@ from exchange.log_keys import Epoch, read_epoch
 from exchange.receipt import to_tlog_proof
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit import epochs
-from gateway.audit.epochs import LogFolder, open_epoch, propose
+from gateway.audit.epoch_proposal import propose
+from gateway.audit.epochs import open_epoch
 from gateway.audit.folder import sequencer_in
+from gateway.audit.log_folder import LogFolder
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.verify import Report, verify_folder
