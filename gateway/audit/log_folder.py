@@ -64,15 +64,24 @@ def opened_store(folder: Path) -> Iterator[SqliteAuditStore]:
 
 
 def roots_of(
-    leaves: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]
+    read: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]
 ) -> dict[int, bytes]:
-    """Return the roots over the first entries, at the sizes that are wanted up to the end, and at the end."""
+    """Return the roots over the first entries, 32 bytes each, by size.
+
+    Args:
+        read: returns leaves from an index on.
+        end: how many entries count.
+        wanted: the sizes that are wanted besides the end; larger ones are passed over.
+
+    Raises:
+        StoreDamaged: an entry is missing.
+    """
     edge: Mapping[int, bytes] = {}
     roots, at = {0: merkle.EMPTY_ROOT}, 0
     for stop in sorted({end, *(size for size in wanted if 0 < size < end)}):
         while at < stop:
             count = min(STEP, stop - at)
-            step = leaves(at, count)
+            step = read(at, count)
             if len(step) != count:
                 raise StoreDamaged(f"entry {at + len(step)} is missing")
             growth = merkle.grow(at, edge, [merkle.leaf_hash(leaf) for leaf in step])
