@@ -22,6 +22,8 @@ COUNTERSIGN = b"shuqiao/countersign/1\0"
 REVIEW_DRAW = b"shuqiao/review-draw/1\0"
 REVIEW_EVENT = b"shuqiao/review-event/1\0"
 SAMPLE = b"shuqiao/sample/1\0"
+LOG_KEY = b"shuqiao/log-key/1\0"
+LOG_EPOCH = b"shuqiao/log-epoch/1\0"
 
 NONCE_BYTES = 16
 DIGEST_BYTES = 32

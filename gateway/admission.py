@@ -6,6 +6,7 @@
 4. A grant is applied for by a steward of the consumer, within what the catalogue shares.
 5. Its events follow `exchange.grants`.
 6. A review is drawn and taken step by step as `gateway.review` says.
+6. A change of the log's key is entered by the gateway itself.
 7. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
 """
 
@@ -15,6 +16,7 @@ from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
 from exchange.identity import Role
 from exchange.keys import open_bundle
+from exchange.log_keys import read_key_change
 from exchange.resources import check_publisher, parse_resource
 from exchange.review import read_draw
 from exchange.review import read_event as read_review_event
@@ -53,6 +55,7 @@ class Admission:
             audit_pb2.ACT_GRANT_EVENT: self._grant_event,
             audit_pb2.ACT_REVIEW_DRAW: self._review_draw,
             audit_pb2.ACT_REVIEW_EVENT: self._review_event,
+            audit_pb2.ACT_LOG_KEY: self._log_key,
         }
 
     def check(
@@ -162,6 +165,17 @@ class Admission:
         check_issued(event.issued_at_ms, now_ms)
         self._state.reviews.check_event(event, verified.identity)
         return f"{event.review_id.hex()}/{event.item}"
+
+    def _log_key(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        change = read_key_change(statement.body)
+        named = trust.gateways.get(change.origin)
+        if verified.identity.role is not Role.GATEWAY or named is None:
+            raise RoleNotAllowed(str(verified.identity))
+        if named.name != verified.identity.name or change.next_key not in named.log_keys:
+            raise RoleNotAllowed(str(verified.identity))
+        return change.next_key.hex()
 
 
 def check_size(statement: common_pb2.Statement) -> None:

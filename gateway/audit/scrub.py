@@ -42,7 +42,7 @@ class Log(Protocol):
         """Return at most `count` leaves from an index on; may be called from any thread."""
         ...
 
-    def condemn(self, error: ExchangeError) -> None:
+    def refuse_to_sign(self, error: ExchangeError) -> None:
         """Refuse to sign from now on."""
         ...
 
@@ -78,7 +78,7 @@ class Scrub:
                 read = 0
             except ExchangeError as error:
                 _log.critical("scrub_found_damage", reason=error.name, subject=error.subject)
-                self._log.condemn(error)
+                self._log.refuse_to_sign(error)
                 self.damaged = True
                 break
             # A pace, not a wait for anything.

@@ -30,9 +30,10 @@ from exchange.errors import (
     StoreDamaged,
 )
 from exchange.merkle import leaf_hash
+from gateway.audit.ancestry import Ancestry
 from gateway.audit.groups import Done, InFlight, Line, Logged, Submission
 from gateway.audit.headroom import Headroom
-from gateway.audit.log import AuditLog, Restored, compare, restore
+from gateway.audit.log import NO_ANCESTRY, AuditLog, Restored, compare, restore
 from gateway.storage.ports import AuditStore, Group, HighWater, StoredHead
 
 __all__ = ["Done", "Logged", "Sequencer"]
@@ -58,6 +59,7 @@ class Sequencer(AuditLog):
         max_queue: how many entries may wait; administrative ones have 256 places more.
         min_free_bytes: free space below which exchanges are refused; administrative entries below an eighth.
         retry_s: seconds between attempts to reload after a write error.
+        ancestry: the epochs before, where there are any.
     """
 
     def __init__(
@@ -69,8 +71,9 @@ class Sequencer(AuditLog):
         max_queue: int = 16_384,
         min_free_bytes: int = 64 * 1024 * 1024,
         retry_s: float = 1.0,
+        ancestry: Ancestry = NO_ANCESTRY,
     ) -> None:
-        super().__init__(store=store, high_water=high_water, signer=signer)
+        super().__init__(store=store, high_water=high_water, signer=signer, ancestry=ancestry)
         self._max_queue = max_queue
         self._headroom = Headroom(free_bytes=store.free_bytes, floor=min_free_bytes)
         self._retry_s = retry_s
@@ -338,7 +341,7 @@ class Sequencer(AuditLog):
     def _stay_down(self, error: Exception) -> None:
         if isinstance(error, (LogBehind, LogForked, StoreDamaged)):
             _log.critical("audit_log_refuses_to_sign", reason=error.name, subject=error.subject)
-            self._refuse_to_sign(error)
+            self.refuse_to_sign(error)
         elif not self._closing:
             self._retry = self._loop.call_later(self._retry_s, self._recover, None, error)
 
@@ -354,7 +357,7 @@ class Sequencer(AuditLog):
             self._loop.call_exception_handler({"message": "a waiter of the log failed", "exception": error})
 
     def _restore(self) -> Restored:
-        restored = restore(self._store, self._high_water, self._signer)
+        restored = restore(self._store, self._high_water, self._signer, self.ancestry)
         # Reading alone shows nothing about a disk that takes no writes.
         self._store.probe()
         return restored

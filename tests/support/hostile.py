@@ -21,6 +21,7 @@ from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
 from agent.duties import Duties
+from agent.gateway_log import GatewayLog
 from agent.heads import Heads
 from agent.link import GatewayLink
 from agent.peers import Peers
@@ -227,6 +228,14 @@ class Department:
                 organisation=self.identity.organisation, region=self.view, clock=self.world.clock
             ),
             on_drain=lambda: None,
+            log=GatewayLog(
+                origin=ORIGIN,
+                addresses=(),
+                trust=self.trust,
+                heads=self.heads,
+                region=self.view,
+                book=self.book,
+            ),
         )
         parts = StreamParts(
             origin=ORIGIN,
