@@ -1,4 +1,4 @@
-"""The providers' keys for the tags of subjects (exchange/subject_tags.py): made, handed out, used and erased here.
+"""The providers' keys for the tags of subjects (exchange/subject_tags.py): made, told, used and erased here.
 
 1. A period's key is made once, when it is first needed; that of the next period two weeks before it begins,
    so that providers hold it in time. It is durable in the key store before anybody gets it.
@@ -61,7 +61,7 @@ class TagDesk:
         self._per_hour = per_hour
 
     def keys(self) -> dict[str, bytes]:
-        """Return the keys with which providers tag: this period's, and shortly before it begins the next one's.
+        """Return the keys with which providers tag now, and shortly before the next period begins also then.
 
         Raises:
             StoreDamaged: one cannot be read or kept.

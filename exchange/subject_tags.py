@@ -1,7 +1,7 @@
 """Tags of subjects: what lets a trace find whose data an exchange was about, and nobody read it off the log.
 
-    inner = HMAC-SHA-256(providers' key of the period, domain ‖ format ‖ 0 ‖ identifier)    made by the provider
-    outer = HMAC-SHA-256(gateway's key of the period, domain ‖ inner)                       made by the gateway
+    inner = HMAC-SHA-256(providers' key of the period, domain ‖ format ‖ 0 ‖ identifier)   by the provider
+    outer = HMAC-SHA-256(gateway's key of the period, domain ‖ inner)                      by the gateway
 
 Providers have no list to compare with, the gateway has no key to make inner tags with: neither can try out
 identifiers alone. Both keys change with the period; without either one, a period's tags find nothing.

@@ -57,6 +57,7 @@ from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.state import RegionState
 from gateway.state_store import StateStore
+from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
 LOG_KEY = "log"
@@ -103,6 +104,7 @@ class Gateway:
         self._hop = f"gateway/{who.name}"
         self.feed = TrustFeed(anchor=self._anchor, path=self.identity.trust_list_path, clock=self._clock)
         self._signer = log_signer(keystore, self.origin)
+        self.tag_keys = GatewayTagKeys(keystore=keystore)
         self.membership = Membership(
             identity=self.identity,
             feed=self.feed,
@@ -154,6 +156,7 @@ class Gateway:
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
                 guards=standard_guards(self.state),
                 release_guards=(),
+                tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,

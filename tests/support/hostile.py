@@ -31,6 +31,7 @@ from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
 from agent.provider.respond import Responder
 from agent.provider.source import Source
+from agent.provider.tagging import Tagger
 from agent.region import RegionView
 from agent.stream import StreamParts
 from certs.profiles import make_leaf
@@ -44,6 +45,7 @@ from exchange.replay import ReplayWindow
 from exchange.session import ConsumerSessions, ProviderSessions
 from exchange.signing import BatchSigner
 from exchange.statement import StatementSigner
+from exchange.subject_tags import period_of
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2, trust_pb2
@@ -62,6 +64,7 @@ from gateway.record import Exchange
 from gateway.routing.links import Links
 from gateway.storage.high_water import HighWaterFile
 from gateway.storage.sqlite import SqliteAuditStore
+from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from tests.support.hostile_wire import Change, Channel, Wire
 from tests.support.region import (
     CIVIL,
@@ -78,6 +81,7 @@ from tests.support.sealing import NOW_MS
 
 OPEN_RESOURCE = "970100/police/stations"
 PERSON = "970102199001010011"
+TAG_KEY = b"providers' key for tags, a test's"[:32]
 NAME, ADDRESS = "欧阳测试", "东桥区示范路 7 号"
 
 
@@ -167,6 +171,8 @@ class Department:
 
     def _provider(self, held: Mapping[str, Source]) -> Provider:
         clock = self.world.clock
+        period = period_of(clock.now_ms())
+        tagger = Tagger(present=lambda now_ms: (period, TAG_KEY), sources=held, random=system_random)
         self.inspector = Inspector(
             InspectorParts(
                 identity=self.identity,
@@ -184,7 +190,7 @@ class Department:
             ProviderParts(
                 hop=f"provider/{self.identity.name}",
                 inspector=self.inspector,
-                responder=Responder(identity=self.identity, random=system_random),
+                responder=Responder(identity=self.identity, random=system_random, tagger=tagger),
                 peers=self.peers,
                 sources=held,
                 journal=self.journal,
@@ -304,6 +310,7 @@ class World:
         self.folder = folder
         self.log_key = SigningKey.generate()
         self.table = Table()
+        self.gateway_keys = MemoryKeyStore()
 
     async def open(self, monkeypatch: Any) -> None:
         """Bring everything up."""
@@ -384,6 +391,7 @@ class World:
                 requests=requests,
                 guards=standard_guards(region.state),
                 release_guards=(),
+                tags=AnswerTags(keys=GatewayTagKeys(keystore=self.gateway_keys)),
                 refusals=RefusalLimiter(),
                 trust=lambda: region.feed.current,
                 clock=self.clock,
