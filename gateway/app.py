@@ -13,7 +13,7 @@ from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
 from exchange.checkpoint import LogSigner
-from exchange.clock import NonceSource, SystemClock
+from exchange.clock import NonceSource, SystemClock, system_random
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import ExchangeError
@@ -43,6 +43,9 @@ from gateway.audit.folder import sequencer_in
 from gateway.audit.projection import Projection
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
+from gateway.audit.tag_terms import TagTerms
+from gateway.audit.trace import Traces
+from gateway.audit.trace_rows import TRACE, TraceContent
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -63,6 +66,7 @@ from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
 LOG_KEY = "log"
+TRACE_MARKS = "trace-marks"
 GRACE_S = 5.0
 SECOND_S = 1.0
 
@@ -82,6 +86,15 @@ def log_signer(keystore: KeyStore, origin: str) -> LogSigner:
         raw = bytes(SigningKey.generate())
         keystore.put(LOG_KEY, raw)
     return LogSigner(origin=origin, key=SigningKey(raw))
+
+
+def kept_key(keystore: KeyStore, name: str) -> bytes:
+    """Return 32 random bytes that are drawn once and never leave the key store."""
+    key = keystore.get(name)
+    if key is None:
+        key = system_random(32)
+        keystore.put(name, key)
+    return key
 
 
 class Gateway:
@@ -140,6 +153,27 @@ class Gateway:
         self.registry = CollectorRegistry()
         self._metrics = GatewayMetrics(self.registry)
         self.path = self._make_path(who.division)
+        tagged = Projection(path=folder / TRACE, log=self.sequencer, content=TraceContent(self.sequencer))
+        self._tagged = tagged
+        self._traces = Traces(
+            projection=tagged,
+            searches=self._searches,
+            log=self.sequencer,
+            keys=self.tag_keys,
+            delayed_days=config.tracing.delayed_purpose_days,
+            mark_key=kept_key(keystore, TRACE_MARKS),
+            record_read=self.registrar.record_read,
+            clock=self._clock,
+        )
+        self._tag_terms = TagTerms(
+            keys=self.tag_keys,
+            append=self.sequencer.append,
+            gateway=who,
+            origin=self.origin,
+            keep_days=config.keeping.keep_days,
+            clock=self._clock,
+            random=self._nonces,
+        )
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
     # -- wiring ------------------------------------------------------------------------------------------
@@ -202,7 +236,13 @@ class Gateway:
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=self._searches.find),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.sequencer,
+                find=self._searches.find,
+                traces=self._traces,
+            ),
             server,
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
@@ -247,8 +287,9 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
-            self._projection.start()
-            stack.push_async_callback(self._projection.close)
+            for projection in (self._projection, self._tagged):
+                projection.start()
+                stack.push_async_callback(projection.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
@@ -267,6 +308,7 @@ class Gateway:
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
+                self._tag_terms.run(),
                 self._each_second(),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]

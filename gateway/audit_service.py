@@ -15,6 +15,7 @@ from exchange.errors import ExchangeError, Malformed, StoreDamaged, TooMany, Unk
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
 from gateway import pages
+from gateway.audit.trace import Traces
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
@@ -65,16 +66,25 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         calls: what every call has around it.
         log: the audit log.
         find: looks an exchange up.
+        traces: answers traces.
         max_tails: how many may follow the log at a time.
     """
 
     def __init__(
-        self, *, registrar: Registrar, calls: Calls, log: Log, find: Find, max_tails: int = MAX_TAILS
+        self,
+        *,
+        registrar: Registrar,
+        calls: Calls,
+        log: Log,
+        find: Find,
+        traces: Traces,
+        max_tails: int = MAX_TAILS,
     ) -> None:
         self._registrar = registrar
         self._calls = calls
         self._log = log
         self._find = find
+        self._traces = traces
         self._max_tails = max_tails
         self._tails: set[asyncio.Event] = set()
         log.subscribe(self._committed)
@@ -108,6 +118,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
                     yield frame
         except ExchangeError as error:
             await self._calls.refuse(method, context, error)
+
+    async def Trace(self, request: audit_pb2.TraceRequest, context: Any) -> audit_pb2.TraceResponse:
+        """Return a page of a subject's or case's trace."""
+        return await self._calls.run(f"{SERVICE}/Trace", request, context, self._traces.answer)
 
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity

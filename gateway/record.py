@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from exchange.errors import Code, ExchangeError
 from exchange.identity import Identity
@@ -53,7 +53,8 @@ class Provider(Protocol):
         ...
 
 
-class TagList(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TagList:
     """The tags of an answer's subjects, as they are kept beside its entry.
 
     Attributes:

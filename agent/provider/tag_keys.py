@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import grpc
 import structlog
 
 from exchange.clock import Clock
@@ -109,12 +110,9 @@ def fetch_from_authority(held: IdentityFolder) -> Fetch:
 
 
 async def _fetch(held: IdentityFolder) -> trust_pb2.GetTagKeysResponse:
-    async def ask(channel: "object") -> trust_pb2.GetTagKeysResponse:
-        stub = trust_pb2_grpc.AuthorityServiceStub(channel)  # type: ignore[arg-type]
-        answer: trust_pb2.GetTagKeysResponse = await stub.GetTagKeys(
-            trust_pb2.GetTagKeysRequest(), timeout=CALL_S
-        )
-        return answer
+    async def ask(channel: "grpc.aio.Channel") -> trust_pb2.GetTagKeysResponse:
+        stub: trust_pb2_grpc.AuthorityServiceAsyncStub = trust_pb2_grpc.AuthorityServiceStub(channel)
+        return await stub.GetTagKeys(trust_pb2.GetTagKeysRequest(), timeout=CALL_S)
 
     place = held.enrolment().service_address
     if not place:

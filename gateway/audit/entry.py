@@ -45,7 +45,9 @@ def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int
         body.response_bytes = len(exchange.answer.body)
         body.response_signature.CopyFrom(exchange.answer.signature)
         if exchange.tags is not None:
-            body.tag_period, body.tag_count, body.tag_root, _ = exchange.tags
+            body.tag_period = exchange.tags.period
+            body.tag_count = exchange.tags.count
+            body.tag_root = exchange.tags.root
     return entry.SerializeToString()
 
 

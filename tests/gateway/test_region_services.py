@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -27,6 +27,7 @@ from exchange.v1 import (
 )
 from gateway import pages
 from gateway.admin_service import AdminService
+from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
@@ -91,7 +92,14 @@ class Served(Region):
             server,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.log, find=self.find, max_tails=1),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.log,
+                find=self.find,
+                traces=cast(Traces, None),
+                max_tails=1,
+            ),
             server,
         )
         port = server.add_insecure_port("127.0.0.1:0")
