@@ -273,6 +273,8 @@ class Sequencer(AuditLog):
         else:
             self._fail(waiters, AuditUnavailable("audit log"))
         self._begin()
+        # Where a group in doubt was durable after all nobody else may be waiting: a close must not either.
+        self._settle()
 
     def _take_back(self, restored: Restored) -> InFlight | None:
         """Go on from a reloaded log; return the group in doubt if it is durable.
