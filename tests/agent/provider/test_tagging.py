@@ -43,7 +43,8 @@ class Described:
 def resource(*, sealed: bool = True, **formats: str) -> Resource:
     return Resource(
         id=RESOURCE, provider="", version=1, digest=repr((sealed, formats)).encode(),
-        title_zh="", title_en="", fields={}, kinds=frozenset(), case_required=False, row_cap=100, issued_at_ms=0,
+        title_zh="", title_en="", fields={}, kinds=frozenset(), case_required=False,
+        row_cap=100, issued_at_ms=0,
         shared=frozenset(), unconditional=frozenset(), sealed=sealed, statement=common_pb2.Statement(),
         parameters={
             name: ParameterRule(type="text", level=4, format=format)
