@@ -46,6 +46,7 @@ from gateway.audit.search_rows import SearchContent
 from gateway.audit.tag_terms import TagTerms
 from gateway.audit.trace import Traces
 from gateway.audit.trace_rows import TRACE, TraceContent
+from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -135,6 +136,7 @@ class Gateway:
             min_free_bytes=config.limits.min_free_mib << 20,
         )
         self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
+        self._tails = Tails(log=self.sequencer)
         self._searches = Searches(projection=self._projection, log=self.sequencer)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
@@ -242,6 +244,8 @@ class Gateway:
                 log=self.sequencer,
                 find=self._searches.find,
                 traces=self._traces,
+                tails=self._tails,
+                searches=self._searches,
             ),
             server,
         )
@@ -303,6 +307,7 @@ class Gateway:
             )
             await server.start()
             stack.push_async_callback(server.grpc.stop, GRACE_S)
+            stack.callback(self._tails.drain)
             metrics_port = await self.ready_face.start(listen.metrics_host, listen.metrics_port)
             stack.push_async_callback(self.ready_face.stop)
             duties = [

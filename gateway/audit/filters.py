@@ -92,6 +92,14 @@ def facts(entry: audit_pb2.AuditEntry) -> Facts:
     return Facts(time_ms=entry.time_ms)
 
 
+def facts_of(leaf: bytes) -> Facts:
+    """Return what can be asked of an entry by its bytes: nothing, where they cannot be parsed."""
+    try:
+        return facts(audit_pb2.AuditEntry.FromString(leaf))
+    except DecodeError:
+        return Facts()
+
+
 def prefixes(resource: str) -> tuple[str, ...]:
     """Return the prefixes that a resource is below: of one part and of two, as far as it has them."""
     parts = resource.split("/", PREFIX_PARTS)

@@ -16,7 +16,7 @@ from exchange.errors import AuditUnavailable, EntryErased, Malformed
 from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import words
-from gateway.audit.filters import Filter, facts
+from gateway.audit.filters import Filter, facts_of
 from gateway.audit.projection import Log, Projection
 from gateway.audit.search_query import walk
 
@@ -157,4 +157,4 @@ class Searches:
             leaf = self._log.leaves(index, 1)[0]
         except EntryErased:
             return None
-        return leaf if wanted.fits(facts(audit_pb2.AuditEntry.FromString(leaf))) else None
+        return leaf if wanted.fits(facts_of(leaf)) else None
