@@ -44,9 +44,9 @@ from gateway.audit.projection import Projection
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tag_terms import TagTerms
+from gateway.audit.tail import Tails
 from gateway.audit.trace import Traces
 from gateway.audit.trace_rows import TRACE, TraceContent
-from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load

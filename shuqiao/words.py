@@ -132,6 +132,7 @@ _ENUMS: dict[str, Text] = {
     "grant_event": Text("授权决定", "grant event"),
     "trust_list": Text("信任列表", "trust list"),
     "read": Text("日志查阅", "read"),
+    "tag_key_erased": Text("标签密钥已擦除", "tag key erased"),
     "agent": Text("前置节点", "agent"),
     "gateway": Text("网关", "gateway"),
     "authority": Text("认证机构", "authority"),

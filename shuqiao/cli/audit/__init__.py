@@ -2,8 +2,8 @@
 
 import typer
 
-from shuqiao.cli.audit import proving, reading
+from shuqiao.cli.audit import proving, reading, tracing
 
 app = typer.Typer(name="audit", help="审计 | The audit log")
-for module in (reading, proving):
+for module in (reading, tracing, proving):
     module.register(app)
