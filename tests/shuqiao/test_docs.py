@@ -22,7 +22,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)\s]*)?\)")
 FILE = re.compile(
     r"`((?:exchange|certs|gateway|agent|witness|shuqiao|deploy|docs|tests|proto)/[\w./-]+\.\w+|[\w.-]+/)`"
 )
-COMMAND = re.compile(r"\bshuqiao((?: --\w+(?: people/\w+| counter)?)*) ([a-z]+)(?: ([a-z]+))?")
+COMMAND = re.compile(r"\bshuqiao((?: --\w+(?: people/\w+| counter)?)*) ([a-z]+)(?: ([a-z][a-z-]*))?")
 NOT_COMMANDS = {"and", "is", "would"}
 HELD = {"keys/", "identity/", "authority/", "people/", "counter/", "wheelhouse/", ".venv/"}
 
