@@ -7,8 +7,8 @@
 3. Erasing a period's key is the erasure: nobody finds an exchange of that period by its subject any more.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from exchange.clock import Random, system_random
 from exchange.errors import Malformed, ResponseMismatch, StoreDamaged
@@ -16,10 +16,11 @@ from exchange.keystore import KeyStore
 from exchange.subject_tags import (
     FORMATS,
     KEY_BYTES,
+    OuterTags,
     check_period,
     check_tags,
-    outer_tag,
-    period_of,
+    period_end_ms,
+    period_start_ms,
     split_tags,
     tag_root,
 )
@@ -42,35 +43,34 @@ class GatewayTagKeys:
     def __init__(self, *, keystore: KeyStore, random: Random = system_random) -> None:
         self._keystore = keystore
         self._random = random
-        self._keys: dict[str, bytes] = {}
+        self._tags: dict[str, OuterTags] = {}
         for name in keystore.names():
             if name.startswith(_PREFIX):
                 period = name.removeprefix(_PREFIX).upper()
-                self._keys[period] = _whole(period, keystore.get(name))
+                self._tags[period] = OuterTags(_whole(period, keystore.get(name)))
 
     @property
     def periods(self) -> list[str]:
         """The periods whose keys are kept, in order."""
-        return sorted(self._keys)
+        return sorted(self._tags)
 
-    def outer(self, period: str, inner: Sequence[bytes]) -> list[bytes]:
-        """Return the outer tags of inner ones of a period whose key is kept; none where it is not."""
-        key = self._keys.get(period)
-        return [outer_tag(key, tag) for tag in inner] if key else []
+    def outer(self, period: str, inner: bytes) -> bytes | None:
+        """Return the outer tag of an inner one; None where the period's key is not kept."""
+        held = self._tags.get(period)
+        return held.of(inner) if held else None
 
-    def key(self, period: str) -> bytes:
-        """Return the key of a period of the present, made where there is none.
+    def present(self, period: str) -> OuterTags:
+        """Return what makes the tags of a period of the present; its key is made where there is none.
 
         Raises:
             StoreDamaged: it cannot be kept.
         """
-        key = self._keys.get(period)
-        if key is None:
-            name = f"{_PREFIX}{check_period(period).lower()}"
+        held = self._tags.get(period)
+        if held is None:
             key = self._random(KEY_BYTES)
-            self._keystore.put(name, key)
-            self._keys[period] = key
-        return key
+            self._keystore.put(f"{_PREFIX}{check_period(period).lower()}", key)
+            held = self._tags[period] = OuterTags(key)
+        return held
 
     def erase(self, period: str) -> None:
         """Erase a period's key for good.
@@ -78,7 +78,7 @@ class GatewayTagKeys:
         Raises:
             StoreDamaged: it cannot be deleted; it is not used any more all the same.
         """
-        self._keys.pop(check_period(period), None)
+        self._tags.pop(check_period(period), None)
         self._keystore.delete(f"{_PREFIX}{period.lower()}")
 
 
@@ -113,10 +113,11 @@ class AnswerTags:
             check_tags(period, inner)
         except Malformed as error:
             raise ResponseMismatch(error.subject) from None
-        if period not in (period_of(now_ms), period_of(now_ms - SKEW_MS), period_of(now_ms + SKEW_MS)):
+        first_ms, end_ms = _bounds(period)
+        if not first_ms - SKEW_MS <= now_ms < end_ms + SKEW_MS:
             raise ResponseMismatch("period of tags")
-        key = self.keys.key(period)
-        tags = sorted(outer_tag(key, tag) for tag in inner)
+        outer = self.keys.present(period)
+        tags = sorted(map(outer.of, inner))
         return TagList(period, len(tags), tag_root(tags), b"".join(tags))
 
 
@@ -143,6 +144,11 @@ def _must_be_tagged(exchange: Exchange) -> bool:
         and resource.sealed
         and any(rule.format in FORMATS for rule in resource.parameters.values())
     )
+
+
+@lru_cache(maxsize=64)
+def _bounds(period: str) -> tuple[int, int]:
+    return period_start_ms(period), period_end_ms(period)
 
 
 def _whole(period: str, key: bytes | None) -> bytes:

@@ -16,7 +16,14 @@ from exchange.clock import Clock
 from exchange.enrolment import CALL_S, IdentityFolder, call
 from exchange.errors import AuthorityAway, ExchangeError, Malformed
 from exchange.keystore import KeyStore
-from exchange.subject_tags import KEY_BYTES, check_period, period_end_ms, period_of, period_start_ms
+from exchange.subject_tags import (
+    KEY_BYTES,
+    InnerTags,
+    check_period,
+    period_end_ms,
+    period_of,
+    period_start_ms,
+)
 from exchange.v1 import trust_pb2, trust_pb2_grpc
 
 LOOK_S = 20.0
@@ -49,16 +56,18 @@ class TagKeyRing:
             if name.startswith(_PREFIX):
                 self._keys[name.removeprefix(_PREFIX).upper()] = keystore.get(name) or b""
         # What holds of now is looked up for every exchange.
-        self._present, self._from_ms, self._until_ms = "", 0, 0
+        self._present: tuple[str, InnerTags] | None = None
+        self._from_ms, self._until_ms = 0, 0
         self.fault: ExchangeError | None = None
 
-    def present(self, now_ms: int) -> tuple[str, bytes] | None:
-        """Return period and key with which to tag at a time, Unix milliseconds; None where there is none."""
-        if not self._from_ms <= now_ms < self._until_ms:
-            self._present = period_of(now_ms)
-            self._from_ms, self._until_ms = period_start_ms(self._present), period_end_ms(self._present)
-        key = self._keys.get(self._present)
-        return (self._present, key) if key else None
+    def present(self, now_ms: int) -> tuple[str, InnerTags] | None:
+        """Return the period of a time in Unix milliseconds and what tags in it; None without a key."""
+        if self._present is None or not self._from_ms <= now_ms < self._until_ms:
+            period = period_of(now_ms)
+            key = self._keys.get(period)
+            self._present = (period, InnerTags(key)) if key else None
+            self._from_ms, self._until_ms = period_start_ms(period), period_end_ms(period)
+        return self._present
 
     async def run(self) -> None:
         """Keep the keys up to date until cancelled; what fails is logged and tried again."""
@@ -96,7 +105,7 @@ class TagKeyRing:
                 # The authority lost its key and made another: traces find nothing under this one.
                 self._log.error("alarm", subject=f"tag key {one.period} changed")
             self._keystore.put(f"{_PREFIX}{one.period.lower()}", one.key)
-            self._keys[one.period] = one.key
+            self._keys[one.period], self._present = one.key, None
 
     def _let_go(self, now_ms: int) -> None:
         for period in [one for one in self._keys if period_end_ms(one) + KEPT_MS <= now_ms]:

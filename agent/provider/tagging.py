@@ -15,13 +15,13 @@ from typing import Protocol
 from agent.provider.inspection import Job
 from exchange.clock import Random
 from exchange.envelope import slots_of
-from exchange.errors import AuthorityAway, BadIdentifier, RowCap
+from exchange.errors import AuthorityAway, RowCap
 from exchange.resources import Resource
-from exchange.subject_tags import FORMATS, canonical_identifier, inner_tag, padded, step_of
+from exchange.subject_tags import FORMATS, InnerTags, padded, step_of, tagged_form
 from exchange.v1 import exchange_pb2
 
-PresentKey = Callable[[int], tuple[str, bytes] | None]
-"""Returns period and key at a time in Unix milliseconds; None where there is none."""
+Present = Callable[[int], tuple[str, InnerTags] | None]
+"""Returns the period of a time in Unix milliseconds and what tags in it; None where there is no key."""
 
 
 class SubjectRule(Protocol):
@@ -46,12 +46,12 @@ class Tagger:
     """Tags answers.
 
     Args:
-        present: the key with which to tag.
+        present: tells with what to tag.
         sources: by resource.
         random: for decoys.
     """
 
-    def __init__(self, *, present: PresentKey, sources: Mapping[str, Described], random: Random) -> None:
+    def __init__(self, *, present: Present, sources: Mapping[str, Described], random: Random) -> None:
         self._present = present
         self._random = random
         self._subjects: Mapping[str, Mapping[str, str]] = {
@@ -139,14 +139,9 @@ class Tagger:
         present = self._present(now_ms)
         if present is None or not room:
             return False
-        period, key = present
-        tags = set()
-        for format, value in tagged:
-            try:
-                tags.add(inner_tag(key, format, canonical_identifier(format, str(value))))
-            except BadIdentifier:
-                # It names nobody; a decoy takes its place.
-                continue
+        period, inner = present
+        # What names nobody has a tag that nobody can ask for: the same as a decoy.
+        tags = {inner.of(format, tagged_form(str(value))) for format, value in tagged}
         size = step_of(room)
         if len(tags) > size:
             raise RowCap(f"{len(tags)} subjects")

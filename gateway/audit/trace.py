@@ -166,11 +166,8 @@ class Traces:
         scope: str,
     ) -> audit_pb2.TraceResponse:
         end = min(until, await self._projection.caught_up(until, timeout_s=CAUGHT_UP_S))
-        arms = [
-            Arm(one.period, tag)
-            for one in request.subject.tags
-            for tag in self._keys.outer(one.period, [one.tag])
-        ]
+        tags = [(one.period, self._keys.outer(one.period, one.tag)) for one in request.subject.tags]
+        arms = [Arm(period, tag) for period, tag in tags if tag is not None]
         hidden = self._hidden(caller)
         found = await self._projection.query(lambda db: self._page(db, arms, hidden, position, end, size))
         given = {one.period for one in request.subject.tags}

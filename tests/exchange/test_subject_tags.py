@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from exchange import subject_tags
 from exchange.clock import system_random
 from exchange.errors import BadIdentifier, Malformed, Oversized
+from exchange.merkle import leaf_hash, root_of
 
 BEIJING = timezone(timedelta(hours=8))
 CITIZEN, WITH_X, CODE = "970102199001010011", "97010219900101002X", "91350100M000100Y43"
@@ -66,7 +67,7 @@ def test_the_two_hashes_are_hmac_sha_256_under_strings_of_their_own() -> None:
     inner = subject_tags.inner_tag(KEY, "citizen_id", CITIZEN)
     text = b"shuqiao/subject-inner/1\0citizen_id\0" + CITIZEN.encode()
     assert inner == hmac.new(KEY, text, hashlib.sha256).digest()
-    outer = subject_tags.outer_tag(OTHER, inner)
+    outer = subject_tags.OuterTags(OTHER).of(inner)
     assert outer == hmac.new(OTHER, b"shuqiao/subject-outer/1\0" + inner, hashlib.sha256).digest()
 
 
@@ -112,6 +113,27 @@ def test_a_list_without_period_or_of_a_wrong_form_is_refused() -> None:
     ):
         with pytest.raises(Malformed):
             subject_tags.check_tags(period, tags)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=64), st.binary(max_size=200))
+def test_the_keyed_hash_is_hmac(key: bytes, domain: bytes, message: bytes) -> None:
+    due = hmac.new(key, domain + message, hashlib.sha256).digest()
+    assert subject_tags.KeyedHash(key, domain).of(message) == due
+
+
+@given(st.text(max_size=40))
+def test_what_is_tagged_and_what_is_asked_for_have_the_same_form(text: str) -> None:
+    try:
+        canonical = subject_tags.canonical_identifier("citizen_id", text)
+    except BadIdentifier:
+        return
+    assert subject_tags.tagged_form(text) == canonical
+
+
+@pytest.mark.parametrize("count", [*range(20), 63, 64, 65, 256])
+def test_the_root_agrees_with_the_logs_own(count: int) -> None:
+    tags = [number.to_bytes(32, "big") for number in range(count)]
+    assert subject_tags.tag_root(tags) == root_of([leaf_hash(tag) for tag in tags])
 
 
 def test_the_root_is_that_of_rfc_6962_over_the_tags() -> None:

@@ -10,7 +10,6 @@ from exchange.errors import ResponseMismatch, StoreDamaged
 from exchange.keystore import MemoryKeyStore
 from exchange.subject_tags import (
     STEPS,
-    outer_tag,
     period_end_ms,
     period_start_ms,
     split_tags,
@@ -62,7 +61,7 @@ def test_an_answers_tags_become_outer_ones_in_an_order_of_their_own(keys: Gatewa
     taken = AnswerTags(keys=keys).take(asked(), body(told), NOW_MS)
     assert taken is not None and (taken.period, taken.count) == (PERIOD, count)
     tags = split_tags(taken.tags)
-    assert tags == sorted(outer_tag(keys.key(PERIOD), tag) for tag in told)
+    assert tags == sorted(keys.present(PERIOD).of(tag) for tag in told)
     assert taken.root == tag_root(tags)
     assert not set(told) & set(tags)
 
@@ -124,20 +123,20 @@ def test_a_sealed_resource_asked_for_by_a_subject_must_be_tagged_and_a_failure_n
 def test_a_key_is_kept_and_another_start_uses_the_same(keys: GatewayTagKeys) -> None:
     store = MemoryKeyStore()
     first = GatewayTagKeys(keystore=store)
-    key = first.key(PERIOD)
-    assert len(key) == 32 and first.key("2027Q1") != key
+    told = bytes(32)
+    tag = first.present(PERIOD).of(told)
+    assert first.present("2027Q1").of(told) != tag
     again = GatewayTagKeys(keystore=store)
-    assert again.periods == [PERIOD, "2027Q1"] and again.key(PERIOD) == key
+    assert again.periods == [PERIOD, "2027Q1"] and again.outer(PERIOD, told) == tag
 
 
 def test_an_erased_key_makes_no_tags_any_more_and_is_not_in_the_store() -> None:
     store = MemoryKeyStore()
     keys = GatewayTagKeys(keystore=store)
-    keys.key(PERIOD)
-    told = inner(1)
-    assert len(keys.outer(PERIOD, told)) == 1
+    keys.present(PERIOD)
+    assert keys.outer(PERIOD, bytes(32)) is not None
     keys.erase(PERIOD)
-    assert keys.outer(PERIOD, told) == [] and keys.periods == [] and store.names() == []
+    assert keys.outer(PERIOD, bytes(32)) is None and keys.periods == [] and store.names() == []
 
 
 def test_a_key_that_cannot_be_kept_tags_nothing() -> None:

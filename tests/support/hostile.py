@@ -45,7 +45,7 @@ from exchange.replay import ReplayWindow
 from exchange.session import ConsumerSessions, ProviderSessions
 from exchange.signing import BatchSigner
 from exchange.statement import StatementSigner
-from exchange.subject_tags import period_of
+from exchange.subject_tags import InnerTags, period_of
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2, trust_pb2
@@ -172,7 +172,9 @@ class Department:
     def _provider(self, held: Mapping[str, Source]) -> Provider:
         clock = self.world.clock
         period = period_of(clock.now_ms())
-        tagger = Tagger(present=lambda now_ms: (period, TAG_KEY), sources=held, random=system_random)
+        tagger = Tagger(
+            present=lambda now_ms: (period, InnerTags(TAG_KEY)), sources=held, random=system_random
+        )
         self.inspector = Inspector(
             InspectorParts(
                 identity=self.identity,

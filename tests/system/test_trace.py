@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.subject_tags import inner_tag, outer_tag, period_of
+from exchange.subject_tags import OuterTags, inner_tag, period_of
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2
 from tests.support.house import question, until
 from tests.support.traced_house import CIVIL, POLICE, TracedHouse, traced_house
@@ -107,12 +107,12 @@ async def test_neither_side_alone_can_enumerate(it: TracedHouse) -> None:
     person = it.people[0].citizen_id
     await it.household(it.house.consumer, 0)
     await it.trace(0)
-    present = it.house.provider.tag_keys.present(it.house.region.clock.now_ms())
-    assert present is not None
-    period, providers_key = present
-    gateways_key = it.house.gateway.tag_keys.key(period)
+    period = period_of(it.house.region.clock.now_ms())
+    providers_key = it.house.region.running.authority.tags.keys()[period]
+    gateways_key = it.house.gateway.tag_keys._keystore.get(f"tags-{period.lower()}")
     inner = inner_tag(providers_key, "citizen_id", person)
-    outer = outer_tag(gateways_key, inner)
+    assert gateways_key is not None
+    outer = OuterTags(gateways_key).of(inner)
     await it.house.gateway._tagged.caught_up(it.house.log_size)
     folder = it.house.folder
     gateway = _bytes_below(folder / "gateway-1")
@@ -164,7 +164,7 @@ async def test_a_key_of_a_quarter_that_is_over_goes_when_two_people_say_so(it: T
 
 async def test_a_provider_without_a_key_answers_nothing_sealed(it: TracedHouse) -> None:
     police = it.house.provider
-    held, police.tag_keys._keys = police.tag_keys._keys, {}
+    held, police.tag_keys._keys, police.tag_keys._present = police.tag_keys._keys, {}, None
     response = await it.house.consumer.consumer.ask(question(it.people[0]))
     assert response.failure.reason and response.HasField("receipt")
     entry = audit_pb2.AuditEntry.FromString(response.receipt.receipt.leaf).exchange

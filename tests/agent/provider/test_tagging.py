@@ -15,7 +15,7 @@ from exchange.clock import system_random
 from exchange.codes import citizen_id_check
 from exchange.errors import AuthorityAway, RowCap
 from exchange.resources import ParameterRule, Resource
-from exchange.subject_tags import check_tags, inner_tag, period_start_ms
+from exchange.subject_tags import InnerTags, check_tags, inner_tag, period_start_ms
 from exchange.v1 import common_pb2, exchange_pb2
 
 NOW_MS = period_start_ms("2026Q4") + 86_400_000
@@ -64,7 +64,7 @@ def job(*fields: str, parameters: dict[str, str] | None = None, **more: Any) -> 
 
 def tagger(present: bool = True, source: Described | None = None) -> Tagger:
     return Tagger(
-        present=lambda now_ms: ("2026Q4", KEY) if present else None,
+        present=lambda now_ms: ("2026Q4", InnerTags(KEY)) if present else None,
         sources={RESOURCE: source or Described()},
         random=system_random,
     )
