@@ -136,7 +136,7 @@ class Gateway:
             min_free_bytes=config.limits.min_free_mib << 20,
         )
         self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
-        self._tails = Tails(log=self.sequencer)
+        self._tails = Tails(log=self.sequencer, clock=self._clock)
         self._searches = Searches(projection=self._projection, log=self.sequencer)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
@@ -299,6 +299,7 @@ class Gateway:
             stack.push_async_callback(self.registrar.close)
             await self.registrar.record_opening(self.identity.identity())
             self.feed.subscribe(self._trust_changed)
+            self.feed.subscribe(self._tails.trust_changed)
             chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
             server = GatewayServer(interceptors=chain)
             link_service = self._add_services(server.grpc)

@@ -102,11 +102,11 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         """Yield entries in order, then as they come."""
         method = f"{SERVICE}/Tail"
         try:
-            caller = self._calls.enter(method, context)
+            caller = self._calls.verified(method, context)
             asked = tail.read(request)
-            with self._tails.place() as woken:
-                await self._registrar.record_read(caller, asked.words())
-                async for frame in self._tails.frames(asked, woken):
+            with self._tails.place(caller) as follower:
+                await self._registrar.record_read(caller.identity, asked.words())
+                async for frame in self._tails.frames(asked, follower):
                     yield frame
         except ExchangeError as error:
             await self._calls.refuse(method, context, error)

@@ -54,9 +54,13 @@ class Calls:
         Raises:
             NoIdentity, Revoked, RoleNotAllowed.
         """
-        identity = self._peer(context).identity
-        self._table.check(method, identity.role)
-        return identity
+        return self.verified(method, context).identity
+
+    def verified(self, method: str, context: Any) -> Verified:
+        """Return who calls a method, with the certificate that says so. Raises as `enter`."""
+        caller = self._peer(context)
+        self._table.check(method, caller.identity.role)
+        return caller
 
     async def run(
         self, method: str, request: Q, context: Any, act: Callable[[Q, Identity], Awaitable[A]]

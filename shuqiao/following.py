@@ -122,9 +122,9 @@ def follow(
                 failures, begun = 0, True
                 # Counted before it is told: whoever breaks off inside begins at its own next_index.
                 position = frame.next_index
-                left -= len(frame.entries)
+                left = max(0, left - len(frame.entries))
                 yield frame
-                if limit and left <= 0:
+                if limit and not left:
                     return
             if not go_on:
                 return

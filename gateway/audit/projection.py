@@ -1,7 +1,7 @@
 """A projection of the log: a database that answers questions, and may be thrown away at any time.
 
 1. A thread of its own catches up, in small pieces that give way to exchanges (`gateway.audit.pace`); the
-   event loop neither parses nor writes. It looks for new entries a few times a second, at once when asked.
+   event loop neither parses nor writes. It looks for new entries every second, at once when asked.
 2. One connection writes, a second one reads only, in another thread: questions wait for no catching up.
 3. What is kept is what the log says up to `size`: the rows of a step and the progress are one transaction,
    so a crash loses the step. Progress names the last leaf by its digest; a file of another log, of another
@@ -32,14 +32,14 @@ from gateway.audit.pace import Pace
 from gateway.audit.questions import Questions, is_damage
 from gateway.fold import Head
 
-STEP = 512
-"""Entries of one transaction."""
-PIECE = 32
+STEP, READ = 4096, 256
+"""Entries of one transaction: pages that many of them touch are written once; and of one reading."""
+PIECE = 16
 """Entries that are parsed and added at a time, before others get their turn."""
-POLL_S = 0.25
+POLL_S = 1.0
 RETRY_S = 1.0
-QUIET_SHARE = 0.1
-HURRIED_SHARE = 0.5
+QUIET_SHARE, HURRIED_SHARE, ASKED_SHARE = 0.08, 0.15, 0.2
+"""Of one core while exchanges run: to catch up while nobody waits, while somebody does, and for questions."""
 CAUGHT_UP_S = 5.0
 
 _PROGRESS = """
@@ -58,6 +58,12 @@ class Projected:
     index: int
     leaf: bytes
     entry: audit_pb2.AuditEntry
+
+
+def held(db: sqlite3.Connection) -> int:
+    """Return up to where a projection holds the log, as the file that is asked says itself."""
+    row = db.execute("SELECT next FROM progress").fetchone()
+    return int(row[0])
 
 
 class _Foreign(Exception):
@@ -117,7 +123,7 @@ class Projection:
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._waiters: set[tuple[int, asyncio.Future[None]]] = set()
-        self._questions = Questions(path)
+        self._questions = Questions(path, Pace(lambda: log.head.size, share=ASKED_SHARE))
         self._db: sqlite3.Connection | None = None
         self._spoilt = False
         self.size = 0
@@ -212,26 +218,31 @@ class Projection:
 
     def _step(self, db: sqlite3.Connection, count: int, pace: Pace) -> None:
         """Project the next entries. A crash in here loses them from the projection only."""
-        first = self.size
-        leaves = kept_leaves(self._log, first, count)
+        end = self.size + count
         db.execute("BEGIN IMMEDIATE")
         try:
-            for at in range(0, len(leaves), PIECE):
-                begun = time.thread_time()
-                self._content.add(db, _parsed(leaves[at : at + PIECE]))
-                rest_s = pace.rest_s(time.thread_time() - begun, share=HURRIED_SHARE if self._waiters else 0)
-                if rest_s:
-                    self._stopping.wait(rest_s)
             # Where the last entry was erased there is nothing to know the log by; the digest is of nothing.
-            last = _digest(leaves[-1][1]) if leaves and leaves[-1][0] == first + count - 1 else b""
-            progress = (self._content.version, first + count, last)
+            last = b""
+            for first in range(self.size, end, READ):
+                leaves = kept_leaves(self._log, first, min(READ, end - first))
+                for at in range(0, len(leaves), PIECE):
+                    self._add(db, leaves[at : at + PIECE], pace)
+                last = _digest(leaves[-1][1]) if leaves and leaves[-1][0] == end - 1 else b""
+            progress = (self._content.version, end, last)
             db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?)", progress)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.rollback()
             raise
-        self.size = first + count
+        self.size = end
+
+    def _add(self, db: sqlite3.Connection, leaves: Sequence[tuple[int, bytes]], pace: Pace) -> None:
+        begun = time.thread_time()
+        self._content.add(db, _parsed(leaves))
+        rest_s = pace.rest_s(time.thread_time() - begun, share=HURRIED_SHARE if self._waiters else 0)
+        if rest_s:
+            self._stopping.wait(rest_s)
 
     def _open(self) -> sqlite3.Connection:
         spoilt = self._spoilt or self._questions.damaged
@@ -256,6 +267,7 @@ class Projection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 4000")
+        db.execute("PRAGMA cache_size = -32768")
         db.execute(_PROGRESS)
         row = db.execute("SELECT version, next, last FROM progress").fetchone()
         version, size, last = row or (self._content.version, 0, b"")

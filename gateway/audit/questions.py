@@ -1,13 +1,20 @@
-"""Puts questions to a database in a thread of its own, through a connection that can only read."""
+"""Puts questions to a database in a thread of its own, through a connection that can only read.
+
+While exchanges run, the thread rests between questions (`gateway.audit.pace`): many who ask wait for each
+other, and exchanges for none of them.
+"""
 
 import asyncio
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from exchange.errors import AuditUnavailable, StoreDamaged, TooMany
+from gateway.audit.pace import Pace
 
 MAX_QUESTIONS = 32
 _DAMAGE = frozenset(
@@ -23,10 +30,14 @@ class Questions:
 
     Args:
         path: of the database file.
+        pace: how long to rest.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pace: Pace) -> None:
         self._path = path
+        self._pace = pace
+        self._rest_s = 0.0
+        self._closing = threading.Event()
         self._thread: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
         self._waiting = 0
@@ -35,12 +46,14 @@ class Questions:
 
     def start(self) -> None:
         """Take questions from now on."""
+        self._closing.clear()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{self._path.stem}-read")
 
     async def close(self) -> None:
         """Answer what was asked and close the connection."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            self._closing.set()
             thread.submit(self._close)
             await asyncio.to_thread(thread.shutdown)
 
@@ -68,6 +81,9 @@ class Questions:
             self._waiting -= 1
 
     def _answer(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        # The rest that the question before earned is taken here, so that no answer waits for its own.
+        self._closing.wait(self._rest_s)
+        begun = time.thread_time()
         try:
             if self._anew:
                 self._anew = False
@@ -75,11 +91,14 @@ class Questions:
             if self._db is None:
                 uri = f"{self._path.absolute().as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, isolation_level=None)
+                self._db.execute("PRAGMA cache_size = -32768")
             return question(self._db)
         except sqlite3.Error as error:
             self._close()
             self.damaged = self.damaged or is_damage(error)
             raise StoreDamaged(self._path.name) from error
+        finally:
+            self._rest_s = self._pace.rest_s(time.thread_time() - begun)
 
     def _close(self) -> None:
         if self._db is not None:

@@ -1,7 +1,7 @@
 """`search.db`: which entries fit a filter, and where an exchange is; so that the log itself needs no index.
 
-1. A row holds what can be filtered by (`gateway.audit.filters.facts`); names are kept as 63-bit digests, for
-   that is all a comparison needs. What is answered is the log's own bytes, compared with the filter again.
+1. A row holds what can be filtered by (`gateway.audit.search_rows`). It tells only where to look: what is
+   answered is the log's own bytes, compared with the filter again.
 2. A page is looked for along one index in the order of the log, the one that promises most, in windows that
    are as wide as some milliseconds allow: whatever the filter, a page takes bounded time. Where that is over
    the page is short, or empty, with a token to go on from.
@@ -17,14 +17,17 @@ from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import words
 from gateway.audit.filters import Filter, facts_of
-from gateway.audit.projection import Log, Projection
+from gateway.audit.projection import Log, Projection, held
 from gateway.audit.search_query import walk
+from gateway.audit.search_rows import exchange_key
 
 SEARCH = "search.db"
 MAX_DIGITS = 18
-CAUGHT_UP_S = 2.0
+CAUGHT_UP_S = 1.0
 _NAME = "search"
-_FIND = "SELECT idx, decision FROM entry WHERE exchange_id = ? ORDER BY decision = 1 DESC, idx LIMIT 1"
+_FIND = """
+SELECT idx, decision FROM entry WHERE exchange = ? AND exchange != 0 ORDER BY decision = 1 DESC, idx LIMIT 16
+"""
 
 
 class Asked(NamedTuple):
@@ -58,6 +61,7 @@ class Found(NamedTuple):
 
     entries: list[tuple[int, bytes]]
     position: int | None
+    searched_size: int
 
 
 def read(request: audit_pb2.SearchRequest) -> Asked:
@@ -103,12 +107,12 @@ class Searches:
             AuditUnavailable, StoreDamaged: it cannot be told now.
         """
         size = self._log.head.size
-        reached = await self._projection.caught_up(size)
-        row = await self._projection.query(lambda db: db.execute(_FIND, (exchange_id,)).fetchone())
-        if reached < size and not (row and row[1] == audit_pb2.DECISION_RELEASED):
+        await self._projection.caught_up(size)
+        reached, found = await self._projection.query(lambda db: (held(db), self._named(db, exchange_id)))
+        if reached < size and (found is None or found[1] != audit_pb2.DECISION_RELEASED):
             # What was not looked at yet may hold it, or its release.
             raise AuditUnavailable(f"{SEARCH}: {reached} of {size} entries")
-        return row[0] if row else None
+        return found[0] if found else None
 
     async def answer(self, asked: Asked, size: int) -> audit_pb2.SearchResponse:
         """Return a page.
@@ -121,12 +125,12 @@ class Searches:
             AuditUnavailable, StoreDamaged: log or projection cannot be read now.
             TooMany: too many search.
         """
-        end = min(size, await self._projection.caught_up(size, timeout_s=CAUGHT_UP_S))
-        found = await self._projection.query(lambda db: self._page(db, asked, end))
+        await self._projection.caught_up(size, timeout_s=CAUGHT_UP_S)
+        found = await self._projection.query(lambda db: self._page(db, asked, min(size, held(db))))
         return audit_pb2.SearchResponse(
             entries=[audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in found.entries],
             next_page_token="" if found.position is None else asked.token(found.position),
-            searched_size=end,
+            searched_size=found.searched_size,
             witnessed_size=self._witnessed(),
         )
 
@@ -149,7 +153,19 @@ class Searches:
             position = step.position
             if len(entries) == asked.page_size:
                 break
-        return Found(entries, position)
+        return Found(entries, position, end)
+
+    def _named(self, db: sqlite3.Connection, exchange_id: bytes) -> tuple[int, int] | None:
+        """Return index and decision of an exchange; an erased entry is taken at its row's word."""
+        rows: list[tuple[int, int]] = db.execute(_FIND, (exchange_key(exchange_id),)).fetchall()
+        for index, decision in rows:
+            try:
+                leaf = self._log.leaves(index, 1)[0]
+            except EntryErased:
+                return index, decision
+            if facts_of(leaf).exchange_id == exchange_id:
+                return index, decision
+        return None
 
     def _leaf(self, index: int, wanted: Filter) -> bytes | None:
         """Return an entry that fits; None where it was erased, or a digest fits by chance only."""

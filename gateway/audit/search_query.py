@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from exchange.v1 import audit_pb2
 from gateway.audit.filters import Filter
-from gateway.audit.search_rows import SPAN, digest
+from gateway.audit.search_rows import PART, digest
 
-FIRST_WINDOW, MAX_WINDOW = 16_384, 1 << 30
-PAGE_S = 0.03
+PAGE_S = 0.025
+FIRST_WINDOW, MAX_WINDOW = PART, 1 << 30
+WINDOW_S = PAGE_S / 4
 _INDEXES = {"case_number": "by_case", "operator": "by_operator", "grant_id": "by_grant", "actor": "by_actor"}
 """Indexes of names, the one that leaves out most first."""
 
@@ -68,7 +69,9 @@ def walk(
         now = time.monotonic()
         if now - begun > PAGE_S:
             return
-        width = min(width * 2, MAX_WINDOW) if now - looked < PAGE_S / 8 else max(width // 2, FIRST_WINDOW)
+        # As wide as takes a part of the page's time by what the last one took, and not much wider at once.
+        growth = min(4.0, WINDOW_S / max(now - looked, 1e-6))
+        width = max(FIRST_WINDOW, min(int(width * growth), MAX_WINDOW))
     yield Step(None, None)
 
 
@@ -77,11 +80,11 @@ def _of_that_time(
 ) -> tuple[int, int]:
     """Narrow a range of indexes to where entries of the wanted time can be."""
     if asked.since_ms:
-        row = db.execute("SELECT min(first) FROM span WHERE high >= ?", (asked.since_ms,)).fetchone()
-        low = high if row[0] is None else max(low, row[0])
+        row = db.execute("SELECT min(n) FROM part WHERE high >= ?", (asked.since_ms,)).fetchone()
+        low = high if row[0] is None else max(low, row[0] * PART)
     if asked.until_ms:
-        row = db.execute("SELECT max(first) FROM span WHERE low < ?", (asked.until_ms,)).fetchone()
-        high = low if row[0] is None else min(high, row[0] + SPAN)
+        row = db.execute("SELECT max(n) FROM part WHERE low < ?", (asked.until_ms,)).fetchone()
+        high = low if row[0] is None else min(high, (row[0] + 1) * PART)
     return low, high
 
 
@@ -91,21 +94,31 @@ def _statement(
     """Return the query of one window, and its values by the window's bounds."""
     rest, rest_values = _conditions(wanted)
     arms = _arms(wanted)
-    order = "DESC" if newest_first else "ASC"
-    more = " AND ".join(["idx >= ?", "idx < ?", *rest])
     # Names of columns and indexes are this module's own; everything from outside is a value.
-    selects = [f"SELECT idx FROM entry {arm.along} WHERE {arm.condition} AND {more}" for arm in arms]  # noqa: S608
+    more = " AND ".join(["part.n >= ?", "part.n <= ?", "idx >= ?", "idx < ?", *rest])
+    selects = [
+        f"SELECT idx, part.n AS n FROM part CROSS JOIN entry {arm.along} ON entry.part = part.n "  # noqa: S608
+        f"WHERE {arm.condition} AND {more}"
+        for arm in arms
+    ]
     # Every arm runs in the log's order, so they are merged as they come and end with the page.
-    statement = f"{' UNION '.join(selects)} ORDER BY idx {order} LIMIT {limit}"
+    order = "DESC" if newest_first else "ASC"
+    statement = f"{' UNION '.join(selects)} ORDER BY n {order}, idx {order} LIMIT {limit}"
+    if not arms:
+        alone = " AND ".join(["idx >= ?", "idx < ?", *rest])
+        statement = f"SELECT idx FROM entry NOT INDEXED WHERE {alone} ORDER BY idx {order} LIMIT {limit}"  # noqa: S608
 
     def values(first: int, last: int) -> list[int]:
-        return [value for arm in arms for value in (arm.value, first, last, *rest_values)]
+        if not arms:
+            return [first, last, *rest_values]
+        parts = (first // PART, (last - 1) // PART)
+        return [value for arm in arms for value in (arm.value, *parts, first, last, *rest_values)]
 
     return statement, values
 
 
 def _arms(wanted: Filter) -> list[Arm]:
-    """Return the arms along the index that promises to leave out most."""
+    """Return the arms along the index that promises to leave out most; none where none does."""
     asked = wanted.message
     for name, index in _INDEXES.items():
         if getattr(asked, name):
@@ -124,7 +137,7 @@ def _arms(wanted: Filter) -> list[Arm]:
     if asked.organisation:
         code = digest(asked.organisation)
         return [_arm(name, f"by_{name}", code) for name in ("consumer", "provider", "organisation")]
-    return [Arm("NOT INDEXED", "idx >= ?", 0)]
+    return []
 
 
 def _arm(column: str, index: str, value: int) -> Arm:

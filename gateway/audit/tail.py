@@ -6,24 +6,33 @@
 3. What was just committed is parsed once for all who follow (`gateway.audit.recent`). Who is behind is read
    for in one thread that gives way to exchanges.
 4. A follower looks for new entries at most 20 times a second, so that the cost of frames is bounded.
-5. Entry and checkpoint are committed together: committed and checkpointed are one. Witnessed entries are sent
+5. A tail ends when its certificate is revoked or expires, as links do.
+6. Entry and checkpoint are committed together: committed and checkpointed are one. Witnessed entries are sent
    once a head that covers them has its cosignatures.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from exchange.errors import Draining, Malformed, TooMany, UnknownEntry
+from exchange.clock import Clock, SystemClock
+from exchange.errors import (
+    CertificateExpired,
+    Draining,
+    ExchangeError,
+    Malformed,
+    Revoked,
+    TooMany,
+    UnknownEntry,
+)
+from exchange.trust import TrustList, Verified
 from exchange.v1 import audit_pb2
 from gateway.audit.filter_words import words
-from gateway.audit.filters import Filter, facts_of
-from gateway.audit.kept import kept_leaves
-from gateway.audit.pace import Pace
+from gateway.audit.filters import Filter
+from gateway.audit.past import Past
 from gateway.audit.recent import Recent
 from gateway.audit.takings import Takings
 from gateway.fold import Head
@@ -34,7 +43,6 @@ BEAT_S = 1.0
 GAP_S = 0.05
 WITNESS_LOOK_S = 0.25
 MAX_TAILS = 32
-READ_SHARE = 0.25
 STATES = frozenset(audit_pb2.EntryState.values())
 
 
@@ -86,6 +94,25 @@ def read(request: audit_pb2.TailRequest) -> Asked:
     return Asked(Filter(request.filter), request.from_index, request.follow, request.limit, witnessed)
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class Follower:
+    """Who reads.
+
+    Attributes:
+        woken: set when there may be something new.
+        ended: why nothing is sent any more.
+    """
+
+    caller: Verified
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: ExchangeError | None = None
+
+    def end(self, error: ExchangeError) -> None:
+        """Send nothing more."""
+        self.ended = error
+        self.woken.set()
+
+
 class Tails:
     """Serves all who follow the log.
 
@@ -93,59 +120,76 @@ class Tails:
         log: the audit log.
         witnessed: returns the size of the newest head that a quorum of witnesses has cosigned, 0 for none.
         max_tails: how many may read at a time.
+        clock: the time.
     """
 
     def __init__(
-        self, *, log: Log, witnessed: Callable[[], int] = lambda: 0, max_tails: int = MAX_TAILS
+        self,
+        *,
+        log: Log,
+        witnessed: Callable[[], int] = lambda: 0,
+        max_tails: int = MAX_TAILS,
+        clock: Clock | None = None,
     ) -> None:
         self._log = log
         self._witnessed = witnessed
         self._max_tails = max_tails
-        self._woken: set[asyncio.Event] = set()
+        self._clock = clock or SystemClock()
+        self._followers: set[Follower] = set()
         self._recent = Recent()
-        self._reader = _Reader(log)
+        self._past = Past(log)
         self._draining = False
         log.subscribe(self._committed)
 
     def wake(self) -> None:
         """Let everybody look again: entries were witnessed."""
-        for woken in self._woken:
-            woken.set()
+        for follower in self._followers:
+            follower.woken.set()
+
+    def trust_changed(self, trust: TrustList) -> None:
+        """End the tails of certificates that are revoked."""
+        for follower in self._followers:
+            if follower.caller.serial in trust.revoked_serials:
+                follower.end(Revoked(follower.caller.identity.name))
 
     def drain(self) -> None:
         """End every tail; who followed is told to come again."""
         self._draining = True
-        self.wake()
-        self._reader.close()
+        for follower in self._followers:
+            follower.end(Draining("tail"))
+        self._past.close()
 
     @contextmanager
-    def place(self) -> Iterator[asyncio.Event]:
+    def place(self, caller: Verified) -> Iterator[Follower]:
         """Hold one of the places for as long as the context lasts.
 
         Raises:
             TooMany: all are taken.
+            Draining: the gateway stops.
         """
-        if len(self._woken) >= self._max_tails:
+        if self._draining:
+            raise Draining("tail")
+        if len(self._followers) >= self._max_tails:
             raise TooMany("tails")
-        woken = asyncio.Event()
-        self._woken.add(woken)
+        follower = Follower(caller=caller)
+        self._followers.add(follower)
         try:
-            yield woken
+            yield follower
         finally:
-            self._woken.discard(woken)
-            if not self._woken:
+            self._followers.discard(follower)
+            if not self._followers:
                 self._recent.clear()
 
-    async def frames(self, asked: Asked, woken: asyncio.Event) -> AsyncIterator[audit_pb2.TailResponse]:
+    async def frames(self, asked: Asked, follower: Follower) -> AsyncIterator[audit_pb2.TailResponse]:
         """Yield frames; each is at most 256 entries and 2 MiB, or one larger entry.
 
         Args:
             asked: see `read`.
-            woken: from `place`.
+            follower: from `place`.
 
         Raises:
             UnknownEntry: the log does not reach the first index: it is another one, or was set back.
-            Draining: the gateway stops.
+            Draining, Revoked, CertificateExpired: the tail ends here.
             StoreDamaged, AuditUnavailable: the log cannot be read.
         """
         if asked.first > self._log.head.size:
@@ -155,7 +199,8 @@ class Tails:
         told_at = looked_at = time.monotonic() - BEAT_S
         while not asked.limit or left:
             # Cleared before the size is read: what is committed in between wakes again.
-            woken.clear()
+            follower.woken.clear()
+            self._check(follower)
             end = self._end(asked)
             if position >= end and not asked.follow:
                 break
@@ -168,15 +213,20 @@ class Tails:
                 left -= len(taken.leaves)
             else:
                 taken = Takings(position, 0)
-                await self._wait(woken, told_at, asked)
-            if self._draining:
-                raise Draining("tail")
+                await self._wait(follower.woken, told_at, asked)
+            self._check(follower)
             now = time.monotonic()
             if taken.leaves or position - told >= SKIPPED or (asked.follow and now - told_at >= BEAT_S):
                 told, told_at = position, now
                 yield self._frame(taken)
         if position > told:
             yield self._frame(Takings(position, 0))
+
+    def _check(self, follower: Follower) -> None:
+        if follower.ended is not None:
+            raise follower.ended
+        if self._clock.now_ms() >= follower.caller.not_after_ms:
+            raise CertificateExpired(follower.caller.identity.name)
 
     def _end(self, asked: Asked) -> int:
         size = self._log.head.size
@@ -199,8 +249,8 @@ class Tails:
         if position in self._recent:
             return self._recent.take(position, end, wanted, most)
         if self._draining:
-            return Takings(position, most)
-        return await self._reader.take(position, end, wanted, most)
+            return Takings(position, most)  # The reading thread is gone; nothing is sent any more.
+        return await self._past.take(position, end, wanted, most)
 
     def _frame(self, taken: Takings) -> audit_pb2.TailResponse:
         return audit_pb2.TailResponse(
@@ -212,40 +262,6 @@ class Tails:
         )
 
     def _committed(self, first_index: int, leaves: Sequence[bytes]) -> None:
-        if self._woken:
+        if self._followers:
             self._recent.add(first_index, leaves)
             self.wake()
-
-
-class _Reader:
-    """Reads the log for all who are behind, in one thread."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tail-read")
-        self._pace = Pace(lambda: log.head.size, share=READ_SHARE)
-        self._closing = threading.Event()
-        self._rest_s = 0.0
-
-    def close(self) -> None:
-        self._closing.set()
-        self._thread.shutdown(wait=False)
-
-    async def take(self, first: int, end: int, wanted: Filter, most: int) -> Takings:
-        """Return what fits of a range; erased entries fit nothing."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._read, first, end, wanted, most)
-
-    def _read(self, first: int, end: int, wanted: Filter, most: int) -> Takings:
-        # The rest that the piece before earned is taken here, so that no answer waits for it.
-        self._closing.wait(self._rest_s)
-        begun = time.thread_time()
-        takings, going_on = Takings(first, most), True
-        for index, leaf in kept_leaves(self._log, first, end - first):
-            going_on = takings.look(index, leaf, wanted.everything or wanted.fits(facts_of(leaf)))
-            if not going_on:
-                break
-        if going_on:
-            takings.position = end
-        self._rest_s = self._pace.rest_s(time.thread_time() - begun)
-        return takings

@@ -20,11 +20,16 @@ NEEDED = {
     "seal_fields_per_s",
     "open_fields_per_s",
     "audit_append_per_s",
+    "tail_delivery_ms_p99",
+    "exchange_ms_with_searches",
+    "exchanges_per_s_with_searches",
+    "search_page_ms",
+    "projection_entries_per_s",
     "sign_us_per_body",
     "verify_us_per_body",
     "hpke_wrap_us",
 }
-WITH_PROCESSES = {"gateway_cpu_us_per_exchange", "http_us_per_call"}
+WITH_PROCESSES = {"gateway_cpu_us_per_exchange", "http_us_per_call", "tail_delivery_ms_p99"}
 KEYS = {"id", "value", "unit", "beside", "ratio"}
 
 

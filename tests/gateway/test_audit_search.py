@@ -1,6 +1,6 @@
 """Officers search the log: what is found, told, entered and refused."""
 
-import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,10 @@ async def test_a_search_is_an_entry_in_words_before_anything_is_shown(office: Of
     assert isinstance(await refused(office, asked), e.AuditUnavailable)
 
 
+async def _at_once(size: int) -> int:
+    return 1
+
+
 async def _fails(*_: object) -> int:
     raise e.AuditUnavailable("disk")
 
@@ -155,8 +159,6 @@ async def test_rows_that_somebody_changed_show_no_entry_that_does_not_fit(office
     asked = audit_pb2.SearchRequest(filter=audit_pb2.EntryFilter(matter="newborn"))
     assert await pages_of(office, asked) == [0]
     await office.projection.close()
-    import sqlite3
-
     other = sqlite3.connect(office.projection.path, isolation_level=None)
     other.execute("UPDATE entry SET matter = (SELECT matter FROM entry WHERE idx = 0)")
     other.close()
@@ -182,25 +184,15 @@ async def test_a_search_while_the_projection_is_behind_says_how_far_it_looked(
     from gateway.audit import search
 
     monkeypatch.setattr(search, "CAUGHT_UP_S", 0.01)
+    first = await office.enter(exchange(0))
+    await office.projection.caught_up(1)
     await office.projection.close()
-    await office.enter(*(exchange(number) for number in range(20)))
+    await office.enter(*(exchange(number) for number in range(1, 20)))
     monkeypatch.setattr(office.projection, "_run", lambda: None)
     office.projection.start()
-    await asyncio.to_thread(_empty, office)
     answer = await searched(office, audit_pb2.SearchRequest())
-    assert (list(answer.entries), answer.searched_size, answer.next_page_token) == ([], 0, "")
-
-
-def _empty(office: Office) -> None:
-    """Make the file without a row, as the catching-up thread would begin."""
-    import sqlite3
-
-    from gateway.audit.search_rows import SearchContent
-
-    db = sqlite3.connect(office.projection.path, isolation_level=None)
-    if not db.execute("SELECT name FROM sqlite_master WHERE name = 'entry'").fetchone():
-        db.executescript(SearchContent.schema)
-    db.close()
+    assert [one.index for one in answer.entries] == [first]
+    assert (answer.searched_size, answer.next_page_token) == (1, "")
 
 
 async def test_an_exchange_is_found_by_its_id_and_its_release_before_repetitions(office: Office) -> None:
@@ -222,11 +214,12 @@ async def test_an_exchange_is_not_called_unknown_while_the_projection_is_behind(
 ) -> None:
     await office.enter(exchange(7, decision=audit_pb2.DECISION_REFUSED))
 
-    async def behind(size: int, *, timeout_s: float = 0.0) -> int:
-        return size - 1
-
     await office.projection.caught_up(1)
-    monkeypatch.setattr(office.projection, "caught_up", behind)
+    await office.projection.close()
+    await office.enter(exchange(9))
+    monkeypatch.setattr(office.projection, "_run", lambda: None)
+    office.projection.start()
+    monkeypatch.setattr(office.projection, "caught_up", _at_once)
     for number in (7, 8):
         with pytest.raises(e.AuditUnavailable):
             await office.searches.find(number.to_bytes(16, "big"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from exchange import errors as e
 from exchange.checkpoint import open_checkpoint
 from exchange.rpc_errors import from_rpc_error
 from exchange.v1 import audit_pb2
-from gateway.audit import recent, tail
+from gateway import pages
+from gateway.audit import past, recent, tail
 from gateway.audit.filters import Facts, Filter, facts_of
 from gateway.audit.recent import Recent
 from tests.support.audit import ORIGIN, SIGNER
-from tests.support.officers import AUDITOR, OFFICER, Office, by, exchange
+from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, by, exchange
 from tests.support.region import HEALTH
 
 REFUSED = audit_pb2.EntryFilter(decisions=[audit_pb2.DECISION_REFUSED])
@@ -239,6 +241,20 @@ async def test_a_slow_reader_keeps_nobody_waiting_and_reads_on_at_its_own_pace(o
     fast.call.cancel()
 
 
+async def test_a_frame_is_bounded_in_bytes_and_nothing_is_lost(office: Office) -> None:
+    large = [exchange(number, rule="x" * 60_000) for number in range(90)]
+    await office.enter(*large)
+    behind = await Follower(office, limit=90).to_the_end()
+    live = Follower(office, from_index=office.sequencer.head.size, follow=True)
+    await live.read()
+    await office.enter(*large)
+    await live.until(office.sequencer.head.size)
+    assert behind.leaves == large and live.leaves[1:] == large
+    for told in (*behind.frames, *live.frames):
+        assert sum(map(len, told.leaves)) <= pages.MAX_BYTES
+    live.call.cancel()
+
+
 async def test_what_is_committed_is_parsed_once_for_all_who_follow(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +269,7 @@ async def test_what_is_committed_is_parsed_once_for_all_who_follow(
         await follower.until(1)
     await asyncio.gather(*(follower.until(4) for follower in followers))
     monkeypatch.setattr(recent, "facts_of", counting)
-    monkeypatch.setattr(tail, "facts_of", counting)
+    monkeypatch.setattr(past, "facts_of", counting)
     for number in range(20):
         await office.enter(refusal(number), exchange(number))
     await asyncio.gather(*(follower.until(44) for follower in followers))
@@ -272,7 +288,7 @@ async def test_places_are_few_and_given_back(office: Office) -> None:
     for follower in followers:
         follower.call.cancel()
     async with asyncio.timeout(PATIENCE_S):
-        while office.tails._woken:  # noqa: ASYNC110  the service has no event for it
+        while office.tails._followers:  # noqa: ASYNC110  the service has no event for it
             await asyncio.sleep(0)
     assert (await Follower(office).to_the_end()).indexes
 
@@ -283,6 +299,27 @@ async def test_who_follows_is_told_to_come_again_when_the_gateway_stops(office: 
     office.tails.drain()
     error = await refused(follower.call)
     assert isinstance(error, e.Draining) and error.retryable
+
+
+async def test_a_tail_ends_when_its_certificate_is_revoked(office: Office) -> None:
+    follower = Follower(office, follow=True)
+    await follower.read()
+    office.region.feed.subscribe(office.tails.trust_changed)
+    office.region.feed.offer(AUTHORITY.trust_list(revoked_serials=[b"\2"]))
+    await office.enter(exchange(0))
+    await follower.until(2)
+    office.region.feed.offer(AUTHORITY.trust_list(revoked_serials=[b"\1", b"\2"]))
+    await office.enter(exchange(1))
+    assert isinstance(await refused(follower.call), e.Revoked)
+    assert follower.indexes[-1] == 1
+
+
+async def test_a_tail_ends_when_its_certificate_expires(office: Office) -> None:
+    follower = Follower(office, follow=True)
+    await follower.read()
+    (held,) = office.tails._followers
+    held.caller = replace(held.caller, not_after_ms=1)
+    assert isinstance(await refused(follower.call), e.CertificateExpired)
 
 
 def test_the_newest_entries_are_kept_within_bounds_and_without_gaps() -> None:
