@@ -32,7 +32,7 @@ from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
-from exchange.errors import BadConfiguration, ExchangeError
+from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
 from exchange.keystore import FileKeyStore
 from exchange.renewal import keep_renewed
@@ -336,7 +336,7 @@ class Agent:
 
     def _authority_trouble(self) -> ExchangeError | None:
         if self.sources and self.tag_keys.present(self._clock.now_ms()) is None:
-            return self._authority_fault or self.tag_keys.fault
+            return self._authority_fault or self.tag_keys.fault or AuthorityAway("tag key")
         return self._authority_fault
 
     def _trust_changed(self, trust: TrustList) -> None:

@@ -25,7 +25,7 @@ from exchange.subject_tags import TAG_BYTES, check_period, names_a_person
 from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit import search
-from gateway.audit.projection import Log, Projection
+from gateway.audit.projection import Log, Projection, held
 from gateway.audit.search import Searches
 from gateway.audit.search_rows import digest
 from gateway.audit.trace_rows import TRACE
@@ -53,11 +53,12 @@ class Arm(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Entries, from which index to go on (None at the end), and the periods whose keys were erased."""
+    """Entries, where to go on (None at the end), the periods that were erased, and how far was looked."""
 
     entries: list[tuple[int, bytes]]
     position: int | None
     erased: set[str]
+    searched_size: int
 
 
 class Traces:
@@ -176,7 +177,7 @@ class Traces:
             next_page_token=(
                 "" if found.position is None else pages.token(_NAME, f"{scope}:{found.position}")
             ),
-            searched_size=end,
+            searched_size=found.searched_size,
             # Of a period that the gateway tagged in and the authority gives no tag for, that key is gone.
             erased_periods=sorted(found.erased | (set(self._keys.periods) - given)),
         )
@@ -198,6 +199,8 @@ class Traces:
         size: int,
     ) -> Found:
         """Look for a page, in the projection's reading thread."""
+        # The file may have been made anew since it was caught up: it says itself how far it goes.
+        end = min(end, held(db))
         broken = db.execute("SELECT min(idx) FROM broken").fetchone()[0]
         if broken is not None:
             raise StoreDamaged(f"{TRACE}: tags beside entry {broken}")
@@ -218,10 +221,10 @@ class Traces:
             leaf = self._leaf(index)
             total += len(leaf or b"")
             if place == size or (entries and total > pages.MAX_BYTES):
-                return Found(entries, index, erased)
+                return Found(entries, index, erased, end)
             if leaf is not None:
                 entries.append((index, leaf))
-        return Found(entries, None, erased)
+        return Found(entries, None, erased, end)
 
     def _leaf(self, index: int) -> bytes | None:
         try:
