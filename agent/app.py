@@ -26,12 +26,14 @@ from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
 from agent.provider.respond import Responder
 from agent.provider.source import Source, build_source
+from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
+from agent.provider.tagging import Tagger
 from agent.region import RegionView
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
-from exchange.errors import BadConfiguration, ExchangeError
+from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
 from exchange.keystore import FileKeyStore
 from exchange.renewal import keep_renewed
@@ -110,6 +112,9 @@ class Agent:
         )
         self.sources: dict[str, Source] = {item.id: build_source(item, base=base) for item in config.resource}
         self.journal = Journal(path=folder / "journal.db", clock=self._clock)
+        self.tag_keys = TagKeyRing(
+            keystore=keystore, clock=self._clock, fetch=fetch_from_authority(self.identity)
+        )
         self.provider = self._make_provider()
         self.consumer = self._make_consumer()
         self.link = self._make_link()
@@ -121,7 +126,7 @@ class Agent:
             region=self.region,
             sources=self.sources,
             trust=self._trust,
-            authority_fault=lambda: self._authority_fault,
+            authority_fault=self._authority_trouble,
             keys_fault=lambda: self.duties.foreign_bundle,
             clock=self._clock,
         )
@@ -157,6 +162,7 @@ class Agent:
 
     def _make_provider(self) -> Provider:
         self.opened = ProviderSessions(clock=self._clock)
+        tagger = Tagger(present=self.tag_keys.present, sources=self.sources, random=self._nonces)
         self._inspection = InspectorParts(
             identity=self._who,
             division=self._who.division,
@@ -172,7 +178,7 @@ class Agent:
             ProviderParts(
                 hop=f"provider/{self._who.name}",
                 inspector=Inspector(self._inspection),
-                responder=Responder(identity=self._who, random=self._nonces),
+                responder=Responder(identity=self._who, random=self._nonces, tagger=tagger),
                 peers=self.peers,
                 sources=self.sources,
                 journal=self.journal,
@@ -263,6 +269,9 @@ class Agent:
         await self.journal.open()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
+            if self.sources and self.tag_keys.present(self._clock.now_ms()) is None:
+                # Only who provides needs them; waited for, so that the first question finds them.
+                await self.tag_keys.refresh()
             background = [
                 watch_authority(
                     self.feed,
@@ -276,6 +285,8 @@ class Agent:
                 keep_renewed(self.identity, clock=self._clock, renewed=self._renewed),
                 self._rotations(),
             ]
+            if self.sources:
+                background.append(self.tag_keys.run())
             self.feed.subscribe(self._trust_changed)
             tasks = [asyncio.create_task(work) for work in background]
             stack.push_async_callback(cancel_all, tasks)
@@ -326,6 +337,11 @@ class Agent:
         if isinstance(error, ExchangeError):
             self._authority_fault = error
             self._log.warning("authority away", reason=error.name, subject=error.subject)
+
+    def _authority_trouble(self) -> ExchangeError | None:
+        if self.sources and self.tag_keys.present(self._clock.now_ms()) is None:
+            return self._authority_fault or self.tag_keys.fault or AuthorityAway("tag key")
+        return self._authority_fault
 
     def _trust_changed(self, trust: TrustList) -> None:
         self._authority_fault = None

@@ -12,6 +12,7 @@ from certs.own_keys import OwnKeys
 from certs.profiles import DAY_MS, hosts_of, key_of_request
 from certs.records import CERTIFICATES, REVOKED_KIDS, Records, note
 from certs.registry import Issued, certificates_after, record
+from certs.tag_desk import TagDesk
 from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, OpenToken, TokenDesk, TokenReused
 from certs.trust_list import TrustListPublisher
 from exchange.canonical import COUNTERSIGN
@@ -42,6 +43,7 @@ class Authority:
         keys: what it issues and signs with.
         records: what it remembers.
         trust_lists: makes the trust list.
+        tags: keeps the providers' tag keys.
         clock, random: time and randomness.
     """
 
@@ -51,11 +53,13 @@ class Authority:
         keys: OwnKeys,
         records: Records,
         trust_lists: TrustListPublisher,
+        tags: TagDesk,
         clock: Clock,
         random: Random,
     ) -> None:
         self.keys = keys
         self.trust_lists = trust_lists
+        self.tags = tags
         self._records = records
         self._clock = clock
         self._desk = TokenDesk(random=random)

@@ -80,6 +80,16 @@ class Trust(Section):
         return self
 
 
+class Tags(Section):
+    """The tags of subjects.
+
+    Attributes:
+        derivations_per_hour: how many subjects one officer or auditor may have derived in an hour.
+    """
+
+    derivations_per_hour: Annotated[int, Field(ge=1, le=10_000)] = 60
+
+
 class AuthorityConfig(ProcessConfig):
     """An authority's whole configuration.
 
@@ -92,6 +102,7 @@ class AuthorityConfig(ProcessConfig):
     listen: Listen = Listen()
     lifetimes: Life = Life()
     trust_list: Trust = Trust()
+    tags: Tags = Tags()
 
 
 def load(path: Path) -> AuthorityConfig:

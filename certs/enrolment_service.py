@@ -101,6 +101,7 @@ class AuthorityService(trust_pb2_grpc.AuthorityServiceServicer):
         self._desk = desk
         self._rules = desk.authority
         self._caller = caller
+        self._log = structlog.get_logger("certs.authority")
 
     async def Renew(self, request: trust_pb2.RenewRequest, context: Any) -> trust_pb2.RenewResponse:
         """Renew the caller's certificate."""
@@ -186,3 +187,33 @@ class AuthorityService(trust_pb2_grpc.AuthorityServiceServicer):
         by = self._caller().identity
         number = await self._desk.run(self._rules.register_gateway, request, by=by)
         return trust_pb2.RegisterGatewayResponse(trust_list=number)
+
+    async def GetTagKeys(
+        self, request: trust_pb2.GetTagKeysRequest, context: Any
+    ) -> trust_pb2.GetTagKeysResponse:
+        """Return the keys with which providers tag now and next."""
+        keys = await self._desk.run(self._rules.tags.keys)
+        return trust_pb2.GetTagKeysResponse(
+            keys=[trust_pb2.TagKey(period=period, key=key) for period, key in keys.items()]
+        )
+
+    async def DeriveTags(
+        self, request: trust_pb2.DeriveTagsRequest, context: Any
+    ) -> trust_pb2.DeriveTagsResponse:
+        """Return a subject's inner tags; that they were asked for is recorded first."""
+        by = self._caller().identity
+        derive = self._rules.tags.derive
+        tags = await self._desk.run(derive, request.format, request.identifier, request.justification, by=by)
+        self._log.info("tags-derived", spiffe_id=by.uri, name=request.format, count=len(tags))
+        return trust_pb2.DeriveTagsResponse(
+            tags=[trust_pb2.DerivedTag(period=period, tag=tag) for period, tag in tags.items()]
+        )
+
+    async def EraseTagKey(
+        self, request: trust_pb2.EraseTagKeyRequest, context: Any
+    ) -> trust_pb2.EraseTagKeyResponse:
+        """Erase the providers' key of a period, or wait for the second person."""
+        by = self._caller().identity
+        needs = await self._desk.run(self._rules.tags.erase, request.period, by=by)
+        self._log.warning("tag-key-erasure", spiffe_id=by.uri, subject=request.period, reason=needs)
+        return trust_pb2.EraseTagKeyResponse(needs=needs)

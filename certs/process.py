@@ -18,11 +18,12 @@ from certs.founding import DATABASE
 from certs.gate import Gate
 from certs.own_keys import KEYS, OwnKeys
 from certs.records import Records
+from certs.tag_desk import TagDesk
 from certs.trust_list import TrustListPublisher
 from exchange.clock import Clock, SystemClock, system_random
 from exchange.configuration import read_passphrase
 from exchange.errors import BadConfiguration, ExchangeError
-from exchange.keystore import FileKeyStore
+from exchange.keystore import FileKeyStore, KeyStore
 from exchange.tls import SERVER_OPTIONS, peer, reloading_server_credentials
 from exchange.v1 import trust_pb2_grpc
 
@@ -52,13 +53,15 @@ async def running(config: AuthorityConfig, *, clock: Clock | None = None) -> Asy
         BadConfiguration, StoreDamaged: it cannot start.
     """
     now = clock or SystemClock()
-    keys = _open_keys(config)
+    keystore = FileKeyStore(folder=config.folder / KEYS, passphrase=read_passphrase(config.passphrase_file))
+    keys = _open_keys(config, keystore)
     records = Records(path=config.folder / DATABASE)
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authority")
     try:
-        authority = _wire(config, keys, records, now)
+        authority = _wire(config, keys, keystore, records, now)
         desk = Desk(authority=authority, executor=executor)
         await desk.run(authority.trust_lists.make, now.now_ms())
+        await desk.run(authority.tags.keys)
         serving = _Servers(config=config, desk=desk, clock=now)
         await serving.start()
         resigning = asyncio.create_task(_resign(desk, now, config.trust_list.resign_s))
@@ -77,11 +80,10 @@ async def running(config: AuthorityConfig, *, clock: Clock | None = None) -> Asy
         records.close()
 
 
-def _open_keys(config: AuthorityConfig) -> OwnKeys:
-    passphrase = read_passphrase(config.passphrase_file)
+def _open_keys(config: AuthorityConfig, keystore: KeyStore) -> OwnKeys:
     return OwnKeys(
         folder=config.folder,
-        keystore=FileKeyStore(folder=config.folder / KEYS, passphrase=passphrase),
+        keystore=keystore,
         division=config.division,
         trust_domain=config.trust_domain,
         hosts=config.listen.hosts,
@@ -89,7 +91,9 @@ def _open_keys(config: AuthorityConfig) -> OwnKeys:
     )
 
 
-def _wire(config: AuthorityConfig, keys: OwnKeys, records: Records, clock: Clock) -> Authority:
+def _wire(
+    config: AuthorityConfig, keys: OwnKeys, keystore: KeyStore, records: Records, clock: Clock
+) -> Authority:
     lists = TrustListPublisher(
         records=records,
         identity=keys.identity,
@@ -98,7 +102,16 @@ def _wire(config: AuthorityConfig, keys: OwnKeys, records: Records, clock: Clock
         suite=config.trust_list.suite,
         max_watchers=config.trust_list.max_watchers,
     )
-    return Authority(keys=keys, records=records, trust_lists=lists, clock=clock, random=system_random)
+    tags = TagDesk(
+        keystore=keystore,
+        records=records,
+        clock=clock,
+        random=system_random,
+        per_hour=config.tags.derivations_per_hour,
+    )
+    return Authority(
+        keys=keys, records=records, trust_lists=lists, tags=tags, clock=clock, random=system_random
+    )
 
 
 class _Servers:

@@ -82,6 +82,15 @@ TRUST_LISTS = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("statement", sa.LargeBinary, nullable=False),
 )
+TAG_ERASURES = sa.Table(
+    "tag_erasures",
+    METADATA,
+    sa.Column("period", sa.String, primary_key=True),
+    sa.Column("asked_by", sa.String, nullable=False),
+    sa.Column("asked_at_ms", sa.Integer, nullable=False),
+    sa.Column("erased_by", sa.String),
+    sa.Column("erased_at_ms", sa.Integer),
+)
 ACTS = sa.Table(
     "acts",
     METADATA,

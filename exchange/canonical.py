@@ -24,6 +24,8 @@ REVIEW_EVENT = b"shuqiao/review-event/1\0"
 SAMPLE = b"shuqiao/sample/1\0"
 LOG_KEY = b"shuqiao/log-key/1\0"
 LOG_EPOCH = b"shuqiao/log-epoch/1\0"
+SUBJECT_INNER = b"shuqiao/subject-inner/1\0"
+SUBJECT_OUTER = b"shuqiao/subject-outer/1\0"
 
 NONCE_BYTES = 16
 DIGEST_BYTES = 32

@@ -4,6 +4,7 @@ The digests alone bind an entry to what travelled; the claims beside them are wh
 that logs the right digests under another purpose, case or department would deceive them: both ends compare.
 """
 
+from exchange.canonical import DIGEST_BYTES
 from exchange.errors import ReceiptBroken
 from exchange.v1 import audit_pb2, exchange_pb2
 
@@ -40,3 +41,21 @@ def check_entry(entry: audit_pb2.AuditEntry, header: exchange_pb2.RequestHeader)
     ):
         if got != due:
             raise ReceiptBroken(f"entry: {item}")
+
+
+def check_tags(said: audit_pb2.ExchangeEntry, period: str, count: int) -> None:
+    """Refuse an entry whose tags are fewer, more or of another period than those of the signed answer.
+
+    Which tags they are, neither party can tell: the gateway's key makes them.
+
+    Args:
+        said: the entry of the exchange.
+        period: of the answer's tags; empty where it has none.
+        count: how many tags the answer has.
+
+    Raises:
+        ReceiptBroken.
+    """
+    root = DIGEST_BYTES if count else 0
+    if (said.tag_period, said.tag_count, len(said.tag_root)) != (period, count, root):
+        raise ReceiptBroken("entry: tags")

@@ -6,7 +6,7 @@ from exchange.identity import Identity
 from exchange.v1 import audit_pb2, common_pb2, reason_pb2
 
 ENTRY_VERSION = 1
-MAX_SUBJECT = 200
+MAX_SUBJECT = 250
 
 
 class ActEntries:
@@ -37,7 +37,7 @@ class ActEntries:
         Args:
             act: what was done.
             actor: who did it.
-            subject: what it is about: an id or name, cut at 200 characters.
+            subject: what it is about: an id or name, cut at 250 characters.
             statement: what was signed, where the act has a statement.
             reason: why it was refused, where it was.
         """

@@ -13,13 +13,13 @@ import structlog
 from cryptography.x509 import load_der_x509_certificate
 from prometheus_client import CollectorRegistry
 
-from exchange.clock import NonceSource, SystemClock
+from exchange.clock import NonceSource, SystemClock, system_random
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import ExchangeError, LogBehind
 from exchange.identity import identity_of
 from exchange.keys import BundleBook
-from exchange.keystore import FileKeyStore
+from exchange.keystore import FileKeyStore, KeyStore
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
@@ -49,8 +49,11 @@ from gateway.audit.rotation import KeyRotation, keep_rotating
 from gateway.audit.scrub import Scrub
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
+from gateway.audit.tag_terms import TagTerms
 from gateway.audit.tail import Tails
 from gateway.audit.tiles import Tiles
+from gateway.audit.trace import Traces
+from gateway.audit.trace_rows import TRACE, TraceContent
 from gateway.audit.witness_setup import witnessing_of
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
@@ -71,8 +74,10 @@ from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.state import RegionState
 from gateway.state_store import StateStore
+from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
+TRACE_MARKS = "trace-marks"
 GRACE_S = 5.0
 SECOND_S = 1.0
 
@@ -84,6 +89,15 @@ class Listening:
     port: int
     metrics_port: int
     log_port: int
+
+
+def kept_key(keystore: KeyStore, name: str) -> bytes:
+    """Return 32 random bytes that are drawn once and never leave the key store."""
+    key = keystore.get(name)
+    if key is None:
+        key = system_random(32)
+        keystore.put(name, key)
+    return key
 
 
 class Gateway:
@@ -108,6 +122,7 @@ class Gateway:
         self.origin = self._log_state.origin
         self._hop = f"gateway/{who.name}"
         self.feed = TrustFeed(anchor=self._anchor, path=self.identity.trust_list_path, clock=self._clock)
+        self.tag_keys = GatewayTagKeys(keystore=keystore)
         self.membership = Membership(
             identity=self.identity,
             feed=self.feed,
@@ -177,6 +192,27 @@ class Gateway:
         )
         self.links = Links()
         self.path = self._make_path(who.division)
+        tagged = Projection(path=folder / TRACE, log=self.sequencer, content=TraceContent(self.sequencer))
+        self._tagged = tagged
+        self._traces = Traces(
+            projection=tagged,
+            searches=self._searches,
+            log=self.sequencer,
+            keys=self.tag_keys,
+            delayed_days=config.tracing.delayed_purpose_days,
+            mark_key=kept_key(keystore, TRACE_MARKS),
+            record_read=self.registrar.record_read,
+            clock=self._clock,
+        )
+        self._tag_terms = TagTerms(
+            keys=self.tag_keys,
+            append=self.sequencer.append,
+            gateway=who,
+            origin=self.origin,
+            keep_days=config.keeping.keep_days,
+            clock=self._clock,
+            random=self._nonces,
+        )
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
         self.log_face = LogFace(
             LogFaceParts(
@@ -208,6 +244,7 @@ class Gateway:
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
                 guards=standard_guards(self.state),
                 release_guards=(),
+                tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
@@ -255,6 +292,7 @@ class Gateway:
                 calls=calls,
                 log=self.sequencer,
                 find=self._searches.find,
+                traces=self._traces,
                 tails=self._tails,
                 searches=self._searches,
                 witnessed=self.witnessing.witnessed_note,
@@ -317,11 +355,12 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
-            self._projection.start()
-            stack.push_async_callback(self._projection.close)
             stack.push_async_callback(self.witnessing.close)
             await self.witnessing.before_signing()
             self._stop_where_ended(self.feed.current)
+            for projection in (self._projection, self._tagged):
+                projection.start()
+                stack.push_async_callback(projection.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
@@ -346,6 +385,7 @@ class Gateway:
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 self.witnessing.run(),
                 self.selection.run(),
+                self._tag_terms.run(),
                 self._each_second(),
                 self.scrub.run(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),

@@ -15,6 +15,7 @@ from exchange.v1 import audit_pb2, audit_pb2_grpc
 from gateway.audit import proofs, search, tail
 from gateway.audit.search import Searches
 from gateway.audit.tail import Tails
+from gateway.audit.trace import Traces
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
@@ -66,6 +67,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         tails: serves those who follow the log.
         searches: serves those who search it.
         witnessed: returns the newest checkpoint that a quorum of witnesses cosigned, "" where there is none.
+        traces: serves those who trace a subject or a case.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         tails: Tails,
         searches: Searches,
         witnessed: Callable[[], str] = lambda: "",
+        traces: Traces,
     ) -> None:
         self._registrar = registrar
         self._calls = calls
@@ -86,6 +89,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._tails = tails
         self._searches = searches
         self._witnessed = witnessed
+        self._traces = traces
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Any
@@ -127,6 +131,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def Search(self, request: audit_pb2.SearchRequest, context: Any) -> audit_pb2.SearchResponse:
         """Return a page of the entries that fit a filter."""
         return await self._calls.run(f"{SERVICE}/Search", request, context, self._search)
+
+    async def Trace(self, request: audit_pb2.TraceRequest, context: Any) -> audit_pb2.TraceResponse:
+        """Return a page of a subject's or a case's trace."""
+        return await self._calls.run(f"{SERVICE}/Trace", request, context, self._traces.answer)
 
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity

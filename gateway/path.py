@@ -7,9 +7,9 @@ admit(batch)
   4  authorisation: grant, then the guards in their order
   5  forward on the provider's link
 complete(batch)
-  6  match: the provider's signature, and that it answers this request
+  6  match: the provider's signature, that it answers this request, and the tags of its subjects
   7  release guards
-  8  append the entries, wait until they are durable
+  8  append the entries, tags beside them, wait until they are durable
   9  release, with receipts
 
 Nothing leaves at 9 that is not durable at 8: refusals too are entries. Where 8 fails the answer is
@@ -48,6 +48,7 @@ from gateway.metrics import PathMetrics
 from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links
 from gateway.state import RegionState
+from gateway.subject_tags import AnswerTags
 
 MAX_OWED = 16_384
 
@@ -64,6 +65,7 @@ class PathParts:
     requests: RequestCheck
     guards: Sequence[Guard]
     release_guards: Sequence[ReleaseGuard]
+    tags: AnswerTags
     refusals: RefusalLimiter
     trust: Callable[[], TrustList | None]
     clock: Clock
@@ -190,24 +192,29 @@ class Path:
             return None
         exchange = link.pending.pop(header.exchange_id, None)
         if exchange is None:
-            return self._match_late(link, header, answer)
+            return self._match_late(link, header, body, answer)
         exchange.answered_ns = time.perf_counter_ns()
         try:
             if header.request_digest != exchange.digest:
                 raise ResponseMismatch("request digest")
             exchange.answer_digest = p.requests.check_answer(exchange, answer)
+            tags = p.tags.take(exchange, body, p.clock.now_ms())
             for guard in p.release_guards:  # 7
                 guard(exchange, body)
         except ExchangeError as error:
             return exchange.stop(error, rule="match", hop=hop)
-        exchange.answer = answer
+        exchange.answer, exchange.tags = answer, tags
         if body.failure:
             exchange.failure = body.failure
             exchange.stop(by_reason(body.failure)(""), rule="provider", hop=hop)
         return exchange
 
     def _match_late(
-        self, link: AgentLink, header: exchange_pb2.ResponseHeader, answer: common_pb2.Signed
+        self,
+        link: AgentLink,
+        header: exchange_pb2.ResponseHeader,
+        body: exchange_pb2.ResponseBody,
+        answer: common_pb2.Signed,
     ) -> Exchange | None:
         """Take an answer that came after its deadline: it is entered, so that the provider gets its receipt.
 
@@ -219,6 +226,7 @@ class Path:
         exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True)
         try:
             exchange.answer_digest = self._.requests.check_answer(exchange, answer)
+            exchange.tags = self._.tags.take(exchange, body, self._.clock.now_ms())
         except ExchangeError:
             return None
         exchange.answer = answer
@@ -254,8 +262,9 @@ class Path:
             exchange_leaf(ex, salt=salts[16 * i : 16 * i + 16], gateway=p.origin, time_ms=now_ms)
             for i, ex in enumerate(exchanges)
         ]
+        beside = [ex.tags.tags if ex.tags is not None else b"" for ex in exchanges]
         try:
-            p.sequencer.submit(leaves, lambda outcome: self._release(exchanges, leaves, outcome))
+            p.sequencer.submit(leaves, lambda outcome: self._release(exchanges, leaves, outcome), beside)
         except ExchangeError as error:
             self._release(exchanges, leaves, error)
 

@@ -53,6 +53,23 @@ class Provider(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TagList:
+    """The tags of an answer's subjects, as they are kept beside its entry.
+
+    Attributes:
+        period: for example "2026Q4".
+        count: how many, decoys included.
+        root: RFC 6962 root over them in their order, 32 bytes.
+        tags: all of them in that order, 32 bytes each.
+    """
+
+    period: str
+    count: int
+    root: bytes
+    tags: bytes
+
+
 @dataclass(slots=True)
 class Exchange:
     """One exchange on its way: what is known of it so far.
@@ -61,6 +78,7 @@ class Exchange:
         rule: the step or guard that decided last.
         claimed: whether the header's claims and the signature are bounded and may be entered in the log.
         error: why it was refused or failed; None while it is well.
+        tags: of its answer's subjects; None where there are none.
         owed: whether its outcome was told already, and only the provider waits for its receipt.
     """
 
@@ -82,6 +100,7 @@ class Exchange:
     rule: str = ""
     error: ExchangeError | None = None
     failure: int = 0
+    tags: TagList | None = None
     owed: bool = False
 
     @property

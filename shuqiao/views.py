@@ -190,6 +190,8 @@ def _exchange(told: audit_pb2.ExchangeEntry) -> View:
         "response_bytes": told.response_bytes,
         "admit_us": told.admit_us,
         "provider_us": told.provider_us,
+        "tag_period": told.tag_period,
+        "tag_count": told.tag_count,
     }
 
 

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from agent.consumer.asker import Deliver
 from agent.consumer.plan import Plan
 from agent.stream import LinkStream
-from exchange.entries import check_entry
+from exchange.entries import check_entry, check_tags
 from exchange.envelope import direction_key, open_
 from exchange.errors import (
     BadInput,
@@ -102,7 +102,7 @@ def check_receipt(
 
 
 def check_decision(entry: audit_pb2.ExchangeEntry, body: exchange_pb2.ResponseBody) -> None:
-    """Refuse an answer whose entry does not say that it was released, or with which failure.
+    """Refuse an answer whose entry does not say that it was released, or with which failure and tags.
 
     Raises:
         ReceiptBroken.
@@ -110,6 +110,7 @@ def check_decision(entry: audit_pb2.ExchangeEntry, body: exchange_pb2.ResponseBo
     released = entry.decision == RELEASED and not entry.reason
     if released == bool(body.failure) or (body.failure and entry.reason != by_reason(body.failure).reason):
         raise ReceiptBroken("entry's decision")
+    check_tags(entry, body.tag_period, len(body.subject_tags))
 
 
 def check_signature(

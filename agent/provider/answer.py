@@ -8,7 +8,7 @@ requests(frame)
   5  not answered before
   6  open the parameters
   7  read the source, one read per resource and batch
-  8  seal                                           (agent/provider/respond.py)
+  8  seal, tag the subjects                         (agent/provider/respond.py)
   9  journal, durable before it leaves
  10  sign, with whatever else the frame carries, and send
 receipts(frame)
@@ -35,7 +35,7 @@ from agent.provider.source import Question, Source
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
-from exchange.entries import check_entry
+from exchange.entries import check_entry, check_tags
 from exchange.errors import (
     ExchangeError,
     Internal,
@@ -54,6 +54,8 @@ from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
 HOUR_MS = 3_600_000
 Finished = tuple[Job, bytes]
 """A request and the body of its answer."""
+Sent = tuple[exchange_pb2.RequestHeader, str, int]
+"""The header of a request that was answered, period and number of the answer's tags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class Provider:
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand = 0
         self._under_way: dict[LinkStream, int] = {}
-        self._sent: dict[LinkStream, dict[bytes, exchange_pb2.RequestHeader]] = {}
+        self._sent: dict[LinkStream, dict[bytes, Sent]] = {}
         self._unreceipted: deque[tuple[int, int]] = deque()
         self.fault: ExchangeError | None = None
 
@@ -149,7 +151,9 @@ class Provider:
                     keys = await self._.peers.keys_by_digest(
                         header.consumer_bundle, header.consumer_organisation, header.consumer_agent
                     )
-                self._.inspector.inspect(job, keys, self._.clock.now_ms())
+                now_ms = self._.clock.now_ms()
+                self._.inspector.inspect(job, keys, now_ms)
+                self._.responder.check(job, now_ms)
             except ExchangeError as error:
                 job.error = error
 
@@ -222,7 +226,7 @@ class Provider:
             except ExchangeError:
                 lost.append(exchange_id)
             else:
-                self._sent.setdefault(stream, {})[exchange_id] = job.header
+                self._sent.setdefault(stream, {})[exchange_id] = job.header, *job.tagged
         if lost:
             await p.journal.lost(lost)
 
@@ -254,9 +258,11 @@ class Provider:
                 leaf = audit_pb2.AuditEntry.FromString(receipt.leaf)
                 entry = leaf.exchange
                 for sent in self._sent.values():
-                    header = sent.pop(entry.exchange_id, None)
-                    if header is not None:
+                    told = sent.pop(entry.exchange_id, None)
+                    if told is not None:
+                        header, period, count = told
                         check_entry(leaf, header)
+                        check_tags(entry, period, count)
             except (ExchangeError, DecodeError) as error:
                 self._alarm(ReceiptBroken(type(error).__name__, hop=self._.hop))
                 continue

@@ -33,6 +33,8 @@ class FieldRule:
         type: one of the seven types, as the value leaves.
         level: `common_pb2.Level`.
         mask: what is hidden of it.
+        subject: "citizen_id" or "credit_code" where the value names whom the record is about, so that a trace
+            finds it (agent/provider/tagging.py); empty otherwise.
     """
 
     name: str
@@ -40,6 +42,7 @@ class FieldRule:
     type: str
     level: int
     mask: Mask | None = None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ class Job:
     Attributes:
         digest: of the request, 32 bytes.
         secret: of the sealing session.
+        tagged: period and number of the tags of its answer, once that is made.
         error: why it is refused; None while it is well.
     """
 
@@ -61,6 +62,7 @@ class Job:
     secret: bytes = b""
     parameters: dict[str, str] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
+    tagged: tuple[str, int] = ("", 0)
     error: ExchangeError | None = None
 
 

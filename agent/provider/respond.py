@@ -1,11 +1,13 @@
 """Makes the signed body of an answer: header, sealed or clear columns, or the code of a failure.
 
-A failure carries its code and nothing else: never a source's own text, never a count.
+A failure carries its code and the tags of whom was asked about, nothing else: never a source's own text,
+never a count.
 """
 
 from collections.abc import Sequence
 
 from agent.provider.inspection import Job
+from agent.provider.tagging import Tagger
 from exchange.clock import Random
 from exchange.envelope import ColumnPlan, direction_key, seal, slots_of
 from exchange.identity import Identity
@@ -32,16 +34,25 @@ class Responder:
     Args:
         identity: of this agent.
         random: for nonces.
+        tagger: tags subjects.
     """
 
-    def __init__(self, *, identity: Identity, random: Random) -> None:
+    def __init__(self, *, identity: Identity, random: Random, tagger: Tagger) -> None:
         self._identity = identity
         self._random = random
+        self._tagger = tagger
+
+    def check(self, job: Job, now_ms: int) -> None:
+        """Refuse a request whose answer could not be tagged; raises as Tagger.check."""
+        if job.resource is not None:
+            self._tagger.check(job.resource, now_ms)
 
     def failure(self, job: Job, reason: "reason_pb2.Reason.ValueType", now_ms: int) -> bytes:
         """Return the body of a failure."""
         header = self._header(job, [], now_ms).SerializeToString()
-        return exchange_pb2.ResponseBody(header=header, failure=reason).SerializeToString()
+        body = exchange_pb2.ResponseBody(header=header, failure=reason)
+        self._tagger.failure(body, job, now_ms)
+        return body.SerializeToString()
 
     def query(
         self, job: Job, columns: Sequence[Sequence[object]], records: int, version: str, now_ms: int
@@ -61,7 +72,9 @@ class Responder:
             (name, rules[name].type, rules[name].padding, values)
             for name, values in zip(job.header.fields, columns, strict=True)
         ]
-        return self._answer(job, table, records, version, now_ms)
+        body = self._answer(job, table, records, version, now_ms)
+        self._tagger.answer(body, job, columns, records, now_ms)
+        return body.SerializeToString()
 
     def verify(self, job: Job, verdicts: Sequence[bool | None], version: str, now_ms: int) -> bytes:
         """Return the body of an answer to a verification: one boolean per claim."""
@@ -69,9 +82,13 @@ class Responder:
             (name, "boolean", VERIFY_PADDING, [verdict])
             for name, verdict in zip(job.header.fields, verdicts, strict=True)
         ]
-        return self._answer(job, table, 1, version, now_ms)
+        body = self._answer(job, table, 1, version, now_ms)
+        self._tagger.verdict(body, job, now_ms)
+        return body.SerializeToString()
 
-    def _answer(self, job: Job, table: Sequence[Column], records: int, version: str, now_ms: int) -> bytes:
+    def _answer(
+        self, job: Job, table: Sequence[Column], records: int, version: str, now_ms: int
+    ) -> exchange_pb2.ResponseBody:
         assert job.resource is not None
         header = self._header(job, table, now_ms).SerializeToString()
         body = exchange_pb2.ResponseBody(header=header, data_version=version)
@@ -89,7 +106,7 @@ class Responder:
             for name, values, _ in plans:
                 body.clear.add(name=name, cells=clear_cells(values))
             body.metering = metering(records)
-        return body.SerializeToString()
+        return body
 
     def _header(self, job: Job, table: Sequence[Column], now_ms: int) -> exchange_pb2.ResponseHeader:
         asked = job.header

@@ -17,6 +17,11 @@ name = "name"
 column = "name"
 level = "L3"
 mask = { kind = "keep", first = 1 }
+[[resource.field]]
+name = "mother_id"
+column = "mother_id"
+level = "L4"
+subject = "citizen_id"                 # whoever it names is found by a trace of this exchange
 ```
 """
 
@@ -34,6 +39,7 @@ from sqlalchemy.exc import ArgumentError
 from agent.provider.field_rules import FieldRule, ParameterRule
 from agent.provider.masking import Mask, MaskKind
 from exchange.errors import BadConfiguration
+from exchange.subject_tags import MAX_TAGS
 from exchange.v1 import common_pb2
 
 Type = Literal["text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"]
@@ -160,6 +166,14 @@ class FieldConfig(_Strict):
     type: Type = "text"
     level: Literal["L1", "L2", "L3", "L4"]
     mask: MaskConfig | None = None
+    subject: Literal["", "citizen_id", "credit_code"] = ""
+
+    @model_validator(mode="after")
+    def _names_a_subject(self) -> Self:
+        # A tag of the whole value would give back to some what the mask hides from them.
+        if self.subject and (self.type != "text" or self.mask is not None):
+            raise ValueError("a subject is a text without a mask")
+        return self
 
     @model_validator(mode="after")
     def _mask_fits(self) -> Self:
@@ -174,7 +188,9 @@ class FieldConfig(_Strict):
         """Return the field as the provider uses it."""
         mask = None if self.mask is None else Mask(**self.mask.model_dump())
         level = common_pb2.Level.Value(f"LEVEL_{self.level}")
-        return FieldRule(name=self.name, column=self.column, type=self.type, level=level, mask=mask)
+        return FieldRule(
+            name=self.name, column=self.column, type=self.type, level=level, mask=mask, subject=self.subject
+        )
 
 
 class ParameterConfig(_Strict):
@@ -216,6 +232,9 @@ class ResourceConfig(_Strict):
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"a {what} is named twice")
+        subjects = sum(bool(field.subject) for field in self.fields)
+        if subjects and subjects * self.row_cap + len(self.parameters) > MAX_TAGS:
+            raise ValueError(f"row_cap times fields that name a subject exceeds {MAX_TAGS}")
         if isinstance(self.source, HttpSource):
             for field in self.fields:
                 check_pointer(field.column)

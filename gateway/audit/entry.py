@@ -44,6 +44,10 @@ def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int
         body.response_digest = exchange.answer_digest
         body.response_bytes = len(exchange.answer.body)
         body.response_signature.CopyFrom(exchange.answer.signature)
+        if exchange.tags is not None:
+            body.tag_period = exchange.tags.period
+            body.tag_count = exchange.tags.count
+            body.tag_root = exchange.tags.root
     return entry.SerializeToString()
 
 

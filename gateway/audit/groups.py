@@ -37,6 +37,7 @@ class Submission:
     """Leaves that came together.
 
     Attributes:
+        beside: per leaf what is kept beside it, or none at all.
         taken: how many are in groups already.
         settled: whether `done` was called.
         logged: the places of those that are durable.
@@ -44,9 +45,16 @@ class Submission:
 
     leaves: Sequence[bytes]
     done: Done
+    beside: Sequence[bytes] = ()
     taken: int = 0
     settled: bool = False
     logged: Sequence[Logged] = field(default_factory=list)
+
+    def beside_last(self, count: int) -> Sequence[bytes]:
+        """Return what is kept beside the leaves that were taken last, one each."""
+        if not self.beside:
+            return (b"",) * count
+        return self.beside[self.taken - count : self.taken]
 
     def add(self, places: Sequence[Logged]) -> bool:
         """Take the places of a part that is durable; return whether `done` is due."""
@@ -65,6 +73,7 @@ class InFlight:
         parts: the submissions in it, each with how many of its leaves.
         growth: of the tree, by these leaves.
         head: the head after them, and `note`, its signed form: neither may leave before the commit.
+        beside: per leaf what is kept beside it, empty for nothing.
     """
 
     parts: Sequence[tuple[Submission, int]]
@@ -72,6 +81,7 @@ class InFlight:
     growth: Growth
     head: Checkpoint
     note: str
+    beside: Sequence[bytes]
 
     @property
     def first(self) -> int:

@@ -194,6 +194,14 @@ class AuditLog:
             raise StoreDamaged(f"entry {first + len(leaves)} is missing")
         return leaves
 
+    def beside(self, first: int, count: int) -> dict[int, bytes]:
+        """Return what is kept beside `count` entries from an index on, by index.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: it cannot be read.
+        """
+        return self._store.beside(first, count)
+
     def entry(self, index: int) -> tuple[audit_pb2.Receipt, str]:
         """Return an entry with its proof, and the checkpoint that it leads to.
 

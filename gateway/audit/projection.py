@@ -32,13 +32,13 @@ from gateway.audit.pace import Pace
 from gateway.audit.questions import Questions, is_damage
 from gateway.fold import Head
 
-STEP = 2048
-"""Entries of one transaction: pages that many of them touch are written once."""
+STEP, READ = 4096, 256
+"""Entries of one transaction: pages that many of them touch are written once; and of one reading."""
 PIECE = 16
 """Entries that are parsed and added at a time, before others get their turn."""
 POLL_S = 1.0
 RETRY_S = 1.0
-QUIET_SHARE, HURRIED_SHARE, ASKED_SHARE = 0.05, 0.15, 0.2
+QUIET_SHARE, HURRIED_SHARE, ASKED_SHARE = 0.08, 0.15, 0.2
 """Of one core while exchanges run: to catch up while nobody waits, while somebody does, and for questions."""
 CAUGHT_UP_S = 5.0
 
@@ -218,26 +218,31 @@ class Projection:
 
     def _step(self, db: sqlite3.Connection, count: int, pace: Pace) -> None:
         """Project the next entries. A crash in here loses them from the projection only."""
-        first = self.size
-        leaves = kept_leaves(self._log, first, count)
+        end = self.size + count
         db.execute("BEGIN IMMEDIATE")
         try:
-            for at in range(0, len(leaves), PIECE):
-                begun = time.thread_time()
-                self._content.add(db, _parsed(leaves[at : at + PIECE]))
-                rest_s = pace.rest_s(time.thread_time() - begun, share=HURRIED_SHARE if self._waiters else 0)
-                if rest_s:
-                    self._stopping.wait(rest_s)
             # Where the last entry was erased there is nothing to know the log by; the digest is of nothing.
-            last = _digest(leaves[-1][1]) if leaves and leaves[-1][0] == first + count - 1 else b""
-            progress = (self._content.version, first + count, last)
+            last = b""
+            for first in range(self.size, end, READ):
+                leaves = kept_leaves(self._log, first, min(READ, end - first))
+                for at in range(0, len(leaves), PIECE):
+                    self._add(db, leaves[at : at + PIECE], pace)
+                last = _digest(leaves[-1][1]) if leaves and leaves[-1][0] == end - 1 else b""
+            progress = (self._content.version, end, last)
             db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?)", progress)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.rollback()
             raise
-        self.size = first + count
+        self.size = end
+
+    def _add(self, db: sqlite3.Connection, leaves: Sequence[tuple[int, bytes]], pace: Pace) -> None:
+        begun = time.thread_time()
+        self._content.add(db, _parsed(leaves))
+        rest_s = pace.rest_s(time.thread_time() - begun, share=HURRIED_SHARE if self._waiters else 0)
+        if rest_s:
+            self._stopping.wait(rest_s)
 
     def _open(self) -> sqlite3.Connection:
         spoilt = self._spoilt or self._questions.damaged

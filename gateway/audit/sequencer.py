@@ -130,12 +130,13 @@ class Sequencer(AuditLog):
             return error
         return self._held_back()
 
-    def submit(self, leaves: Sequence[bytes], done: Done) -> None:
+    def submit(self, leaves: Sequence[bytes], done: Done, beside: Sequence[bytes] = ()) -> None:
         """Queue the entries of exchanges.
 
         Args:
             leaves: at least one; exact bytes, at most 65,535 each.
             done: called on the event loop once all are durable, or once that has failed; never in here.
+            beside: per leaf what is kept beside it, empty for nothing; or none at all.
 
         Raises:
             QueueFull: too many wait.
@@ -146,7 +147,7 @@ class Sequencer(AuditLog):
             Draining: the log is closing.
         """
         self._admit(leaves)
-        self._enqueue(Submission(leaves, done), places=self._max_queue)
+        self._enqueue(Submission(leaves, done, beside), places=self._max_queue)
 
     async def append(self, leaf: bytes) -> Logged:
         """Append the entry of an administrative act and wait until it is durable.
@@ -247,13 +248,17 @@ class Sequencer(AuditLog):
         growth = self._tree.grow([leaf_hash(leaf) for leaf in leaves])
         head = Checkpoint(self.origin, growth.size, growth.root)
         parts = [(submission, len(part)) for submission, part in taken]
-        return InFlight(parts, leaves, growth, head, self._signer.sign(head))
+        beside = [extra for submission, part in taken for extra in submission.beside_last(len(part))]
+        return InFlight(parts, leaves, growth, head, self._signer.sign(head), beside)
 
     def _stage(self, group: InFlight) -> None:
         head = StoredHead(size=group.head.size, root=group.head.root, checkpoint=group.note)
         tiles = self._tree.filled(group.growth)
-        self._store.stage(Group(first=group.first, leaves=group.leaves, tiles=tiles, head=head))
-        self._headroom.wrote(sum(map(len, group.leaves)))
+        beside = {index: extra for index, extra in enumerate(group.beside, group.first) if extra}
+        self._store.stage(
+            Group(first=group.first, leaves=group.leaves, tiles=tiles, head=head, beside=beside)
+        )
+        self._headroom.wrote(sum(map(len, group.leaves)) + sum(map(len, group.beside)))
 
     def _make_durable(self, note: str) -> None:
         """Run in the commit thread."""
@@ -322,6 +327,8 @@ class Sequencer(AuditLog):
         else:
             self._fail(waiters, AuditUnavailable("audit log"))
         self._begin()
+        # Where a group in doubt was durable after all nobody else may be waiting: a close must not either.
+        self._settle()
 
     def _take_back(self, restored: Restored) -> InFlight | None:
         """Go on from a reloaded log; return the group in doubt if it is durable.

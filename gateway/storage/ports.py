@@ -4,8 +4,8 @@ Only one process may have a log open for writing, and in it only the sequencer w
 first `stage`, then `commit`. Reads see committed groups only.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -48,12 +48,14 @@ class Group:
         leaves: exact bytes of the entries.
         tiles: the tiles that these entries fill.
         head: the head after them.
+        beside: what is kept beside entries of the group, by index; no part of the log.
     """
 
     first: int
     leaves: Sequence[bytes]
     tiles: Sequence[Tile]
     head: StoredHead
+    beside: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class AuditStore(Protocol):
@@ -98,6 +100,14 @@ class AuditStore(Protocol):
 
         Raises:
             AuditUnavailable, StoreDamaged: they cannot be read.
+        """
+        ...
+
+    def beside(self, first: int, count: int) -> dict[int, bytes]:
+        """Return what was committed beside `count` entries from an index on, by index.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: it cannot be read.
         """
         ...
 

@@ -32,6 +32,10 @@ STEPS = (
                        root BLOB NOT NULL, checkpoint TEXT NOT NULL) STRICT;
     INSERT INTO schema (version) VALUES (1);
     """,
+    """
+    CREATE TABLE beside (idx INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+    INSERT INTO schema (version) VALUES (2);
+    """,
 )
 
 _SETTINGS = (
@@ -104,6 +108,8 @@ class SqliteAuditStore:
             db.executemany(
                 "INSERT INTO entry (idx, leaf) VALUES (?, ?)", enumerate(group.leaves, group.first)
             )
+            if group.beside:
+                db.executemany("INSERT INTO beside (idx, data) VALUES (?, ?)", group.beside.items())
             for tile in group.tiles:
                 db.execute(
                     "INSERT INTO tile (level, n, data) VALUES (?, ?, ?)", (tile.level, tile.n, tile.hashes)
@@ -144,6 +150,11 @@ class SqliteAuditStore:
             ).fetchall()
         )
         return [leaf for place, (index, leaf) in enumerate(rows, first) if index == place]
+
+    def beside(self, first: int, count: int) -> dict[int, bytes]:
+        """Return what is kept beside entries from an index on, by index."""
+        sql = "SELECT idx, data FROM beside WHERE idx >= ? AND idx < ?"
+        return dict(self._read(lambda db: db.execute(sql, (first, first + count)).fetchall()))
 
     def tile(self, level: int, n: int) -> bytes | None:
         """Return a full tile; None where there is none."""

@@ -353,6 +353,39 @@ def revoke(
     call.out.show({"ok": True, "trust_list": number}, lambda: call.out.done(said.filled(n=number)))
 
 
+@app.command(
+    "erase-tag-key",
+    help="擦除一个季度的标签密钥（管理员或安全员，两人）"
+    " | Erase a quarter's tag key (administrator or officer, two of them)",
+)
+def erase_tag_key(
+    context: typer.Context,
+    period: Annotated[
+        str, typer.Argument(metavar="PERIOD", help="季度，如 2026Q4 | Quarter, for example 2026Q4")
+    ],
+) -> None:
+    """Erase the key under which providers tagged in a quarter: nobody is traced in it from then on."""
+    from shuqiao import tracing
+
+    call = of(context)
+    with call.authority() as channel:
+        needs = tracing.erase_tag_key(channel, period)
+    said = (
+        Text(
+            "{period} 的标签密钥已擦除，该季度不能再追溯",
+            "The tag key of {period} is erased: no more traces in it",
+        )
+        if needs == "erased"
+        else Text(
+            "已记录；另一位管理员或安全员须在七天内再次执行",
+            "Noted; another administrator or officer must repeat it in seven days",
+        )
+    )
+    call.out.show(
+        {"ok": True, "period": period, "needs": needs}, lambda: call.out.done(said.filled(period=period))
+    )
+
+
 @app.command("show", help="查看证书 | Show certificates")
 def show(
     context: typer.Context,

@@ -1,6 +1,7 @@
 """What every store of the audit log must do."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,29 @@ def test_closing_twice_does_no_harm(make: Make) -> None:
     store.close()
     store.close()
     assert store.open() is None
+
+
+def test_what_is_beside_entries_is_committed_with_them_and_read_by_range(make: Make) -> None:
+    store = make()
+    store.open()
+    store.stage(replace(group(0, 4), beside={1: b"one", 3: bytes(8192)}))
+    assert store.beside(0, 10) == {}
+    store.commit()
+    store.stage(group(4, 2))
+    store.commit()
+    for reopened in (True, False):
+        again = store if reopened else make()
+        again.open()
+        assert again.beside(0, 10) == {1: b"one", 3: bytes(8192)}
+        assert again.beside(1, 2) == {1: b"one"}
+        assert again.beside(4, 10) == {}
+
+
+def test_what_is_beside_an_entry_that_was_only_staged_is_gone_with_it(make: Make) -> None:
+    store = make()
+    store.open()
+    store.stage(replace(group(0, 1), beside={0: b"lost"}))
+    store.open()
+    store.stage(replace(group(0, 1), beside={0: b"kept"}))
+    store.commit()
+    assert store.beside(0, 1) == {0: b"kept"}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -32,6 +32,7 @@ from gateway.audit.projection import Projection
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tail import Tails
+from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
@@ -106,6 +107,7 @@ class Served(Region):
                 find=self.find,
                 tails=Tails(log=self.log, max_tails=1),
                 searches=Searches(projection=self.projection, log=self.log),
+                traces=cast(Traces, None),
             ),
             server,
         )

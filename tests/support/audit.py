@@ -49,6 +49,7 @@ class MemoryAuditStore:
     def __init__(self) -> None:
         self.entries: list[bytes] = []
         self.tiles: dict[tuple[int, int], bytes] = {}
+        self.kept_beside: dict[int, bytes] = {}
         self.head: StoredHead | None = None
         self.commit_fault = ""
         self.stage_fault = False
@@ -89,6 +90,7 @@ class MemoryAuditStore:
         if self.commit_fault != "lost":
             self.entries += group.leaves
             self.tiles |= {(tile.level, tile.n): tile.hashes for tile in group.tiles}
+            self.kept_beside |= group.beside
             self.head = group.head
             self.commits.append(len(group.leaves))
         if self.commit_fault:
@@ -104,6 +106,9 @@ class MemoryAuditStore:
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         return self.entries[first : first + count]
+
+    def beside(self, first: int, count: int) -> dict[int, bytes]:
+        return {index: extra for index, extra in self.kept_beside.items() if first <= index < first + count}
 
     def tile(self, level: int, n: int) -> bytes | None:
         return self.tiles.get((level, n))

@@ -93,6 +93,7 @@ class Region:
     witnessed: str = ""
     witnessed_size: int = 0
     tokens: list[trust_pb2.TokenRecord] = field(default_factory=list)
+    tags: list[trust_pb2.DerivedTag] = field(default_factory=list)
     grants: list[grant_pb2.GrantRecord] = field(default_factory=list)
     resources: list[common_pb2.Statement] = field(default_factory=list)
     organisations: list[common_pb2.Statement] = field(default_factory=list)
@@ -264,6 +265,19 @@ class Reviews(review_pb2_grpc.ReviewServiceServicer):
             next_page_token=str(at + 1) if len(wanted) > at + 1 else "",
         )
 
+    def Trace(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        at = int(request.page_token or 0)
+        found = [audit_pb2.FoundEntry(index=n, leaf=leaf) for n, leaf in enumerate(self.region.leaves)]
+        return audit_pb2.TraceResponse(
+            entries=found[at : at + 1],
+            next_page_token=str(at + 1) if at + 1 < len(found) else "",
+            searched_size=len(found),
+            delayed_purpose_days={"investigation": 30},
+            erased_periods=["2026Q1"],
+        )
+
 
 class Authority(trust_pb2_grpc.AuthorityServiceServicer):
     def __init__(self, region: Region) -> None:
@@ -288,6 +302,16 @@ class Authority(trust_pb2_grpc.AuthorityServiceServicer):
     def Revoke(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)
         return trust_pb2.RevokeResponse(trust_list=12)
+
+    def DeriveTags(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return trust_pb2.DeriveTagsResponse(tags=self.region.tags)
+
+    def EraseTagKey(self, request: Any, context: Any) -> Any:
+        """The second call finds the first one's wish."""
+        self.region.take(request, context)
+        again = sum(isinstance(one, trust_pb2.EraseTagKeyRequest) for one in self.region.received) > 1
+        return trust_pb2.EraseTagKeyResponse(needs="erased" if again else "second-person")
 
     def ListCertificates(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)

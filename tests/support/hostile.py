@@ -32,6 +32,7 @@ from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
 from agent.provider.respond import Responder
 from agent.provider.source import Source
+from agent.provider.tagging import Tagger
 from agent.region import RegionView
 from agent.stream import StreamParts
 from certs.profiles import make_leaf
@@ -45,6 +46,7 @@ from exchange.replay import ReplayWindow
 from exchange.session import ConsumerSessions, ProviderSessions
 from exchange.signing import BatchSigner
 from exchange.statement import StatementSigner
+from exchange.subject_tags import InnerTags, period_of
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2, trust_pb2
@@ -63,6 +65,7 @@ from gateway.record import Exchange
 from gateway.routing.links import Links
 from gateway.storage.high_water import HighWaterFile
 from gateway.storage.sqlite import SqliteAuditStore
+from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from tests.support.hostile_wire import Change, Channel, Wire
 from tests.support.region import (
     CIVIL,
@@ -79,6 +82,7 @@ from tests.support.sealing import NOW_MS
 
 OPEN_RESOURCE = "970100/police/stations"
 PERSON = "970102199001010011"
+TAG_KEY = b"providers' key for tags, a test's"[:32]
 NAME, ADDRESS = "欧阳测试", "东桥区示范路 7 号"
 
 
@@ -168,6 +172,10 @@ class Department:
 
     def _provider(self, held: Mapping[str, Source]) -> Provider:
         clock = self.world.clock
+        period = period_of(clock.now_ms())
+        tagger = Tagger(
+            present=lambda now_ms: (period, InnerTags(TAG_KEY)), sources=held, random=system_random
+        )
         self.inspector = Inspector(
             InspectorParts(
                 identity=self.identity,
@@ -185,7 +193,7 @@ class Department:
             ProviderParts(
                 hop=f"provider/{self.identity.name}",
                 inspector=self.inspector,
-                responder=Responder(identity=self.identity, random=system_random),
+                responder=Responder(identity=self.identity, random=system_random, tagger=tagger),
                 peers=self.peers,
                 sources=held,
                 journal=self.journal,
@@ -313,6 +321,7 @@ class World:
         self.folder = folder
         self.log_key = SigningKey.generate()
         self.table = Table()
+        self.gateway_keys = MemoryKeyStore()
 
     async def open(self, monkeypatch: Any) -> None:
         """Bring everything up."""
@@ -393,6 +402,7 @@ class World:
                 requests=requests,
                 guards=standard_guards(region.state),
                 release_guards=(),
+                tags=AnswerTags(keys=GatewayTagKeys(keystore=self.gateway_keys)),
                 refusals=RefusalLimiter(),
                 trust=lambda: region.feed.current,
                 clock=self.clock,

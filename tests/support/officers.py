@@ -1,7 +1,7 @@
 """A gateway's log as officers reach it: AuditService over a real server and a real log on disk."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
@@ -16,6 +16,7 @@ from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tail import Tails
+from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from tests.support.audit import SIGNER, submit
@@ -108,6 +109,7 @@ class Office:
             find=self.searches.find,
             tails=self.tails,
             searches=self.searches,
+            traces=cast(Traces, None),
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(service, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")

@@ -2,8 +2,8 @@
 
 import typer
 
-from shuqiao.cli.audit import exporting, proving, reading, reviewing, witnessing
+from shuqiao.cli.audit import exporting, proving, reading, reviewing, tracing, witnessing
 
 app = typer.Typer(name="audit", help="审计 | The audit log")
-for module in (reading, proving, exporting, reviewing, witnessing):
+for module in (reading, tracing, proving, exporting, reviewing, witnessing):
     module.register(app)
