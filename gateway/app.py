@@ -38,8 +38,10 @@ from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
+from gateway.act_entries import ActEntries
 from gateway.admin_service import AdminService
-from gateway.audit.folder import sequencer_in
+from gateway.audit.folder import segments_in, sequencer_in
+from gateway.audit.keeping import Keeper, terms_of, trusted_now
 from gateway.audit.projection import ExchangeIndex
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
@@ -111,13 +113,24 @@ class Gateway:
             log_key=self._signer.public_key,
             clock=self._clock,
         )
+        segments = segments_in(folder, origin=self.origin, keys=keystore)
         self.sequencer = sequencer_in(
             folder,
             signer=self._signer,
+            files=segments,
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
         self._index = ExchangeIndex(path=folder / "search.db", log=self.sequencer)
+        self.keeper = Keeper(
+            log=self.sequencer,
+            files=segments,
+            terms=terms_of(config.keeping),
+            entries=ActEntries(origin=self.origin, clock=self._clock, random=self._nonces),
+            actor=who,
+            now=lambda: trusted_now(self._clock, self.feed.current),
+            forget=(self._index.forget,),
+        )
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
         self.refusals = RefusalLimiter()
@@ -217,7 +230,8 @@ class Gateway:
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
         log_fault = self.sequencer.fault
-        return ([log_fault] if log_fault is not None else []) + self.membership.faults()
+        kept = (self.sequencer.damage, self.keeper.fault)
+        return [fault for fault in (log_fault, *kept) if fault is not None] + self.membership.faults()
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
@@ -261,6 +275,7 @@ class Gateway:
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 self._each_second(),
+                self.keeper.run(),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]
             stack.push_async_callback(cancel_all, tasks)

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from exchange.errors import ExchangeError, Malformed, StoreDamaged, TooMany, UnknownEntry
+from exchange.errors import EntryErased, ExchangeError, Malformed, StoreDamaged, TooMany, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
 from gateway import pages
+from gateway.audit.log import Present
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
@@ -49,7 +50,16 @@ class Log(Protocol):
         ...
 
     def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on."""
+        """Return at most `count` leaves from an index on; EntryErased where one was erased."""
+        ...
+
+    def present(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on, leaving out what was erased."""
+        ...
+
+    @property
+    def sealed_size(self) -> int:
+        """Entries below this index are in segments, or were."""
         ...
 
     def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
@@ -164,18 +174,36 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
                 await woken.wait()
                 continue
             count = min(FRAME, size - position, left if left is not None else FRAME)
-            leaves = pages.fitting(self._log.leaves(position, count), len, most=count)
-            if not leaves:
+            found = await self._present(position, count)
+            entries = pages.fitting(found.entries, lambda entry: len(entry[1]), most=count)
+            whole = len(entries) == len(found.entries)
+            following = found.next_index if whole else entries[-1][0] + 1
+            if following <= position:
                 raise StoreDamaged(f"entry {position}")
-            following = position + len(leaves)
             yield audit_pb2.TailResponse(
-                indexes=range(position, following),
-                leaves=leaves,
+                indexes=[index for index, _ in entries],
+                leaves=[leaf for _, leaf in entries],
                 checkpoint=self._log.checkpoint,
                 next_index=following,
             )
             position = following
-            left = None if left is None else left - len(leaves)
+            left = None if left is None else left - len(entries)
+
+    async def _present(self, first: int, count: int) -> Present:
+        """Return entries from an index on, and from where to go on: beyond what was erased.
+
+        What is sealed is read in a thread: opening a chunk takes milliseconds.
+        """
+        try:
+            leaves = await self._read(first, count)
+        except EntryErased:
+            return await asyncio.to_thread(self._log.present, first, count)
+        return Present(list(enumerate(leaves, first)), first + len(leaves))
+
+    async def _read(self, first: int, count: int) -> Sequence[bytes]:
+        if first < self._log.sealed_size:
+            return await asyncio.to_thread(self._log.leaves, first, count)
+        return self._log.leaves(first, count)
 
     @contextmanager
     def _tail(self) -> Iterator[asyncio.Event]:

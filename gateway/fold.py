@@ -7,8 +7,9 @@ lag, never lead: once it could not be written it is left alone until the next st
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from exchange.errors import StoreDamaged
+from exchange.errors import EntryErased, StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.audit.log import Present
 from gateway.state import DOMAINS, Audience, RegionState
 from gateway.state_store import StateStore
 
@@ -47,7 +48,11 @@ class Log(Protocol):
         ...
 
     def leaves(self, first: int, count: int) -> list[bytes]:
-        """Return at most `count` leaves from an index on."""
+        """Return at most `count` leaves from an index on; EntryErased where one was erased."""
+        ...
+
+    def present(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on, leaving out what was erased."""
         ...
 
     def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
@@ -84,9 +89,10 @@ class Fold:
             self._state.apply(index, audit_pb2.AuditEntry.FromString(leaf))
         size = self._log.head.size
         self._settled = applied
-        for first in range(applied, size, SCAN):
-            count = min(SCAN, size - first)
-            self._project(list(self._scan(first, count)), first + count)
+        while applied < size:
+            found = self._read(applied, min(SCAN, size - applied))
+            self._project(list(self._scan(found.entries)), found.next_index)
+            applied = found.next_index
 
     def close(self) -> None:
         """Note how far the log was folded and close the projection."""
@@ -116,11 +122,18 @@ class Fold:
         last = self._store.last()
         return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
 
-    def _scan(self, first: int, count: int) -> Iterable[tuple[int, bytes]]:
-        leaves = self._log.leaves(first, count)
+    def _read(self, first: int, count: int) -> Present:
+        """Read the next entries; beyond what was erased, whose changes of the state are kept."""
+        try:
+            leaves = self._log.leaves(first, count)
+        except EntryErased:
+            return self._log.present(first, count)
         if len(leaves) != count:
             raise StoreDamaged(f"entries {first} to {first + count - 1}")
-        for index, leaf in enumerate(leaves, first):
+        return Present(list(enumerate(leaves, first)), first + count)
+
+    def _scan(self, entries: Iterable[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]]:
+        for index, leaf in entries:
             entry = audit_pb2.AuditEntry.FromString(leaf)
             if entry.administrative.act in DOMAINS:
                 self._state.apply(index, entry)

@@ -1,12 +1,14 @@
-"""The files of a log in a gateway's folder: `audit.db`, `audit.lock`, `high-water` and `log-key.pub`."""
+"""A log in a gateway's folder: `audit.db`, `segments/`, `audit.lock`, `high-water` and `log-key.pub`."""
 
 import os
 from pathlib import Path
 
 from exchange.checkpoint import LogSigner, parse_verifier_key
 from exchange.errors import AuditUnavailable, BadConfiguration, StoreDamaged
+from exchange.keystore import KeyStore
 from gateway.audit.sequencer import Sequencer
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
+from gateway.storage.segments import SEGMENTS, SegmentFiles
 from gateway.storage.sqlite import SqliteAuditStore
 
 LOG_KEY = "log-key.pub"
@@ -14,13 +16,19 @@ MAX_KEY_BYTES = 4096
 
 
 def sequencer_in(
-    folder: Path, *, signer: LogSigner, max_queue: int = 16_384, min_free_bytes: int = 64 * 1024 * 1024
+    folder: Path,
+    *,
+    signer: LogSigner,
+    files: SegmentFiles | None = None,
+    max_queue: int = 16_384,
+    min_free_bytes: int = 64 * 1024 * 1024,
 ) -> Sequencer:
     """Return the log of a folder, not open yet; the folder is made where it is absent.
 
     Args:
         folder: the gateway's.
         signer: the log's key; its public part is written to `log-key.pub`.
+        files: its sealed segments; None where none is to be read or written.
         max_queue: how many entries may wait.
         min_free_bytes: free space below which exchanges are refused.
 
@@ -30,12 +38,17 @@ def sequencer_in(
     """
     _publish(folder, signer)
     return Sequencer(
-        store=SqliteAuditStore(folder=folder),
+        store=SqliteAuditStore(folder=folder, files=files),
         high_water=HighWaterFile(path=folder / HIGH_WATER),
         signer=signer,
         max_queue=max_queue,
         min_free_bytes=min_free_bytes,
     )
+
+
+def segments_in(folder: Path, *, origin: str, keys: KeyStore) -> SegmentFiles:
+    """Return the sealed files of a gateway's folder."""
+    return SegmentFiles(folder=folder / SEGMENTS, keys=keys, origin=origin)
 
 
 def read_log_key(folder: Path) -> tuple[str, bytes]:

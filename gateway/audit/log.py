@@ -8,13 +8,16 @@ What linked agents hold is compared as they come (`compare_head`). A head signed
 extended from is a sticky fault: from then on nothing is signed until people have looked.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from exchange.errors import (
+    EntryErased,
     ExchangeError,
     LogBehind,
     LogForked,
@@ -25,12 +28,19 @@ from exchange.errors import (
 )
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.tree import LogTree
-from gateway.storage.ports import AuditStore, HighWater, StoredHead
+from gateway.storage.ports import Gap, HighWater, SegmentStore, StoredHead
 
 MAX_PROOFS = 256
 
 Subscriber = Callable[[int, Sequence[bytes]], None]
 """Called on the event loop with the first index and the leaves of what was committed; must not raise."""
+
+
+class Present(NamedTuple):
+    """Entries that are there, by index, and from where to go on."""
+
+    entries: Sequence[tuple[int, bytes]]
+    next_index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +52,7 @@ class Restored:
     note: str
 
 
-def restore(store: AuditStore, high_water: HighWater, signer: LogSigner) -> Restored:
+def restore(store: SegmentStore, high_water: HighWater, signer: LogSigner) -> Restored:
     """Open or reopen a log and compare its parts (rules 1 to 3).
 
     Raises:
@@ -60,6 +70,8 @@ def restore(store: AuditStore, high_water: HighWater, signer: LogSigner) -> Rest
         raise StoreDamaged("head: the root is not that of the entries")
     if store.leaves(stored.size, 1):
         raise StoreDamaged(f"entry {stored.size} lies beyond the head")
+    if (segments := store.segments()) and segments[-1].end > stored.size:
+        raise StoreDamaged(f"segment {segments[-1].first}-{segments[-1].end} lies beyond the head")
     head = _own_head(stored, signer)
     _compare_marks(high_water.read(), tree, head, signer, fresh=fresh)
     # A crash between a commit and its high-water write left the copy one group behind.
@@ -118,7 +130,7 @@ class AuditLog:
         signer: the log's key.
     """
 
-    def __init__(self, *, store: AuditStore, high_water: HighWater, signer: LogSigner) -> None:
+    def __init__(self, *, store: SegmentStore, high_water: HighWater, signer: LogSigner) -> None:
         self._store = store
         self._high_water = high_water
         self._signer = signer
@@ -128,6 +140,7 @@ class AuditLog:
         self._sticky: ExchangeError | None = None
         self._subscribers: list[Subscriber] = []
         self._proofs: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._damage: tuple[range, StoreDamaged] | None = None
 
     @property
     def origin(self) -> str:
@@ -145,6 +158,11 @@ class AuditLog:
         return self._note
 
     @property
+    def store(self) -> SegmentStore:
+        """What keeps the log."""
+        return self._store
+
+    @property
     def fault(self) -> ExchangeError | None:
         """Why the log refuses to be signed; None while it does not."""
         return self._sticky
@@ -158,33 +176,94 @@ class AuditLog:
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
+    @property
+    def damage(self) -> StoreDamaged | None:
+        """What was found damaged when entries were last read there; None where nothing was."""
+        return self._damage[1] if self._damage else None
+
     def leaves(self, first: int, count: int) -> list[bytes]:
         """Return at most `count` leaves from an index on.
 
         Raises:
-            StoreDamaged: one is missing.
+            EntryErased: one was erased at the end of its term; `present` goes on beyond.
+            StoreDamaged: one is missing, or its segment does not open.
             AuditUnavailable: they cannot be read now.
         """
         wanted = min(count, self._head.size - first)
         if first < 0 or wanted <= 0:
             return []
-        leaves = self._store.leaves(first, wanted)
-        if len(leaves) != wanted:
-            raise StoreDamaged(f"entry {first + len(leaves)} is missing")
+        try:
+            leaves = self._store.leaves(first, wanted)
+            if len(leaves) != wanted:
+                missing = first + len(leaves)
+                if self.gap_at(missing) is not None:
+                    raise EntryErased(str(missing))
+                raise StoreDamaged(f"entry {missing} is missing")
+        except StoreDamaged as error:
+            self._damage = self._damage or (range(first, first + wanted), error)
+            raise
+        if self._damage and first <= self._damage[0].start and self._damage[0].stop <= first + wanted:
+            self._damage = None
         return leaves
+
+    def gaps(self) -> Sequence[Gap]:
+        """Return the ranges that were erased, ascending; administrative entries inside are kept."""
+        return self._store.gaps()
+
+    @property
+    def sealed_size(self) -> int:
+        """Entries below this index are in segments, or were: reading one may take milliseconds."""
+        segments = self._store.segments()
+        return segments[-1].end if segments else 0
+
+    def gap_at(self, index: int) -> Gap | None:
+        """Return the erased range that an index lies in, None where it lies in none."""
+        gaps = self._store.gaps()
+        at = bisect_right(gaps, index, key=lambda gap: gap.first) - 1
+        return gaps[at] if at >= 0 and index < gaps[at].end else None
+
+    def present(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on, leaving out what was erased.
+
+        Raises:
+            StoreDamaged, AuditUnavailable: as `leaves`.
+        """
+        entries: list[tuple[int, bytes]] = []
+        at, size = max(first, 0), self._head.size
+        while at < size and len(entries) < count:
+            left, gap = count - len(entries), self.gap_at(at)
+            if gap is None:
+                later = (gap.first for gap in self._store.gaps() if gap.first > at)
+                stop = min(size, at + left, next(later, size))
+                entries += enumerate(self.leaves(at, stop - at), at)
+                at = stop
+            else:
+                kept = self._store.rows(at, gap.end, left)
+                entries += kept
+                at = kept[-1][0] + 1 if len(kept) == left else gap.end
+        return Present(entries, at)
+
+    def proof(self, index: int) -> bytes:
+        """Return the inclusion proof of an entry in the newest head, also of one that was erased.
+
+        Raises:
+            UnknownEntry: there is none.
+            StoreDamaged, AuditUnavailable: a tile cannot be read.
+        """
+        if not 0 <= index < self._head.size:
+            raise UnknownEntry(str(index))
+        return merkle.inclusion_proof(index, self._head.size, self._tree.node)
 
     def entry(self, index: int) -> tuple[audit_pb2.Receipt, str]:
         """Return an entry with its proof, and the checkpoint that it leads to.
 
         Raises:
             UnknownEntry: there is none.
+            EntryErased: it was erased; `proof` still shows its place.
             StoreDamaged, AuditUnavailable: it cannot be read.
         """
-        if not 0 <= index < self._head.size:
-            raise UnknownEntry(str(index))
-        leaf = self.leaves(index, 1)[0]
-        proof = merkle.inclusion_proof(index, self._head.size, self._tree.node)
-        return audit_pb2.Receipt(leaf=leaf, index=index, proof=proof), self._note
+        proof = self.proof(index)
+        return audit_pb2.Receipt(leaf=self.leaves(index, 1)[0], index=index, proof=proof), self._note
 
     def consistency(self, old_size: int, new_size: int = 0) -> tuple[bytes, str]:
         """Return the proof that a newer log extends an older one.

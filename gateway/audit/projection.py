@@ -14,8 +14,9 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from exchange.checkpoint import Checkpoint
-from exchange.errors import StoreDamaged
+from exchange.errors import EntryErased, StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.audit.log import Present
 
 SEARCH = "search.db"
 STEP = 512
@@ -42,7 +43,11 @@ class Log(Protocol):
         ...
 
     def leaves(self, first: int, count: int) -> list[bytes]:
-        """Return at most `count` leaves from an index on."""
+        """Return at most `count` leaves from an index on; EntryErased where one was erased."""
+        ...
+
+    def present(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on, leaving out what was erased."""
         ...
 
 
@@ -86,6 +91,20 @@ class ExchangeIndex:
             raise StoreDamaged(SEARCH) from error
         return row[0] if row else None
 
+    async def forget(self, first: int, end: int) -> None:
+        """Remove what is held of the entries from an index to before another, which were erased.
+
+        Raises:
+            StoreDamaged: it cannot be removed.
+        """
+        try:
+            async with self._catching_up:
+                db = self._db or self._open()
+                db.execute("DELETE FROM exchange WHERE idx >= ? AND idx < ?", (first, end))
+        except sqlite3.Error as error:
+            self.close()
+            raise StoreDamaged(SEARCH) from error
+
     def close(self) -> None:
         """Close the file; the next question opens it again."""
         if self._db is not None:
@@ -106,27 +125,35 @@ class ExchangeIndex:
         self._db = db = sqlite3.connect(self._path, isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA secure_delete = ON")
         db.executescript(_SCHEMA)
         row = db.execute("SELECT next, last FROM progress").fetchone()
         self._next, last = row or (0, b"")
-        if self._next and _digest(self._log.leaves(self._next - 1, 1)) != last:
+        if self._next and self._digest_at(self._next - 1) != last:
             raise StoreDamaged(f"{SEARCH} is of another log")
         return db
 
+    def _digest_at(self, index: int) -> bytes:
+        try:
+            return _digest(self._log.leaves(index, 1))
+        except EntryErased:
+            # So far behind that nothing shows whose projection it is: it is made anew.
+            raise StoreDamaged(f"{SEARCH} lags behind what was erased") from None
+
     def _catch_up(self, db: sqlite3.Connection) -> None:
         """Project the next entries; a crash here loses them from the projection only."""
-        leaves = self._log.leaves(self._next, STEP)
+        entries, end = self._log.present(self._next, STEP)
         rows = []
-        for index, leaf in enumerate(leaves, self._next):
+        for index, leaf in entries:
             exchange = _exchange(leaf)
             if exchange is not None:
                 released = exchange.decision == audit_pb2.DECISION_RELEASED
                 rows.append((exchange.exchange_id, index, int(released)))
-        end = self._next + len(leaves)
+        last = [leaf for index, leaf in entries[-1:] if index == end - 1]
         db.execute("BEGIN")
         try:
             db.executemany(_ADD, rows)
-            db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?)", (end, _digest(leaves[-1:])))
+            db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?)", (end, _digest(last)))
             db.execute("COMMIT")
         except sqlite3.Error:
             db.rollback()
