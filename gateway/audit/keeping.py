@@ -5,7 +5,7 @@ crash is the next thing done after it:
 1. its file is written and synced, read back whole, and every entry in it hashed against the level-0 tiles;
 2. the store notes it: from here on it can be read from the file;
 3. ACT_SEGMENT_SEALED with the file's digest is durable in the log;
-4. its rows are removed, 1,024 at a time, save for those that are kept for good (`is_kept`);
+4. its rows are removed, 1,024 at a time, save for those that are kept for good (`stays`);
 5. its term is over: ACT_SEGMENT_ERASED is durable in the log;
 6. the store notes that: from here on nobody reads it;
 7. its key is erased, durably, then its file, and what projections hold of it.
@@ -35,7 +35,7 @@ from exchange.v1 import audit_pb2
 from gateway.act_entries import ActEntries
 from gateway.audit.sequencer import Sequencer
 from gateway.config import Keeping
-from gateway.storage.ports import Segment
+from gateway.storage.ports import Segment, kept_digest
 from gateway.storage.segments import SegmentDraft, SegmentFiles
 
 DAY_MS = 86_400_000
@@ -75,13 +75,9 @@ def terms_of(keeping: Keeping) -> Terms:
     )
 
 
-def is_kept(leaf: bytes) -> bool:
-    """Return whether an entry stays a row for good: the state folds from it, or people must find it.
-
-    Raises:
-        StoreDamaged: it is no entry.
-    """
-    return _entry(leaf).administrative.act not in NOT_KEPT
+def stays(entry: audit_pb2.AuditEntry) -> bool:
+    """Return whether an entry stays a row for good: the state folds from it, or people must find it."""
+    return entry.administrative.act not in NOT_KEPT
 
 
 def trusted_now(clock: Clock, trust: TrustList | None) -> int | None:
@@ -140,17 +136,28 @@ class Keeper:
     async def run(self) -> None:
         """Seal and erase until cancelled."""
         while True:
-            try:
-                more = await self.step()
-                self.fault = None
-            except StoreDamaged as error:
-                # What does not verify is neither sealed nor removed: people must look.
-                _log.critical("keeping_stopped", reason=error.name, subject=error.subject)
-                self.fault, more = error, False
-            except ExchangeError as error:
-                _log.warning("keeping_waits", reason=error.name, subject=error.subject)
-                more = False
+            more = await self.turn()
             await asyncio.sleep(self._pause_s if more else self._idle_s)
+
+    async def turn(self) -> bool:
+        """Do the next thing that is due and take note of what keeps it from being done.
+
+        Returns:
+            Whether there may be more to do now.
+        """
+        try:
+            more = await self.step()
+        except StoreDamaged as error:
+            # What does not verify is neither sealed nor removed: people must look.
+            _log.critical("keeping_stopped", reason=error.name, subject=error.subject)
+            self.fault = error
+            return False
+        except ExchangeError as error:
+            _log.warning("keeping_waits", reason=error.name, subject=error.subject)
+            return False
+        if more:
+            self.fault = None
+        return more
 
     async def step(self) -> bool:
         """Do the next thing that is due.
@@ -193,9 +200,11 @@ class Keeper:
         hashes = await asyncio.to_thread(self._hashes, first, end)
         draft = await asyncio.to_thread(self._files.begin, first, end, hashes)
         try:
-            newest_ms = newest_before
+            newest_ms, kept = newest_before, list[int]()
             for start in range(first, end, CHUNK_ENTRIES):
-                newest_ms = max(newest_ms, await asyncio.to_thread(self._add, draft, start))
+                entries = await asyncio.to_thread(self._add, draft, start)
+                newest_ms = max(newest_ms, *(entry.time_ms for entry in entries))
+                kept += (index for index, entry in enumerate(entries, start) if stays(entry))
                 if newest_ms >= bound:
                     self._not_before = (first, newest_ms)
                     return False
@@ -204,7 +213,14 @@ class Keeper:
         finally:
             draft.drop()
         await self._read_back(first, end, digest)
-        segment = Segment(first=first, end=end, digest=digest, newest_ms=newest_ms, cleared=first)
+        segment = Segment(
+            first=first,
+            end=end,
+            digest=digest,
+            kept=kept_digest(kept),
+            newest_ms=newest_ms,
+            cleared=first,
+        )
         # A crash before this is durable: the rows are all there, and the file is written anew.
         await self._note(segment)
         _log.info("segment_sealed", subject=place_of(first, end))
@@ -229,12 +245,12 @@ class Keeper:
             raise StoreDamaged(f"tile 0/{n} is missing")
         return tile
 
-    def _add(self, draft: SegmentDraft, start: int) -> int:
-        """Seal a tile's worth of entries; return the time of the youngest."""
+    def _add(self, draft: SegmentDraft, start: int) -> list[audit_pb2.AuditEntry]:
+        """Seal a tile's worth of entries and return them."""
         items = self._store.items(start, CHUNK_ENTRIES)
         self._compare(start, [item.leaf for item in items])
         draft.add(items)
-        return max(_entry(item.leaf).time_ms for item in items)
+        return [_entry(item.leaf) for item in items]
 
     def _compare(self, start: int, leaves: list[bytes]) -> None:
         if b"".join(map(leaf_hash, leaves)) != self._tile(start // CHUNK_ENTRIES):
@@ -270,7 +286,7 @@ class Keeper:
 
     def _kept(self, first: int, end: int) -> frozenset[int]:
         rows = self._store.rows(first, end, end - first)
-        return frozenset(index for index, leaf in rows if is_kept(leaf))
+        return frozenset(index for index, leaf in rows if stays(_entry(leaf)))
 
     async def _expire(self, segment: Segment) -> None:
         index = await self._append(audit_pb2.ACT_SEGMENT_ERASED, segment)
@@ -285,7 +301,9 @@ class Keeper:
 
     async def _append(self, act: "audit_pb2.Act.ValueType", segment: Segment) -> int:
         entry = self._entries.act(act, self._actor, f"{segment.first}-{segment.end}")
-        record = audit_pb2.SegmentRecord(first=segment.first, end=segment.end, digest=segment.digest)
+        record = audit_pb2.SegmentRecord(
+            first=segment.first, end=segment.end, digest=segment.digest, kept=segment.kept
+        )
         entry.administrative.segment.CopyFrom(record)
         return (await self._log.append(entry.SerializeToString())).index
 

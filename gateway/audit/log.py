@@ -65,13 +65,13 @@ def restore(store: SegmentStore, high_water: HighWater, signer: LogSigner) -> Re
     if stored is None:
         empty = Checkpoint(signer.origin, 0, merkle.EMPTY_ROOT)
         stored = StoredHead(size=0, root=empty.root, checkpoint=signer.sign(empty))
+    if (segments := store.segments()) and segments[-1].end > stored.size:
+        raise StoreDamaged(f"segment {segments[-1].first}-{segments[-1].end} lies beyond the head")
     tree.load(stored.size, store.leaves)
     if tree.root != stored.root:
         raise StoreDamaged("head: the root is not that of the entries")
     if store.leaves(stored.size, 1):
         raise StoreDamaged(f"entry {stored.size} lies beyond the head")
-    if (segments := store.segments()) and segments[-1].end > stored.size:
-        raise StoreDamaged(f"segment {segments[-1].first}-{segments[-1].end} lies beyond the head")
     head = _own_head(stored, signer)
     _compare_marks(high_water.read(), tree, head, signer, fresh=fresh)
     # A crash between a commit and its high-water write left the copy one group behind.

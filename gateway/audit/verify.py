@@ -1,6 +1,8 @@
 """Verifies a gateway's folder offline: nobody's word is taken but that of the log's key.
 
-1. Every entry is there, in order, is an entry of this log, and hashes to what its tile says.
+1. Every entry is there, in order, is an entry of this log, and hashes to what its tile says. Entries that
+   are sealed are so in their segments (`gateway.audit.sealed`); ones that were erased, as the log says, are
+   spoken for by their tiles.
 2. Every full tile is there and says what the entries under it say.
 3. The root over all entries is the head's, and its checkpoint is signed by the log's key.
 4. The log is no shorter than its high-water copy and had that copy's root at that size.
@@ -16,8 +18,10 @@ from pathlib import Path
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.errors import BadConfiguration, ExchangeError, ReceiptBroken
+from exchange.keystore import KeyStore
 from exchange.trust import TrustList
 from gateway.audit.folder import LOG_KEY, read_log_key
+from gateway.audit.sealed import SealedCheck
 from gateway.audit.walk import Walk
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import StoredHead
@@ -58,6 +62,10 @@ class Report:
         key_source: "trust" where the keys were given, "folder" where they came from what is verified:
         damage is
             found then, a forgery of the whole is not.
+        sealed: how many of the entries are in sealed segments.
+        opened: whether these were opened and hashed; otherwise the tiles speak for them, and the files'
+            digests.
+        erased: how many are of segments whose term is over; the tiles speak for those that were not kept.
         faults: at most 101; none if the log is whole.
     """
 
@@ -65,6 +73,9 @@ class Report:
     origin: str = ""
     size: int = 0
     root: bytes = merkle.EMPTY_ROOT
+    sealed: int = 0
+    opened: bool = False
+    erased: int = 0
     faults: list[Fault] = field(default_factory=list)
 
     @property
@@ -80,13 +91,16 @@ class Report:
             self.faults.append(Fault(place="folder", what="has more faults than are listed"))
 
 
-def verify_folder(folder: Path, trust: TrustList | Keys | None = None) -> Report:
+def verify_folder(
+    folder: Path, trust: TrustList | Keys | None = None, *, keys: KeyStore | None = None
+) -> Report:
     """Verify a gateway's folder; a gateway may be running on it.
 
     Args:
         folder: where `audit.db` is.
         trust: a verified trust list, or the log keys by origin; None to take the key from `log-key.pub`
         there.
+        keys: where the keys of sealed segments are; None where segments are not to be opened.
 
     Returns:
         What was found; the log is whole where there is no fault.
@@ -104,7 +118,7 @@ def verify_folder(folder: Path, trust: TrustList | Keys | None = None) -> Report
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
             db.execute("BEGIN")
-            _verify(db, folder, trust, marks, report)
+            _verify(db, folder, trust, marks, keys, report)
         finally:
             db.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -118,6 +132,7 @@ def _verify(
     folder: Path,
     trust: TrustList | Keys | None,
     marks: Sequence[str],
+    segment_keys: KeyStore | None,
     report: Report,
 ) -> None:
     row = db.execute("SELECT size, root, checkpoint FROM head").fetchone()
@@ -127,7 +142,10 @@ def _verify(
     seen = _signed_marks(marks, keys, report)
     last = db.execute("SELECT max(idx) FROM entry").fetchone()[0]
     size = head.size if head else 0 if last is None else last + 1
-    walk = Walk(db=db, origin=report.origin, fault=report.fault)
+    sealed = SealedCheck(db=db, folder=folder, origin=report.origin, keys=segment_keys, fault=report.fault)
+    sealed.run(size)
+    report.sealed, report.erased, report.opened = sealed.sealed, sealed.erased, segment_keys is not None
+    walk = Walk(db=db, origin=report.origin, fault=report.fault, segments=sealed.segments)
     walk.run(size, {size, *(mark.size for mark in seen)})
     report.size, report.root = walk.found, walk.root
     _check_head(head, keys, walk, report)

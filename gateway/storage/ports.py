@@ -7,8 +7,9 @@ Where entries are: as a row, or sealed in a segment, or both; of an erased segme
 kept for good. A row is removed only after its segment was noted.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 from exchange.segment import Item
@@ -76,6 +77,7 @@ class Segment:
         first: index of the first entry.
         end: index after the last.
         digest: SHA-256 of the sealed file, 32 bytes.
+        kept: SHA-256 over the indexes of the rows that stay for good, 32 bytes (`kept_digest`).
         newest_ms: no entry up to `end` is younger, Unix milliseconds.
         cleared: rows before this index are removed, save for those that are kept.
         sealed_entry: index of the entry that says so; None until it is durable.
@@ -86,6 +88,7 @@ class Segment:
     first: int
     end: int
     digest: bytes
+    kept: bytes
     newest_ms: int
     cleared: int
     sealed_entry: int | None = None
@@ -96,6 +99,11 @@ class Segment:
     def erased(self) -> bool:
         """Whether its entries are no longer there for anybody."""
         return self.erased_entry is not None
+
+
+def kept_digest(indexes: Iterable[int]) -> bytes:
+    """Return the SHA-256 over indexes, ascending, 8 bytes each, big-endian."""
+    return sha256(b"".join(index.to_bytes(8, "big") for index in sorted(indexes))).digest()
 
 
 class AuditStore(Protocol):

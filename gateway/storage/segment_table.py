@@ -15,7 +15,7 @@ from exchange.segment import CHUNK_ENTRIES, Item
 from gateway.storage.ports import Gap, Segment
 from gateway.storage.segments import SegmentFiles
 
-_COLUMNS = "first, end, digest, newest_ms, cleared, sealed_entry, erased_entry, gone"
+_COLUMNS = "first, end, digest, kept, newest_ms, cleared, sealed_entry, erased_entry, gone"
 _HAS_BESIDE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'beside'"
 
 
@@ -31,11 +31,12 @@ def read(db: sqlite3.Connection) -> list[Segment]:
             first=row[0],
             end=row[1],
             digest=row[2],
-            newest_ms=row[3],
-            cleared=row[4],
-            sealed_entry=row[5],
-            erased_entry=row[6],
-            gone=bool(row[7]),
+            kept=row[3],
+            newest_ms=row[4],
+            cleared=row[5],
+            sealed_entry=row[6],
+            erased_entry=row[7],
+            gone=bool(row[8]),
         )
         if segment.first != expected or not segment.first < segment.end:
             raise StoreDamaged(f"segment {segment.first}-{segment.end} does not follow {expected}")
@@ -50,13 +51,14 @@ def put(db: sqlite3.Connection, segment: Segment) -> None:
         segment.first,
         segment.end,
         segment.digest,
+        segment.kept,
         segment.newest_ms,
         segment.cleared,
         segment.sealed_entry,
         segment.erased_entry,
         segment.gone,
     )
-    sql = f"INSERT OR REPLACE INTO segment ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  constants
+    sql = f"INSERT OR REPLACE INTO segment ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  constants
     db.execute(sql, row)
 
 

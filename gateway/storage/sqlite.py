@@ -38,8 +38,8 @@ STEPS = (
     """,
     """
     CREATE TABLE segment (first INTEGER PRIMARY KEY, end INTEGER NOT NULL, digest BLOB NOT NULL,
-                          newest_ms INTEGER NOT NULL, cleared INTEGER NOT NULL, sealed_entry INTEGER,
-                          erased_entry INTEGER, gone INTEGER NOT NULL) STRICT;
+                          kept BLOB NOT NULL, newest_ms INTEGER NOT NULL, cleared INTEGER NOT NULL,
+                          sealed_entry INTEGER, erased_entry INTEGER, gone INTEGER NOT NULL) STRICT;
     INSERT INTO schema (version) VALUES (2);
     """,
 )
