@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.clock import system_random
+from exchange.durable import replace_file, sync_folder
 from exchange.identity import Identity, parse_uri
 from exchange.keystore import KeyStore, MemoryKeyStore
 from exchange.v1 import audit_pb2
@@ -130,3 +131,30 @@ def present(log: Sequencer) -> Sequence[tuple[int, bytes]]:
         entries, at = log.present(at, 256)
         found += entries
     return found
+
+
+class FolderKeyStore:
+    """Keeps secrets as plain files, written as durably as the real store's: a child need not derive a key."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def get(self, name: str) -> bytes | None:
+        path = self._folder / name
+        return path.read_bytes() if path.exists() else None
+
+    def put(self, name: str, secret: bytes) -> None:
+        replace_file(self._folder / name, secret)
+
+    def delete(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+        sync_folder(self._folder)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if not path.name.startswith("."))
+
+
+def child_keys(folder: Path) -> KeyStore:
+    """Return the keys of a log that a child process keeps."""
+    return FolderKeyStore(folder / "keys")
