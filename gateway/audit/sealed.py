@@ -106,7 +106,7 @@ class SealedCheck:
         if not segment.erased:
             self._check_file(segment, place)
 
-    def _said(self, segment: Segment, place: str, act: int, index: int | None) -> None:
+    def _said(self, segment: Segment, place: str, act: "audit_pb2.Act.ValueType", index: int | None) -> None:
         """Compare what the log's entry says with what the store notes."""
         row = None
         if index is not None:

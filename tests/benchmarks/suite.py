@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.benchmarks import audit_append, faces, region_rows, sealing, signatures
+from tests.benchmarks import audit_append, audit_reading, faces, region_rows, sealing, signatures
 from tests.benchmarks.measure import Scale
 from tests.benchmarks.rows import Group, Row
 
@@ -11,6 +11,7 @@ GROUPS: tuple[Group, ...] = (
     faces.GROUP,
     sealing.GROUP,
     audit_append.GROUP,
+    audit_reading.GROUP,
     signatures.GROUP,
 )
 ROW_IDS: tuple[str, ...] = tuple(row_id for group in GROUPS for row_id in group.ids)

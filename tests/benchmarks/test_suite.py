@@ -20,6 +20,8 @@ NEEDED = {
     "seal_fields_per_s",
     "open_fields_per_s",
     "audit_append_per_s",
+    "audit_verify_per_s_per_core",
+    "audit_proof_ms_10m",
     "sign_us_per_body",
     "verify_us_per_body",
     "hpke_wrap_us",
