@@ -7,7 +7,7 @@ lag, never lead: once it could not be written it is left alone until the next st
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from exchange.errors import EntryErased, StoreDamaged
+from exchange.errors import StoreDamaged
 from exchange.v1 import audit_pb2
 from gateway.audit.log import Present
 from gateway.state import DOMAINS, Audience, RegionState
@@ -51,8 +51,13 @@ class Log(Protocol):
         """Return at most `count` leaves from an index on; EntryErased where one was erased."""
         ...
 
-    def present(self, first: int, count: int) -> Present:
-        """Return at most `count` entries from an index on, leaving out what was erased."""
+    @property
+    def sealed_size(self) -> int:
+        """Entries below this index are in segments, or were."""
+        ...
+
+    def standing(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on; of what is sealed only those that stay."""
         ...
 
     def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
@@ -123,11 +128,10 @@ class Fold:
         return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
 
     def _read(self, first: int, count: int) -> Present:
-        """Read the next entries; beyond what was erased, whose changes of the state are kept."""
-        try:
-            leaves = self._log.leaves(first, count)
-        except EntryErased:
-            return self._log.present(first, count)
+        """Read the next entries; of what is sealed or erased, those that stay: no others change the state."""
+        if first < self._log.sealed_size:
+            return self._log.standing(first, count)
+        leaves = self._log.leaves(first, count)
         if len(leaves) != count:
             raise StoreDamaged(f"entries {first} to {first + count - 1}")
         return Present(list(enumerate(leaves, first)), first + count)

@@ -243,6 +243,22 @@ class AuditLog:
                 at = kept[-1][0] + 1 if len(kept) == left else gap.end
         return Present(entries, at)
 
+    def standing(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on; of what is sealed only those that stay for good.
+
+        No segment is opened, so a start that folds the state from here needs none.
+
+        Raises:
+            StoreDamaged, AuditUnavailable: as `leaves`.
+        """
+        segments = self._store.segments()
+        # Rows are removed in order: before this index only those that stay are left.
+        cleared = segments[-1].cleared if segments else 0
+        if first >= cleared:
+            return self.present(first, count)
+        rows = self._store.rows(first, cleared, count)
+        return Present(rows, rows[-1][0] + 1 if len(rows) == count else cleared)
+
     def proof(self, index: int) -> bytes:
         """Return the inclusion proof of an entry in the newest head, also of one that was erased.
 

@@ -71,6 +71,13 @@ async def test_the_state_folds_from_what_is_kept_of_a_log_that_was_erased(
     for days in (40, 1001):
         kept.clock.now = region.clock.now_ms() + days * 86_400_000
         await kept.settle()
+        await region.registrar.close()
+        for file in (tmp_path / "log" / "segments").iterdir():
+            file.write_bytes(b"damaged")
+        (tmp_path / "state.db").unlink()
+        kept.files.forget(0, 256)
+        region.start()
+        assert region.state.grants.one(grant_id) == before, "no segment was opened"
     assert kept.log.gaps() == ((0, 512),)
     await region.registrar.close()
     await kept.log.close()
