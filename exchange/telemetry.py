@@ -7,7 +7,7 @@ not on the list is dropped and named, so that no value can slip into a log by a 
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 import structlog
 
@@ -19,6 +19,36 @@ KEYS = frozenset(
         "token_id", "name", "seq", "dropped",
     }
 )  # fmt: skip
+
+
+class Unfailing:
+    """A stream whose failures are its own: a full disk under a log must not stop what is logged about.
+
+    Args:
+        stream: what is written to.
+
+    Attributes:
+        lost: how many writes failed.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.lost = 0
+
+    def write(self, text: str) -> int:
+        """Write; a failure is counted."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self.lost += 1
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush; a failure is counted."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self.lost += 1
 
 
 def keep_listed(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -51,6 +81,6 @@ def set_up_logs(process: str) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )

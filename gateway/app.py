@@ -42,7 +42,12 @@ from gateway.act_entries import ActEntries
 from gateway.admin_service import AdminService
 from gateway.audit.folder import segments_in, sequencer_in
 from gateway.audit.keeping import Keeper, terms_of, trusted_now
-from gateway.audit.projection import ExchangeIndex
+from gateway.audit.projection import Projection
+from gateway.audit.scrub import Scrub
+from gateway.audit.search import SEARCH, Searches
+from gateway.audit.search_rows import SearchContent
+from gateway.audit.tail import Tails
+from gateway.audit.tiles import Tiles
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -50,6 +55,7 @@ from gateway.directory_service import DirectoryService
 from gateway.exchange_service import ExchangeService
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
+from gateway.log_face import LogFace, LogFaceParts
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
@@ -72,6 +78,7 @@ class Listening:
 
     port: int
     metrics_port: int
+    log_port: int
 
 
 def log_signer(keystore: KeyStore, origin: str) -> LogSigner:
@@ -121,7 +128,10 @@ class Gateway:
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
-        self._index = ExchangeIndex(path=folder / "search.db", log=self.sequencer)
+        self.scrub = Scrub(log=self.sequencer, entries_per_s=config.scrub.entries_per_s)
+        self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
+        self._tails = Tails(log=self.sequencer)
+        self._searches = Searches(projection=self._projection, log=self.sequencer)
         self.keeper = Keeper(
             log=self.sequencer,
             files=segments,
@@ -129,7 +139,7 @@ class Gateway:
             entries=ActEntries(origin=self.origin, clock=self._clock, random=self._nonces),
             actor=who,
             now=lambda: trusted_now(self._clock, self.feed.current),
-            forget=(self._index.forget,),
+            forget=(self._projection.forget,),
         )
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
@@ -149,6 +159,17 @@ class Gateway:
         self._metrics = GatewayMetrics(self.registry)
         self.path = self._make_path(who.division)
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
+        self.log_face = LogFace(
+            LogFaceParts(
+                shard=who.name,
+                log=Tiles(self.sequencer),
+                registrar=self.registrar,
+                anchor=self._anchor,
+                trust=self._trust,
+                clock=self._clock,
+                tls=self.membership.tls,
+            )
+        )
 
     # -- wiring ------------------------------------------------------------------------------------------
 
@@ -209,7 +230,14 @@ class Gateway:
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=self._index.find),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.sequencer,
+                find=self._searches.find,
+                tails=self._tails,
+                searches=self._searches,
+            ),
             server,
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
@@ -239,6 +267,8 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self._metrics.log_size.set(self.sequencer.head.size)
+        self._metrics.scrub_position.set(self.scrub.position)
+        self._metrics.scrub_passes.set(self.scrub.passes)
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -255,7 +285,8 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
-            stack.callback(self._index.close)
+            self._projection.start()
+            stack.push_async_callback(self._projection.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
@@ -269,17 +300,21 @@ class Gateway:
             )
             await server.start()
             stack.push_async_callback(server.grpc.stop, GRACE_S)
+            stack.callback(self._tails.drain)
             metrics_port = await self.ready_face.start(listen.metrics_host, listen.metrics_port)
             stack.push_async_callback(self.ready_face.stop)
+            log_port = await self.log_face.start(listen.log_host, listen.log_port)
+            stack.push_async_callback(self.log_face.stop)
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 self._each_second(),
                 self.keeper.run(),
+                self.scrub.run(),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]
             stack.push_async_callback(cancel_all, tasks)
-            ready(Listening(port=port, metrics_port=metrics_port))
+            ready(Listening(port=port, metrics_port=metrics_port, log_port=log_port))
             await first_of(tasks, stop)
             await server.leave()
             await link_service.drain(GRACE_S)
@@ -289,6 +324,7 @@ class Gateway:
             await asyncio.sleep(SECOND_S)
             self.path.expire()
             self.registrar.settle()
+            self.sequencer.probe()
             try:
                 await self.registrar.flush_refusals()
             except ExchangeError as error:
@@ -322,6 +358,7 @@ def serve(config_path: FilePath) -> int:
             origin=gateway.origin,
             port=listening.port,
             metrics_port=listening.metrics_port,
+            log_port=listening.log_port,
         )
 
     serve_until_told(lambda stop: gateway.run(stop, ready))

@@ -3,26 +3,23 @@
 1. Checkpoints and consistency proofs are for everybody: they show no entry.
 2. Officers and auditors read entries; that they do is an entry itself, durable before they see the first.
 3. An agent reads the entries of its own organisation's exchanges; all others are not there for it.
-4. A tail reads the log at its own pace: nothing queues for a slow reader, and few read at a time.
+4. Tails and searches are served by `gateway.audit.tail` and `gateway.audit.search`.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
-from exchange.errors import EntryErased, ExchangeError, Malformed, StoreDamaged, TooMany, UnknownEntry
+from exchange.errors import ExchangeError, Malformed, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from gateway import pages
-from gateway.audit.log import Present
+from gateway.audit import proofs, search, tail
+from gateway.audit.search import Searches
+from gateway.audit.tail import Tails
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
 
 SERVICE = "/exchange.v1.AuditService"
-FRAME = 256
-MAX_TAILS = 32
 
 Find = Callable[[bytes], Awaitable[int | None]]
 """Returns the index of an exchange's entry by its id of 16 bytes, None where there is none."""
@@ -49,21 +46,12 @@ class Log(Protocol):
         """Return an entry with its proof, and the checkpoint that it leads to."""
         ...
 
-    def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on; EntryErased where one was erased."""
+    def leaves(self, first: int, count: int) -> list[bytes]:
+        """Return at most `count` leaves from an index on."""
         ...
 
-    def present(self, first: int, count: int) -> Present:
-        """Return at most `count` entries from an index on, leaving out what was erased."""
-        ...
-
-    @property
-    def sealed_size(self) -> int:
-        """Entries below this index are in segments, or were."""
-        ...
-
-    def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
-        """Call back after each commit."""
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a complete subtree, 32 bytes."""
         ...
 
 
@@ -75,19 +63,26 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         calls: what every call has around it.
         log: the audit log.
         find: looks an exchange up.
-        max_tails: how many may follow the log at a time.
+        tails: serves those who follow the log.
+        searches: serves those who search it.
     """
 
     def __init__(
-        self, *, registrar: Registrar, calls: Calls, log: Log, find: Find, max_tails: int = MAX_TAILS
+        self,
+        *,
+        registrar: Registrar,
+        calls: Calls,
+        log: Log,
+        find: Find,
+        tails: Tails,
+        searches: Searches,
     ) -> None:
         self._registrar = registrar
         self._calls = calls
         self._log = log
         self._find = find
-        self._max_tails = max_tails
-        self._tails: set[asyncio.Event] = set()
-        log.subscribe(self._committed)
+        self._tails = tails
+        self._searches = searches
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Any
@@ -105,6 +100,12 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         """Return an entry with its proof."""
         return await self._calls.run(f"{SERVICE}/GetEntry", request, context, self._entry)
 
+    async def GetProofs(
+        self, request: audit_pb2.GetProofsRequest, context: Any
+    ) -> audit_pb2.GetProofsResponse:
+        """Return entries with proofs that lead to one head."""
+        return await self._calls.run(f"{SERVICE}/GetProofs", request, context, self._proofs)
+
     async def Tail(
         self, request: audit_pb2.TailRequest, context: Any
     ) -> AsyncIterator[audit_pb2.TailResponse]:
@@ -112,12 +113,17 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         method = f"{SERVICE}/Tail"
         try:
             caller = self._calls.enter(method, context)
-            with self._tail() as woken:
-                await self._registrar.record_read(caller, f"Tail from {request.from_index}")
-                async for frame in self._frames(request, woken):
+            asked = tail.read(request)
+            with self._tails.place() as woken:
+                await self._registrar.record_read(caller, asked.words())
+                async for frame in self._tails.frames(asked, woken):
                     yield frame
         except ExchangeError as error:
             await self._calls.refuse(method, context, error)
+
+    async def Search(self, request: audit_pb2.SearchRequest, context: Any) -> audit_pb2.SearchResponse:
+        """Return a page of the entries that fit a filter."""
+        return await self._calls.run(f"{SERVICE}/Search", request, context, self._search)
 
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity
@@ -147,6 +153,12 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         receipt, checkpoint = self._log.entry(index)
         return audit_pb2.GetEntryResponse(receipt=receipt, checkpoint=checkpoint)
 
+    async def _proofs(
+        self, request: audit_pb2.GetProofsRequest, caller: Identity
+    ) -> audit_pb2.GetProofsResponse:
+        await self._registrar.record_read(caller, proofs.check(request, self._log.head.size))
+        return await proofs.answer(request, self._log)
+
     async def _index(self, request: audit_pb2.GetEntryRequest) -> int:
         key = request.WhichOneof("key")
         if key == "index":
@@ -160,65 +172,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             raise UnknownEntry(request.exchange_id.hex())
         return index
 
-    async def _frames(
-        self, request: audit_pb2.TailRequest, woken: asyncio.Event
-    ) -> AsyncIterator[audit_pb2.TailResponse]:
-        position, left = request.from_index, request.limit or None
-        while left is None or left > 0:
-            # Cleared before the size is read: what is committed in between wakes again.
-            woken.clear()
-            size = self._log.head.size
-            if position >= size:
-                if not request.follow:
-                    return
-                await woken.wait()
-                continue
-            count = min(FRAME, size - position, left if left is not None else FRAME)
-            found = await self._present(position, count)
-            entries = pages.fitting(found.entries, lambda entry: len(entry[1]), most=count)
-            whole = len(entries) == len(found.entries)
-            following = found.next_index if whole else entries[-1][0] + 1
-            if following <= position:
-                raise StoreDamaged(f"entry {position}")
-            yield audit_pb2.TailResponse(
-                indexes=[index for index, _ in entries],
-                leaves=[leaf for _, leaf in entries],
-                checkpoint=self._log.checkpoint,
-                next_index=following,
-            )
-            position = following
-            left = None if left is None else left - len(entries)
-
-    async def _present(self, first: int, count: int) -> Present:
-        """Return entries from an index on, and from where to go on: beyond what was erased.
-
-        What is sealed is read in a thread: opening a chunk takes milliseconds.
-        """
-        try:
-            leaves = await self._read(first, count)
-        except EntryErased:
-            return await asyncio.to_thread(self._log.present, first, count)
-        return Present(list(enumerate(leaves, first)), first + len(leaves))
-
-    async def _read(self, first: int, count: int) -> Sequence[bytes]:
-        if first < self._log.sealed_size:
-            return await asyncio.to_thread(self._log.leaves, first, count)
-        return self._log.leaves(first, count)
-
-    @contextmanager
-    def _tail(self) -> Iterator[asyncio.Event]:
-        if len(self._tails) >= self._max_tails:
-            raise TooMany("tails")
-        woken = asyncio.Event()
-        self._tails.add(woken)
-        try:
-            yield woken
-        finally:
-            self._tails.discard(woken)
-
-    def _committed(self, first_index: int, leaves: Sequence[bytes]) -> None:
-        for woken in self._tails:
-            woken.set()
+    async def _search(self, request: audit_pb2.SearchRequest, caller: Identity) -> audit_pb2.SearchResponse:
+        asked, size = search.read(request), self._log.head.size
+        await self._registrar.record_read(caller, asked.words())
+        return await self._searches.answer(asked, size)
 
 
 def _check_own(leaf: bytes, organisation: str) -> None:

@@ -65,6 +65,14 @@ class GatewayMetrics:
         self.links = Gauge("shuqiao_links", "Linked agents", registry=registry)
         self.pending = Gauge("shuqiao_pending", "Exchanges that wait for a provider", registry=registry)
         self.log_size = Gauge("shuqiao_log_entries", "Entries of the audit log", registry=registry)
+        self.scrub_position = Gauge(
+            "shuqiao_scrub_position", "Index that the scrub of the audit log has reached", registry=registry
+        )
+        self.scrub_passes = Gauge(
+            "shuqiao_scrub_passes",
+            "How often the scrub has found the whole audit log whole",
+            registry=registry,
+        )
         self.trust_age = Gauge(
             "shuqiao_trust_list_age_seconds", "Age of the trust list held", registry=registry
         )

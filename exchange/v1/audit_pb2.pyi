@@ -932,7 +932,7 @@ class GetProofsResponse(_message.Message):
     """The checkpoint of that head; empty where a size was given."""
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]:
-        """The entries, in the order asked for."""
+        """The entries, in the order asked for; the last ones are left out where all would be above 2 MiB: ask again."""
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ def sequencer_in(
     files: SegmentFiles | None = None,
     max_queue: int = 16_384,
     min_free_bytes: int = 64 * 1024 * 1024,
+    retry_s: float = 1.0,
 ) -> Sequencer:
     """Return the log of a folder, not open yet; the folder is made where it is absent.
 
@@ -31,6 +32,7 @@ def sequencer_in(
         files: its sealed segments; None where none is to be read or written.
         max_queue: how many entries may wait.
         min_free_bytes: free space below which exchanges are refused.
+        retry_s: seconds between attempts to reload after a write error.
 
     Raises:
         StoreDamaged: the folder is of another log or key.
@@ -43,6 +45,7 @@ def sequencer_in(
         signer=signer,
         max_queue=max_queue,
         min_free_bytes=min_free_bytes,
+        retry_s=retry_s,
     )
 
 

@@ -38,10 +38,13 @@ class Headroom:
         if self._free < floor:
             raise AuditUnavailable("disk headroom")
 
+    def told(self, free: int) -> None:
+        """Take over how much room somebody else has measured, bytes."""
+        self._written, self._free = 0, free
+
     def _measure(self) -> None:
-        self._written = 0
         try:
-            self._free = self._free_bytes()
+            self.told(self._free_bytes())
         except AuditUnavailable:
             # Space that cannot be told counts as none: entries are refused until it can.
-            self._free = 0
+            self.told(0)

@@ -26,6 +26,7 @@ from exchange.errors import (
     StoreDamaged,
     UnknownEntry,
 )
+from exchange.tlog_tiles import HashTile
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.tree import LogTree
 from gateway.storage.ports import Gap, HighWater, SegmentStore, StoredHead
@@ -281,6 +282,18 @@ class AuditLog:
         proof = self.proof(index)
         return audit_pb2.Receipt(leaf=self.leaves(index, 1)[0], index=index, proof=proof), self._note
 
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of the complete subtree (level, index), 32 bytes.
+
+        Raises:
+            StoreDamaged, AuditUnavailable: its tile cannot be read.
+        """
+        return self._tree.node(level, index)
+
+    def tile(self, wanted: HashTile) -> bytes:
+        """Return a tile's hashes as of the durable head (see `LogTree.tile`)."""
+        return self._tree.tile(wanted)
+
     def consistency(self, old_size: int, new_size: int = 0) -> tuple[bytes, str]:
         """Return the proof that a newer log extends an older one.
 
@@ -338,6 +351,10 @@ class AuditLog:
         except ReceiptBroken:
             return False
         return (shown.size, shown.root) == (head.size, head.root)
+
+    def condemn(self, error: ExchangeError) -> None:
+        """Refuse to sign from now on: the log was found to be another than it was signed to be."""
+        self._refuse_to_sign(error)
 
     def _refuse_to_sign(self, error: ExchangeError) -> None:
         self._sticky = self._sticky or type(error)(error.subject)

@@ -8,12 +8,14 @@
 4. Where log, high-water copy or a signed head that somebody holds contradict each other, the fault is sticky
    and nothing is signed again.
 5. Space is left on the disk for administrative entries: exchanges are refused first.
+6. While nothing is appended, `probe` writes and syncs on the same way, so that a disk that fails shows before
+   an exchange finds out; a write that does not come back within 3 s is a fault as well.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -39,6 +41,10 @@ __all__ = ["Done", "Logged", "Sequencer"]
 MAX_GROUP = 256
 MAX_LEAF_BYTES = 65_535
 ADMINISTRATIVE_PLACES = 256
+QUIET_S = 0.5
+STALL_S = 3.0
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("gateway.audit")
 
@@ -78,6 +84,7 @@ class Sequencer(AuditLog):
         self._doubtful: InFlight | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
+        self._handed_at = self._heard_at = 0.0  # when the worker was last given something, and last heard of
 
     async def open(self) -> None:
         """Open the log and compare its parts (see `gateway.audit.log`).
@@ -109,6 +116,8 @@ class Sequencer(AuditLog):
         """Why an exchange's entry cannot be appended; None while it can. Readiness asks here first."""
         if self._sticky or self._trouble:
             return self._sticky or self._trouble
+        if self._busy and self._loop.time() - self._handed_at > STALL_S:
+            return AuditUnavailable("the disk does not answer")
         try:
             self._headroom.check()
         except AuditUnavailable as error:
@@ -175,20 +184,56 @@ class Sequencer(AuditLog):
     def _run(self, errand: Errand) -> None:
         """Hand an errand to the commit thread."""
         self._busy = True
+        self._hand(errand.work, lambda job: self._ran(job, errand))
 
-        def done(job: Future[None]) -> None:
-            self._busy = False
-            error = job.exception()
-            errand.settle(error)
-            if error is not None:
-                # What it wrote is in doubt: the store is opened anew before the next group.
-                self._recover(None, error)
-                return
-            self._begin()
-            self._settle()
+    def _ran(self, job: "Future[None]", errand: Errand) -> None:
+        self._busy = False
+        error = job.exception()
+        errand.settle(error)
+        if error is not None:
+            # What it wrote is in doubt: the store is opened anew before the next group.
+            self._recover(None, error)
+            return
+        self._begin()
+        self._settle()
 
-        job = self._worker.submit(errand.work)
-        job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(done, job))
+    def probe(self) -> None:
+        """Have the worker show that a group could be made durable now; does nothing where one just was.
+
+        To be called every second. What it finds shows in `fault`.
+        """
+        quiet = self._loop.time() - self._heard_at >= QUIET_S
+        if quiet and not (self._busy or self._closing or self._sticky or self._trouble):
+            self._busy = True
+            self._idle.clear()
+            self._hand(self._measure, self._probed)
+
+    def _measure(self) -> tuple[StoredHead | None, int]:
+        return self._store.probe(), self._store.free_bytes()
+
+    def _probed(self, job: "Future[tuple[StoredHead | None, int]]") -> None:
+        self._busy = False
+        try:
+            head, free = job.result()
+            if head is not None and (head.size, head.root) != (self._head.size, self._head.root):
+                raise AuditUnavailable("the head was changed under the running gateway")
+        except Exception as error:
+            self._recover(None, error)
+            return
+        self._headroom.told(free)
+        self._begin()
+        self._settle()
+
+    def _hand(self, work: Callable[..., T], then: "Callable[[Future[T]], None]", *arguments: Any) -> None:
+        """Give the worker something to do, and go on with it on the event loop."""
+        self._handed_at = self._loop.time()
+
+        def heard(job: "Future[T]") -> None:
+            self._heard_at = self._loop.time()
+            then(job)
+
+        job = self._worker.submit(work, *arguments)
+        job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(heard, job))
 
     def _admit(self, leaves: Sequence[bytes], *, administrative: bool = False) -> None:
         stopped = self._sticky or self._trouble
@@ -229,8 +274,7 @@ class Sequencer(AuditLog):
         except Exception as error:
             self._recover(group, error)
             return
-        job = self._worker.submit(self._make_durable, group.note)
-        job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(self._committed, group, job))
+        self._hand(self._make_durable, lambda job: self._committed(group, job), group.note)
 
     def _sign(self, taken: Sequence[tuple[Submission, Sequence[bytes]]]) -> InFlight:
         leaves = [leaf for _, part in taken for leaf in part]
@@ -287,13 +331,12 @@ class Sequencer(AuditLog):
     def _recover(self, group: InFlight | None, error: BaseException) -> None:
         """Reload the log after a write error; `group` is in doubt until then."""
         subject = error.subject if isinstance(error, ExchangeError) else type(error).__name__
-        _log.error("audit_write_failed", subject=subject)
         self._trouble = AuditUnavailable(subject)
         self._doubtful = group or self._doubtful
         self._retry, self._busy = None, True
         self._idle.clear()
-        job = self._worker.submit(self._restore)
-        job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(self._reloaded, group, job))
+        self._hand(self._restore, lambda job: self._reloaded(group, job))
+        _log.error("audit_write_failed", subject=subject)
 
     def _reloaded(self, group: InFlight | None, job: Future[Restored]) -> None:
         """Decide about a group in doubt, and be healthy again or try again."""
@@ -349,7 +392,10 @@ class Sequencer(AuditLog):
             self._loop.call_exception_handler({"message": "a waiter of the log failed", "exception": error})
 
     def _restore(self) -> Restored:
-        return restore(self._store, self._high_water, self._signer)
+        restored = restore(self._store, self._high_water, self._signer)
+        # Reading alone shows nothing about a disk that takes no writes.
+        self._store.probe()
+        return restored
 
     def _let_go(self) -> None:
         self._worker.shutdown()

@@ -22,8 +22,8 @@ from exchange import merkle
 from exchange.errors import ReceiptBroken
 from exchange.merkle import HASH_BYTES, node_hash
 from exchange.receipt import MAX_LEAF_BYTES, parse_entry
+from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES
 from exchange.v1 import audit_pb2
-from gateway.audit.tree import TILE_BITS, TILE_BYTES, TILE_HASHES
 from gateway.storage.ports import Segment
 
 MAX_GAP = 1_000_000

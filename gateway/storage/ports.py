@@ -169,6 +169,20 @@ class AuditStore(Protocol):
         """
         ...
 
+    def probe(self) -> StoredHead | None:
+        """Show that a group could be made durable now: write something that changes no entry, and sync it.
+
+        May block, as `commit`; called while nothing is staged.
+
+        Returns:
+            The head as it is kept now; None for a log without one.
+
+        Raises:
+            AuditUnavailable: it cannot be written, or what was opened is no longer what is there.
+            StoreDamaged: it cannot be read.
+        """
+        ...
+
     def free_bytes(self) -> int:
         """Return how much more can be written where the log is kept.
 

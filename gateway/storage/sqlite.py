@@ -72,6 +72,7 @@ class SqliteAuditStore:
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._opened: os.stat_result | None = None
         # Reads come from the event loop while a reopening may run in the commit thread.
         self._reading = threading.Lock()
 
@@ -100,6 +101,7 @@ class SqliteAuditStore:
                 )
                 row = self._writer.execute(_HEAD).fetchone()
                 self._book.load(self._writer)
+                self._opened = self._path.stat()
             except (sqlite3.Error, OSError) as error:
                 self._disconnect()
                 raise _failure(error) from error
@@ -134,6 +136,20 @@ class SqliteAuditStore:
             self._open_writer.execute("COMMIT")
         except sqlite3.Error as error:
             raise _unavailable(error) from error
+
+    def probe(self) -> StoredHead | None:
+        """Write and sync a number that means nothing, on the way that a group takes; return the head."""
+        try:
+            opened, there = self._opened, self._path.stat()
+            if opened is None or (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino):
+                raise AuditUnavailable("audit.db was replaced under the running gateway")
+            db = self._open_writer
+            turn = db.execute("PRAGMA user_version").fetchone()[0]
+            db.execute(f"PRAGMA user_version = {1 - turn if turn in (0, 1) else 0}")
+            row = db.execute(_HEAD).fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise _failure(error) from error
+        return StoredHead(size=row[0], root=row[1], checkpoint=row[2]) if row else None
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         """Return the committed leaves from an index on, fewer where the log ends or has a gap."""

@@ -1,7 +1,7 @@
 """The region's services over a real server: what is answered, refused and entered."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from exchange import errors as e
 from exchange.identity import Role, parse_uri
+from exchange.merkle import leaf_hash, root_from_path, root_of
 from exchange.rpc_errors import from_rpc_error
 from exchange.statement import StatementSigner
 from exchange.trust import Verified
@@ -27,6 +28,10 @@ from exchange.v1 import (
 )
 from gateway import pages
 from gateway.admin_service import AdminService
+from gateway.audit.projection import Projection
+from gateway.audit.search import SEARCH, Searches
+from gateway.audit.search_rows import SearchContent
+from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
@@ -69,6 +74,8 @@ class Served(Region):
 
     async def serve(self) -> grpc.aio.Server:
         self.linked, self.faults = [], []
+        self.projection = Projection(path=self.folder / SEARCH, log=self.log, content=SearchContent())
+        self.projection.start()
         calls = Calls(registrar=self.registrar, peer=peer)
         server = grpc.aio.server()
         directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
@@ -92,7 +99,14 @@ class Served(Region):
             server,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.log, find=self.find, max_tails=1),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.log,
+                find=self.find,
+                tails=Tails(log=self.log, max_tails=1),
+                searches=Searches(projection=self.projection, log=self.log),
+            ),
             server,
         )
         port = server.add_insecure_port("127.0.0.1:0")
@@ -125,6 +139,7 @@ async def region(tmp_path: Path) -> AsyncIterator[Served]:
     yield served
     await served.channel.close()
     await server.stop(None)
+    await served.projection.close()
 
 
 def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
@@ -322,6 +337,58 @@ async def test_an_agent_reads_its_own_exchanges_only_and_leaves_no_entry(region:
     assert len(region.log.entries) == 3
 
 
+async def test_entries_come_with_proofs_that_lead_to_one_head(region: Served) -> None:
+    for _ in range(300):
+        region.exchange(HEALTH, POLICE)
+    indexes = [*range(0, 300, 2), 299]
+    for size in (0, 300):
+        ask = audit_pb2.GetProofsRequest(indexes=indexes, size=size)
+        answer = await region.audit.GetProofs(ask, metadata=by(AUDITOR))
+        assert [one.index for one in answer.receipts] == indexes
+        assert (answer.size, answer.checkpoint) == ((300, "") if size else (301, "checkpoint 301"))
+        root = root_of([leaf_hash(leaf) for leaf in region.log.entries[: answer.size]])
+        for one in answer.receipts:
+            assert one.leaf == region.log.entries[one.index]
+            assert root_from_path(one.index, answer.size, leaf_hash(one.leaf), one.proof) == root
+    assert (region.log.acts()[-1].act, region.log.acts()[-1].subject) == (
+        audit_pb2.ACT_READ,
+        "GetProofs 0 to 299, 151",
+    )
+    region.log.fails = e.AuditUnavailable()
+    error = await refused(region.audit.GetProofs(ask, metadata=by(OFFICER)))
+    assert isinstance(error, e.AuditUnavailable)
+
+
+async def test_large_entries_are_left_out_at_the_end_of_a_batch_of_proofs(region: Served) -> None:
+    region.log.entries += [bytes([number]) * 60_000 for number in range(64)]
+    ask = audit_pb2.GetProofsRequest(indexes=range(64), size=64)
+    answer = await region.audit.GetProofs(ask, metadata=by(AUDITOR))
+    assert 1 < len(answer.receipts) < 64
+    assert [one.index for one in answer.receipts] == list(range(len(answer.receipts)))
+
+
+@pytest.mark.parametrize(
+    ("indexes", "size", "error"),
+    [
+        ([], 0, e.Malformed),
+        (range(257), 0, e.Malformed),
+        ([1, 0], 0, e.Malformed),
+        ([1, 1], 0, e.Malformed),
+        ([0], 301, e.UnknownEntry),
+        ([300], 0, e.UnknownEntry),
+        ([9], 9, e.UnknownEntry),
+    ],
+)
+async def test_proofs_that_are_not_asked_for_rightly_are_refused(
+    region: Served, indexes: Sequence[int], size: int, error: type[e.ExchangeError]
+) -> None:
+    for _ in range(300):
+        region.exchange(HEALTH, POLICE)
+    ask = audit_pb2.GetProofsRequest(indexes=indexes, size=size)
+    assert isinstance(await refused(region.audit.GetProofs(ask, metadata=by(AUDITOR))), error)
+    assert isinstance(await refused(region.audit.GetProofs(ask, metadata=by(HEALTH_AGENT))), e.RoleNotAllowed)
+
+
 @pytest.mark.parametrize("ask", [audit_pb2.GetEntryRequest(), audit_pb2.GetEntryRequest(exchange_id=b"x")])
 async def test_an_entry_that_is_not_named_rightly_is_refused(
     region: Served, ask: audit_pb2.GetEntryRequest
@@ -368,8 +435,10 @@ async def test_a_tail_goes_on_with_entries_as_they_come(region: Served) -> None:
     call = region.audit.Tail(audit_pb2.TailRequest(from_index=1, follow=True), metadata=by(OFFICER))
     pending = asyncio.create_task(call.read())
     await asyncio.wait_for(entered.wait(), 5)
+    begun: Any = await pending
+    assert (list(begun.indexes), begun.next_index) == ([], 1)
     await region.add(HEALTH, "health")
-    frame: Any = await pending
+    frame: Any = await call.read()
     assert (frame.indexes[0], list(frame.leaves)) == (1, region.log.entries[1:2])
     second = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))
     assert isinstance(await refused(second.read()), e.TooMany)

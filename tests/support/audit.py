@@ -46,7 +46,7 @@ class MemoryAuditStore:
     Attributes:
         commit_fault: "lost" fails without persisting, "kept" persists and fails; "" works.
         note_fault: the same of `note` and `clear`; reset once it has happened.
-        stage_fault, open_fault: whether these fail.
+        stage_fault, open_fault, probe_fault: whether these fail.
         gate: commits wait until it is set.
         commits: sizes of the groups committed.
     """
@@ -61,6 +61,8 @@ class MemoryAuditStore:
         self.commit_fault = ""
         self.stage_fault = False
         self.open_fault = False
+        self.probe_fault = False
+        self.probes = 0
         self.free = 1 << 40
         self.gate = threading.Event()
         self.gate.set()
@@ -99,6 +101,14 @@ class MemoryAuditStore:
             self.commits.append(len(group.leaves))
         if self.commit_fault:
             raise AuditUnavailable("in doubt")
+
+    def probe(self) -> StoredHead | None:
+        assert self._usable and self._staged is None
+        self.probes += 1
+        assert self.gate.wait(30)
+        if self.probe_fault:
+            raise AuditUnavailable("nothing can be written")
+        return self.head
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         rows = self.rows(first, first + count, count)

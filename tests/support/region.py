@@ -16,6 +16,7 @@ from exchange.errors import ExchangeError
 from exchange.identity import Identity, Role
 from exchange.keys import BundleBook, OwnKeys
 from exchange.keystore import MemoryKeyStore
+from exchange.merkle import leaf_hash, root_of
 from exchange.statement import StatementSigner
 from exchange.trust import TrustAnchor
 from exchange.trust_feed import TrustFeed
@@ -89,6 +90,11 @@ class MemoryLog:
 
     def entry(self, index: int) -> tuple[audit_pb2.Receipt, str]:
         return audit_pb2.Receipt(leaf=self.entries[index], index=index), self.checkpoint
+
+    def node(self, level: int, index: int) -> bytes:
+        hashes = [leaf_hash(leaf) for leaf in self.entries[index << level : (index + 1) << level]]
+        assert len(hashes) == 1 << level, "the subtree is complete"
+        return root_of(hashes)
 
     def consistency(self, old_size: int, new_size: int = 0) -> tuple[bytes, str]:
         return b"p" * 32, self.checkpoint

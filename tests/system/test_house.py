@@ -24,6 +24,7 @@ from exchange.v1 import (
     grant_pb2,
     reason_pb2,
 )
+from gateway.audit.verify import verify_folder
 from tests.support.house import HOUSEHOLD, STATIONS, House, house_at, household_source, question, until
 
 pytestmark = pytest.mark.system
@@ -362,3 +363,26 @@ async def test_a_gateway_that_breaks_links_to_keep_back_receipts_is_answered_no_
     provider.lost(stream)
     provider.watch()
     assert reason(await ask(house)) == "RECEIPT_OVERDUE"
+
+
+async def test_a_gateway_whose_clock_goes_backward_refuses_and_its_log_stays_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await ask(house)).HasField("answer")
+    clock, real = house.gateway._clock, type(house.gateway._clock).now_ms
+
+    def now_ms(self: object) -> int:
+        return real(clock) - 2 * 3_600_000 * (self is clock)
+
+    monkeypatch.setattr(type(clock), "now_ms", now_ms)
+    refused = await ask(house)
+    assert reason(refused) == "CLOCK_SKEW"
+    before = audit_pb2.AuditEntry.FromString(house.gateway.sequencer.leaves(house.log_size - 2, 1)[0]).time_ms
+    after = audit_pb2.AuditEntry.FromString(house.gateway.sequencer.leaves(house.log_size - 1, 1)[0]).time_ms
+    assert after < before, "the entry tells the clock as it was"
+    monkeypatch.undo()
+    assert (await ask(house)).HasField("answer")
+    report = verify_folder(
+        house.folder / "gateway-1", {house.gateway.origin: (house.gateway._signer.public_key,)}
+    )
+    assert report.faults == []

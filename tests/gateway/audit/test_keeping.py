@@ -15,7 +15,8 @@ from exchange.segment import Item, SegmentCipher, read_header
 from exchange.trust import TrustList
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.keeping import DAY_MS, NOT_KEPT, trusted_now
-from gateway.audit.projection import ExchangeIndex
+from gateway.audit.projection import Projection
+from gateway.audit.search_rows import SearchContent
 from gateway.audit.verify import verify_folder
 from gateway.state import DOMAINS
 from gateway.storage.segments import read_layout
@@ -276,23 +277,51 @@ async def test_the_log_opens_again_after_sealing_and_erasing_and_goes_on(kept: K
     await again.log.close()
 
 
-async def test_an_exchange_is_found_in_a_segment_and_forgotten_with_it(tmp_path: Path) -> None:
+def indexes(db: sqlite3.Connection) -> set[int]:
+    return {index for (index,) in db.execute("SELECT idx FROM entry")}
+
+
+async def test_the_search_forgets_what_was_erased_and_is_made_anew_without_it(tmp_path: Path) -> None:
     kept = KeptLog(tmp_path)
-    index = ExchangeIndex(path=tmp_path / "search.db", log=kept.log)
-    kept.keeper._forget = (index.forget,)
+    search = Projection(path=tmp_path / "search.db", log=kept.log, content=SearchContent())
+    kept.keeper._forget = (search.forget,)
+    await kept.log.open()
+    search.start()
+    await kept.append(SIZE)
+    await kept.seal()
+    size = kept.log.head.size
+    assert await search.caught_up(size) == size
+    assert await search.query(indexes) == set(range(size))
+    await kept.erase()
+    size = kept.log.head.size
+    assert await search.caught_up(size) == size
+    there = {index for index, _ in present(kept.log)}
+    assert await search.query(indexes) == there
+    await search.close()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"search.db{suffix}").unlink(missing_ok=True)
+    anew = Projection(path=tmp_path / "search.db", log=kept.log, content=SearchContent())
+    anew.start()
+    assert await anew.caught_up(size) == size
+    assert await anew.query(indexes) == there
+    await anew.close()
+    await kept.log.close()
+
+
+async def test_while_a_projection_cannot_forget_the_erasing_is_not_done(tmp_path: Path) -> None:
+    kept = KeptLog(tmp_path)
+    search = Projection(path=tmp_path / "search.db", log=kept.log, content=SearchContent())
+    kept.keeper._forget = (search.forget,)
     await kept.log.open()
     await kept.append(SIZE)
     await kept.seal()
-    assert await index.find((333).to_bytes(16, "big")) == 333
-    await kept.erase()
-    assert await index.find((333).to_bytes(16, "big")) is None
-    assert await index.find((790).to_bytes(16, "big")) == 790
-    index.close()
-    (tmp_path / "search.db").unlink()
-    anew = ExchangeIndex(path=tmp_path / "search.db", log=kept.log)
-    assert await anew.find((333).to_bytes(16, "big")) is None
-    assert await anew.find((790).to_bytes(16, "big")) == 790
-    anew.close()
+    kept.clock.now = START_MS + 1001 * DAY_MS
+    while await kept.keeper.turn():
+        assert not any(segment.gone for segment in kept.store.segments())
+    search.start()
+    await kept.settle()
+    assert all(segment.gone for segment in kept.store.segments())
+    await search.close()
     await kept.log.close()
 
 
