@@ -41,12 +41,13 @@ from gateway.access.requests import RequestCheck
 from gateway.act_entries import ActEntries
 from gateway.admin_service import AdminService
 from gateway.audit.folder import segments_in, sequencer_in
-from gateway.audit.keeping import Keeper, terms_of, trusted_now
+from gateway.audit.keeping import Keeper
 from gateway.audit.projection import Projection
 from gateway.audit.scrub import Scrub
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tail import Tails
+from gateway.audit.terms import terms_of, trusted_now
 from gateway.audit.tiles import Tiles
 from gateway.audit_service import AuditService
 from gateway.calls import Calls

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from exchange.errors import StoreDamaged
 from exchange.v1 import audit_pb2
-from gateway.audit.log import Present
+from gateway.audit.reading import Present
 from gateway.state import DOMAINS, Audience, RegionState
 from gateway.state_store import StateStore
 

@@ -17,7 +17,6 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from google.protobuf.message import DecodeError
 
 from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.audit.erasures import Erasures
 from gateway.audit.kept import kept_leaves
 from gateway.audit.pace import Pace
 from gateway.audit.questions import Questions, is_damage
@@ -126,7 +126,7 @@ class Projection:
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._waiters: set[tuple[int, asyncio.Future[None]]] = set()
-        self._erased: deque[tuple[int, int, asyncio.Future[None]]] = deque()
+        self._erasures = Erasures()
         self._questions = Questions(path)
         self._db: sqlite3.Connection | None = None
         self._spoilt = False
@@ -193,8 +193,7 @@ class Projection:
         """
         if self._thread is None:
             raise AuditUnavailable(self.path.name)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._erased.append((first, end, future))
+        future = self._erasures.add(first, end)
         self._wanted.set()
         await future
 
@@ -263,11 +262,10 @@ class Projection:
         self.size = first + count
 
     def _forget_erased(self, db: sqlite3.Connection) -> None:
-        while self._erased:
-            first, end, future = self._erased[0]
-            self._forget(db, first, end)
-            self._erased.popleft()
-            self._call(lambda _, future=future: _tell(future, None), None)
+        while erasure := self._erasures.next():
+            self._forget(db, erasure.first, erasure.end)
+            erasure.done = True
+            self._call(self._settle, None)
 
     def _forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
         kept = kept_leaves(self._log, first, min(end, self.size) - first) if first < self.size else []
@@ -351,8 +349,7 @@ class Projection:
     # -- on the event loop -------------------------------------------------------------------------------
 
     def _settle(self, error: ExchangeError | None) -> None:
-        while error is not None and self._erased:
-            _tell(self._erased.popleft()[2], AuditUnavailable(self.path.name))
+        self._erasures.settle(AuditUnavailable(self.path.name) if error is not None else None)
         for size, future in tuple(self._waiters):
             if future.done():
                 continue
@@ -360,15 +357,6 @@ class Projection:
                 future.set_exception(type(error)(error.subject))
             elif size <= self.size:
                 future.set_result(None)
-
-
-def _tell(future: "asyncio.Future[None]", error: ExchangeError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
 
 
 def _parsed(leaves: Sequence[tuple[int, bytes]]) -> list[Projected]:

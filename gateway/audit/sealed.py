@@ -25,7 +25,8 @@ from exchange.segment import CHUNK_ENTRIES, KEY_BYTES, SegmentCipher, place_of
 from exchange.v1 import audit_pb2
 from gateway.storage import segment_table
 from gateway.storage.ports import Segment, kept_digest
-from gateway.storage.segments import SEGMENTS, Layout, digest_of, file_name, key_name, read_chunk, read_layout
+from gateway.storage.segment_file import Layout, digest_of, file_name, key_name, read_chunk, read_layout
+from gateway.storage.segments import SEGMENTS
 
 NoteFault = Callable[[str, str], None]
 """Takes the place and what is wrong there."""

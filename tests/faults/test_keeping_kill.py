@@ -9,7 +9,7 @@ import pytest
 
 from exchange.errors import EntryErased
 from exchange.v1 import audit_pb2
-from gateway.audit.keeping import DAY_MS, stays
+from gateway.audit.terms import DAY_MS, stays
 from gateway.audit.verify import verify_folder
 from tests.support.audit import KEYS
 from tests.support.keeping import START_MS, KeptLog, child_keys

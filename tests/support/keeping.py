@@ -10,8 +10,9 @@ from exchange.keystore import KeyStore, MemoryKeyStore
 from exchange.v1 import audit_pb2
 from gateway.act_entries import ActEntries
 from gateway.audit.folder import segments_in
-from gateway.audit.keeping import DAY_MS, Forget, Keeper, Terms
+from gateway.audit.keeping import Forget, Keeper
 from gateway.audit.sequencer import Sequencer
+from gateway.audit.terms import DAY_MS, Terms
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import SegmentStore
 from gateway.storage.segments import SegmentFiles

@@ -14,12 +14,12 @@ from exchange.merkle import leaf_hash, root_from_path
 from exchange.segment import Item, SegmentCipher, read_header
 from exchange.trust import TrustList
 from exchange.v1 import audit_pb2, common_pb2
-from gateway.audit.keeping import DAY_MS, NOT_KEPT, trusted_now
 from gateway.audit.projection import Projection
 from gateway.audit.search_rows import SearchContent
+from gateway.audit.terms import DAY_MS, NOT_KEPT, trusted_now
 from gateway.audit.verify import verify_folder
 from gateway.state import DOMAINS
-from gateway.storage.segments import read_layout
+from gateway.storage.segment_file import read_layout
 from tests.support.audit import KEYS, ORIGIN, entry, submit
 from tests.support.keeping import ACT_EVERY, START_MS, KeptLog, StillClock, aged, present
 

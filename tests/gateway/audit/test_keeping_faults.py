@@ -16,14 +16,14 @@ from exchange.v1 import audit_pb2
 from gateway.audit import keeping
 from gateway.audit.folder import segments_in
 from gateway.audit.verify import verify_folder
-from gateway.storage import segment_table, segments, sqlite
-from gateway.storage.segments import SegmentDraft
+from gateway.storage import segment_file, segment_table, segments, sqlite
+from gateway.storage.segment_file import SegmentDraft
 from gateway.storage.sqlite import SqliteAuditStore
 from tests.support.audit import KEYS, ORIGIN, MemoryAuditStore
 from tests.support.keeping import ACT_EVERY, DAY_MS, START_MS, KeptLog, aged
 
 SIZE = 300
-TRACED = {module.__file__ for module in (keeping, segments, segment_table, sqlite)}
+TRACED = {module.__file__ for module in (keeping, segments, segment_file, segment_table, sqlite)}
 
 
 # These hold a lock, which a death between two of their lines would leave locked in the next one's process.
@@ -298,9 +298,9 @@ async def test_a_disk_that_takes_no_file_leaves_the_rows(
 
     with monkeypatch.context() as patched:
         if name == "fsync":
-            patched.setattr("gateway.storage.segments.os.fsync", full)
+            patched.setattr("gateway.storage.segment_file.os.fsync", full)
         else:
-            patched.setattr("gateway.storage.segments.Path.replace", full)
+            patched.setattr("gateway.storage.segment_file.Path.replace", full)
         assert not await kept.keeper.turn()
     assert kept.store.segments() == () and kept.log.fault is None
     assert list((tmp_path / "segments").iterdir()) == [], "no draft is left"
