@@ -41,8 +41,10 @@ from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
+from gateway.act_entries import ActEntries
 from gateway.admin_service import AdminService
-from gateway.audit.folder import sequencer_in, write_log_keys
+from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
+from gateway.audit.keeping import Keeper
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.projection import Projection
 from gateway.audit.rotation import KeyRotation, keep_rotating
@@ -51,6 +53,7 @@ from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tag_terms import TagTerms
 from gateway.audit.tail import Tails
+from gateway.audit.terms import terms_of, trusted_now
 from gateway.audit.tiles import Tiles
 from gateway.audit.trace import Traces
 from gateway.audit.trace_rows import TRACE, TraceContent
@@ -133,9 +136,11 @@ class Gateway:
             epoch=self._log_state.statements,
             clock=self._clock,
         )
+        segments = segments_in(folder, origin=self.origin, keys=keystore)
         self.sequencer = sequencer_in(
             folder,
             signer=signer_of(self._log_state, keystore),
+            files=segments,
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
             ancestry=self._log_state.ancestry,
@@ -194,6 +199,15 @@ class Gateway:
         self.path = self._make_path(who.division)
         tagged = Projection(path=folder / TRACE, log=self.sequencer, content=TraceContent(self.sequencer))
         self._tagged = tagged
+        self.keeper = Keeper(
+            log=self.sequencer,
+            files=segments,
+            terms=terms_of(config.keeping),
+            entries=ActEntries(origin=self.origin, clock=self._clock, random=self._nonces),
+            actor=who,
+            now=lambda: trusted_now(self._clock, self.feed.current),
+            forget=(self._projection.forget, tagged.forget),
+        )
         self._traces = Traces(
             projection=tagged,
             searches=self._searches,
@@ -328,7 +342,8 @@ class Gateway:
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
         log_fault = self.sequencer.fault
-        return ([log_fault] if log_fault is not None else []) + self.membership.faults()
+        kept = (self.sequencer.damage, self.keeper.fault)
+        return [fault for fault in (log_fault, *kept) if fault is not None] + self.membership.faults()
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
@@ -387,6 +402,7 @@ class Gateway:
                 self.selection.run(),
                 self._tag_terms.run(),
                 self._each_second(),
+                self.keeper.run(),
                 self.scrub.run(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

@@ -62,7 +62,8 @@ class Keeping(Section):
 
     Attributes:
         seal_after_days: entries older than this are moved into sealed segments.
-        keep_days: segments older than this are erased; administrative entries and hash tiles stay.
+        keep_days: segments older than this are erased; hash tiles stay, and administrative entries save for
+            readings and refusals.
         segment_entries: entries of one segment; a multiple of 256.
     """
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from exchange.errors import StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.audit.reading import Present
 from gateway.state import DOMAINS, Audience, RegionState
 from gateway.state_store import StateStore
 
@@ -47,7 +48,16 @@ class Log(Protocol):
         ...
 
     def leaves(self, first: int, count: int) -> list[bytes]:
-        """Return at most `count` leaves from an index on."""
+        """Return at most `count` leaves from an index on; EntryErased where one was erased."""
+        ...
+
+    @property
+    def sealed_size(self) -> int:
+        """Entries below this index are in segments, or were."""
+        ...
+
+    def standing(self, first: int, count: int) -> Present:
+        """Return at most `count` entries from an index on; of what is sealed only those that stay."""
         ...
 
     def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
@@ -84,9 +94,10 @@ class Fold:
             self._state.apply(index, audit_pb2.AuditEntry.FromString(leaf))
         size = self._log.head.size
         self._settled = applied
-        for first in range(applied, size, SCAN):
-            count = min(SCAN, size - first)
-            self._project(list(self._scan(first, count)), first + count)
+        while applied < size:
+            found = self._read(applied, min(SCAN, size - applied))
+            self._project(list(self._scan(found.entries)), found.next_index)
+            applied = found.next_index
 
     def close(self) -> None:
         """Note how far the log was folded and close the projection."""
@@ -116,11 +127,17 @@ class Fold:
         last = self._store.last()
         return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
 
-    def _scan(self, first: int, count: int) -> Iterable[tuple[int, bytes]]:
+    def _read(self, first: int, count: int) -> Present:
+        """Read the next entries; of what is sealed or erased, those that stay: no others change the state."""
+        if first < self._log.sealed_size:
+            return self._log.standing(first, count)
         leaves = self._log.leaves(first, count)
         if len(leaves) != count:
             raise StoreDamaged(f"entries {first} to {first + count - 1}")
-        for index, leaf in enumerate(leaves, first):
+        return Present(list(enumerate(leaves, first)), first + count)
+
+    def _scan(self, entries: Iterable[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]]:
+        for index, leaf in entries:
             entry = audit_pb2.AuditEntry.FromString(leaf)
             if entry.administrative.act in DOMAINS:
                 self._state.apply(index, entry)

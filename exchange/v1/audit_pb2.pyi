@@ -539,22 +539,26 @@ class SegmentRecord(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     first: _builtins.int
     """Index of the first entry."""
     end: _builtins.int
     """Index after the last."""
     digest: _builtins.bytes
     """SHA-256 of the sealed file, 32 bytes."""
+    kept: _builtins.bytes
+    """SHA-256 over the indexes of the entries that stay after the term, ascending, 8 bytes each, big-endian."""
     def __init__(
         self,
         *,
         first: _builtins.int = ...,
         end: _builtins.int = ...,
         digest: _builtins.bytes = ...,
+        kept: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "end", b"end", "first", b"first"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "end", b"end", "first", b"first", "kept", b"kept"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

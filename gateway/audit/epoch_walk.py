@@ -40,6 +40,11 @@ class EpochWalk:
         self._present = ""
         self.opened: list[OpenedEpoch] = []
 
+    @property
+    def present(self) -> str:
+        """Origin that the next entry is expected to name; empty before the first."""
+        return self._present
+
     def admit(self, index: int, leaf: bytes) -> None:
         """Refuse an entry that is none of the log at that place.
 

@@ -1,4 +1,4 @@
-"""The files of a log in a gateway's folder: `audit.db`, `audit.lock`, `high-water` and `log-key.pub`."""
+"""A log in a gateway's folder: `audit.db`, `segments/`, `audit.lock`, `high-water` and `log-key.pub`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,10 +6,13 @@ from pathlib import Path
 from exchange.checkpoint import LogSigner, parse_verifier_key, verifier_key
 from exchange.durable import replace_file
 from exchange.errors import AuditUnavailable, BadConfiguration, StoreDamaged
+from exchange.keystore import KeyStore
+from exchange.lineage import split_origin
 from gateway.audit.ancestry import Ancestry
 from gateway.audit.log import NO_ANCESTRY
 from gateway.audit.sequencer import Sequencer
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
+from gateway.storage.segments import SEGMENTS, SegmentFiles
 from gateway.storage.sqlite import SqliteAuditStore
 
 LOG_KEY = "log-key.pub"
@@ -20,6 +23,7 @@ def sequencer_in(
     folder: Path,
     *,
     signer: LogSigner,
+    files: SegmentFiles | None = None,
     max_queue: int = 16_384,
     min_free_bytes: int = 64 * 1024 * 1024,
     retry_s: float = 1.0,
@@ -30,6 +34,7 @@ def sequencer_in(
     Args:
         folder: the gateway's.
         signer: the log's keys; their public parts are written to `log-key.pub`.
+        files: its sealed segments; None where none is to be read or written.
         max_queue: how many entries may wait.
         min_free_bytes: free space below which exchanges are refused.
         retry_s: seconds between attempts to reload after a write error.
@@ -45,7 +50,7 @@ def sequencer_in(
         raise StoreDamaged(f"{LOG_KEY} is of another log or key")
     write_log_keys(folder, keys)
     return Sequencer(
-        store=SqliteAuditStore(folder=folder),
+        store=SqliteAuditStore(folder=folder, files=files),
         high_water=HighWaterFile(path=folder / HIGH_WATER),
         signer=signer,
         max_queue=max_queue,
@@ -53,6 +58,12 @@ def sequencer_in(
         retry_s=retry_s,
         ancestry=ancestry,
     )
+
+
+def segments_in(folder: Path, *, origin: str, keys: KeyStore) -> SegmentFiles:
+    """Return the sealed files of a gateway's folder; they name the log by its first epoch, also later on."""
+    base, _ = split_origin(origin)
+    return SegmentFiles(folder=folder / SEGMENTS, keys=keys, origin=base)
 
 
 def read_log_key(folder: Path) -> tuple[str, bytes]:

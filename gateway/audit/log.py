@@ -27,8 +27,9 @@ from exchange.errors import (
 from exchange.tlog_tiles import HashTile
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.ancestry import Ancestry, own_head
+from gateway.audit.reading import LogReader
 from gateway.audit.tree import LogTree
-from gateway.storage.ports import AuditStore, HighWater, StoredHead
+from gateway.storage.ports import HighWater, SegmentStore, StoredHead
 
 MAX_PROOFS = 256
 NO_ANCESTRY = Ancestry()
@@ -47,7 +48,7 @@ class Restored:
 
 
 def restore(
-    store: AuditStore, high_water: HighWater, signer: LogSigner, ancestry: Ancestry = NO_ANCESTRY
+    store: SegmentStore, high_water: HighWater, signer: LogSigner, ancestry: Ancestry = NO_ANCESTRY
 ) -> Restored:
     """Open or reopen a log and compare its parts (rules 1 to 3).
 
@@ -66,6 +67,8 @@ def restore(
             raise LogBehind(f"size 0, kept {ancestry.first}")
         empty = Checkpoint(signer.origin, 0, merkle.EMPTY_ROOT)
         stored = StoredHead(size=0, root=empty.root, checkpoint=signer.sign(empty))
+    if (segments := store.segments()) and segments[-1].end > stored.size:
+        raise StoreDamaged(f"segment {segments[-1].first}-{segments[-1].end} lies beyond the head")
     tree.load(stored.size, store.leaves)
     if tree.root != stored.root:
         raise StoreDamaged("head: the root is not that of the entries")
@@ -116,7 +119,7 @@ def compare(size: int, root: bytes, tree: LogTree, head: Checkpoint) -> None:
         raise LogForked(f"size {size}")
 
 
-class AuditLog:
+class AuditLog(LogReader):
     """One log, read on the event loop. What is shown is durable.
 
     Args:
@@ -129,12 +132,12 @@ class AuditLog:
     def __init__(
         self,
         *,
-        store: AuditStore,
+        store: SegmentStore,
         high_water: HighWater,
         signer: LogSigner,
         ancestry: Ancestry = NO_ANCESTRY,
     ) -> None:
-        self._store = store
+        super().__init__(store)
         self._high_water = high_water
         self._signer = signer
         self.ancestry = ancestry
@@ -149,6 +152,11 @@ class AuditLog:
     def origin(self) -> str:
         """Name of the log."""
         return self._signer.origin
+
+    @property
+    def size(self) -> int:
+        """Number of durable entries."""
+        return self._head.size
 
     @property
     def head(self) -> Checkpoint:
@@ -179,20 +187,16 @@ class AuditLog:
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
-    def leaves(self, first: int, count: int) -> list[bytes]:
-        """Return at most `count` leaves from an index on.
+    def proof(self, index: int) -> bytes:
+        """Return the inclusion proof of an entry in the newest head, also of one that was erased.
 
         Raises:
-            StoreDamaged: one is missing.
-            AuditUnavailable: they cannot be read now.
+            UnknownEntry: there is none.
+            StoreDamaged, AuditUnavailable: a tile cannot be read.
         """
-        wanted = min(count, self._head.size - first)
-        if first < 0 or wanted <= 0:
-            return []
-        leaves = self._store.leaves(first, wanted)
-        if len(leaves) != wanted:
-            raise StoreDamaged(f"entry {first + len(leaves)} is missing")
-        return leaves
+        if not 0 <= index < self._head.size:
+            raise UnknownEntry(str(index))
+        return merkle.inclusion_proof(index, self._head.size, self._tree.node)
 
     def beside(self, first: int, count: int) -> dict[int, bytes]:
         """Return what is kept beside `count` entries from an index on, by index.
@@ -207,13 +211,11 @@ class AuditLog:
 
         Raises:
             UnknownEntry: there is none.
+            EntryErased: it was erased; `proof` still shows its place.
             StoreDamaged, AuditUnavailable: it cannot be read.
         """
-        if not 0 <= index < self._head.size:
-            raise UnknownEntry(str(index))
-        leaf = self.leaves(index, 1)[0]
-        proof = merkle.inclusion_proof(index, self._head.size, self._tree.node)
-        return audit_pb2.Receipt(leaf=leaf, index=index, proof=proof), self._note
+        proof = self.proof(index)
+        return audit_pb2.Receipt(leaf=self.leaves(index, 1)[0], index=index, proof=proof), self._note
 
     def node(self, level: int, index: int) -> bytes:
         """Return the hash of the complete subtree (level, index), 32 bytes.

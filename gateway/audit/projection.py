@@ -6,7 +6,7 @@
 3. What is kept is what the log says up to `size`: the rows of a step and the progress are one transaction,
    so a crash loses the step. Progress names the last leaf by its digest; a file of another log, of another
    version or a damaged one is thrown away and made anew.
-4. An entry that was erased has no row from then on; a row that was made before stays.
+4. An entry that was erased has no row: one made before is overwritten when it is (`forget`).
 5. It tells only where to look. Whoever asked gets the log's own bytes.
 
 A subclass or user adds meaning by a `Content`; see `gateway.audit.search`.
@@ -27,6 +27,7 @@ from google.protobuf.message import DecodeError
 
 from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.audit.erasures import Erasures
 from gateway.audit.kept import kept_leaves
 from gateway.audit.pace import Pace
 from gateway.audit.questions import Questions, is_damage
@@ -89,6 +90,14 @@ class Content(Protocol):
         """
         ...
 
+    def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
+        """Remove the rows of the entries from an index to before another.
+
+        Raises:
+            sqlite3.Error: it cannot; nothing is removed then.
+        """
+        ...
+
 
 class Log(Protocol):
     """What is needed of the audit log; used from other threads than the event loop's."""
@@ -124,6 +133,7 @@ class Projection:
         self._stopping = threading.Event()
         self._waiters: set[tuple[int, asyncio.Future[None]]] = set()
         self._questions = Questions(path, Pace(lambda: log.head.size, share=ASKED_SHARE))
+        self._erasures = Erasures()
         self._db: sqlite3.Connection | None = None
         self._spoilt = False
         self.size = 0
@@ -177,6 +187,22 @@ class Projection:
                 self._waiters.discard(waiter)
         return self.size
 
+    async def forget(self, first: int, end: int) -> None:
+        """Remove what is held of entries that were erased, save for those of them that are kept.
+
+        Args:
+            first: index of the first entry.
+            end: index after the last.
+
+        Raises:
+            AuditUnavailable: it is not removed for certain; try again.
+        """
+        if self._thread is None:
+            raise AuditUnavailable(self.path.name)
+        future = self._erasures.add(first, end)
+        self._wanted.set()
+        await future
+
     async def query(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         """Return what a question finds.
 
@@ -212,7 +238,9 @@ class Projection:
         db = self._db
         if db is None or self._spoilt or self._questions.damaged:
             db = self._open()
+        self._forget_erased(db)
         while self.size < self._log.head.size and not self._stopping.is_set():
+            self._forget_erased(db)
             self._step(db, min(STEP, self._log.head.size - self.size), pace)
             self._call(self._settle, None)
 
@@ -244,6 +272,24 @@ class Projection:
         if rest_s:
             self._stopping.wait(rest_s)
 
+    def _forget_erased(self, db: sqlite3.Connection) -> None:
+        while erasure := self._erasures.next():
+            self._forget(db, erasure.first, erasure.end)
+            erasure.done = True
+            self._call(self._settle, None)
+
+    def _forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
+        kept = kept_leaves(self._log, first, min(end, self.size) - first) if first < self.size else []
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            self._content.forget(db, first, end)
+            self._content.add(db, _parsed(kept))
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.rollback()
+            raise
+
     def _open(self) -> sqlite3.Connection:
         spoilt = self._spoilt or self._questions.damaged
         self._spoilt = self._questions.damaged = False
@@ -268,6 +314,8 @@ class Projection:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 4000")
         db.execute("PRAGMA cache_size = -32768")
+        # What was erased must not stay readable in free pages.
+        db.execute("PRAGMA secure_delete = ON")
         db.execute(_PROGRESS)
         row = db.execute("SELECT version, next, last FROM progress").fetchone()
         version, size, last = row or (self._content.version, 0, b"")
@@ -313,6 +361,7 @@ class Projection:
     # -- on the event loop -------------------------------------------------------------------------------
 
     def _settle(self, error: ExchangeError | None) -> None:
+        self._erasures.settle(AuditUnavailable(self.path.name) if error is not None else None)
         for size, future in tuple(self._waiters):
             if future.done():
                 continue

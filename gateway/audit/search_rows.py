@@ -73,6 +73,10 @@ class SearchContent:
         for number, (low, high) in parts.items():
             db.execute(_PART, (number, low, high))
 
+    def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
+        """Remove the rows of a range; the times of its spans stay."""
+        db.execute("DELETE FROM entry WHERE idx >= ? AND idx < ?", (first, end))
+
 
 def exchange_key(exchange_id: bytes) -> int:
     """Return the 63 bits by which an exchange is looked up: the beginning of its id, which is its time.

@@ -31,10 +31,11 @@ from exchange.errors import (
 )
 from exchange.merkle import leaf_hash
 from gateway.audit.ancestry import Ancestry
+from gateway.audit.errands import Errand, Errands, Work
 from gateway.audit.groups import Done, InFlight, Line, Logged, Submission
 from gateway.audit.headroom import Headroom
 from gateway.audit.log import NO_ANCESTRY, AuditLog, Restored, compare, restore
-from gateway.storage.ports import AuditStore, Group, HighWater, StoredHead
+from gateway.storage.ports import Group, HighWater, SegmentStore, StoredHead
 
 __all__ = ["Done", "Logged", "Sequencer"]
 
@@ -65,7 +66,7 @@ class Sequencer(AuditLog):
     def __init__(
         self,
         *,
-        store: AuditStore,
+        store: SegmentStore,
         high_water: HighWater,
         signer: LogSigner,
         max_queue: int = 16_384,
@@ -78,6 +79,7 @@ class Sequencer(AuditLog):
         self._headroom = Headroom(free_bytes=store.free_bytes, floor=min_free_bytes)
         self._retry_s = retry_s
         self._line = Line()
+        self._errands = Errands()
         self._busy = False  # a group is being committed, or the log reloaded
         self._scheduled = False
         self._closing = False
@@ -171,6 +173,40 @@ class Sequencer(AuditLog):
         self._enqueue(Submission([leaf], done), places=self._max_queue + ADMINISTRATIVE_PLACES)
         return await future
 
+    async def between(self, work: Work) -> None:
+        """Run a short write to the store in the commit thread while no group is being written.
+
+        Raises:
+            AuditUnavailable: it failed or is in doubt; the log has been read anew, or is about to be.
+            ExchangeError: the log is down, closing, or refuses to sign; nothing was done.
+        """
+        stopped = self._sticky or self._trouble
+        if stopped is not None:
+            raise _again(stopped)
+        if self._closing:
+            raise Draining(self.origin)
+        future = self._errands.add(work)
+        self._idle.clear()
+        if not self._busy:
+            self._begin()
+        await future
+
+    def _run(self, errand: Errand) -> None:
+        """Hand an errand to the commit thread."""
+        self._busy = True
+        self._hand(errand.work, lambda job: self._ran(job, errand))
+
+    def _ran(self, job: "Future[None]", errand: Errand) -> None:
+        self._busy = False
+        error = job.exception()
+        errand.settle(error)
+        if error is not None:
+            # What it wrote is in doubt: the store is opened anew before the next group.
+            self._recover(None, error)
+            return
+        self._begin()
+        self._settle()
+
     def probe(self) -> None:
         """Have the worker show that a group could be made durable now; does nothing where one just was.
 
@@ -231,8 +267,15 @@ class Sequencer(AuditLog):
         """Sign and stage the next group and hand it to the commit thread."""
         self._scheduled = False
         if self._sticky is not None:
+            self._errands.fail(self._sticky)
             self._fail(self._line.clear(), self._sticky)
-        if self._busy or not len(self._line):
+        if self._busy:
+            return
+        errand = self._errands.take()
+        if errand is not None:
+            self._run(errand)
+            return
+        if not len(self._line):
             return
         self._busy = True
         group = self._sign(self._line.take(MAX_GROUP))
@@ -317,6 +360,7 @@ class Sequencer(AuditLog):
             durable = self._take_back(job.result())
         except Exception as error:
             self._stay_down(error)
+            self._errands.fail(self._trouble or AuditUnavailable("audit log"))
             self._fail([*waiters, *self._line.clear()], self._trouble or AuditUnavailable("audit log"))
             return
         _log.info("audit_log_reloaded", size=self._head.size)
@@ -353,7 +397,7 @@ class Sequencer(AuditLog):
             self._retry = self._loop.call_later(self._retry_s, self._recover, None, error)
 
     def _settle(self) -> None:
-        if not self._busy and not len(self._line):
+        if not self._busy and not len(self._line) and not len(self._errands):
             self._idle.set()
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:

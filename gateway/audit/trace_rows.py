@@ -56,6 +56,11 @@ class TraceContent:
                 db.execute("INSERT OR IGNORE INTO erased VALUES (?)", (act.subject,))
                 db.execute("DELETE FROM tag WHERE period = ?", (act.subject,))
 
+    def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
+        """Drop the tags of entries that were erased."""
+        db.execute("DELETE FROM tag WHERE idx >= ? AND idx < ?", (first, end))
+        db.execute("DELETE FROM broken WHERE idx >= ? AND idx < ?", (first, end))
+
     def _add_tags(
         self, db: sqlite3.Connection, tagged: Sequence[Projected], beside: dict[int, bytes]
     ) -> None:

@@ -1,6 +1,8 @@
 """Verifies a gateway's folder offline: nobody's word is taken but that of the log's key.
 
-1. Every entry is there, in order, is an entry of this log, and hashes to what its tile says.
+1. Every entry is there, in order, is an entry of this log, and hashes to what its tile says. Entries that
+   are sealed are so in their segments (`gateway.audit.sealed`); ones that were erased, as the log says, are
+   spoken for by their tiles.
 2. Every full tile is there and says what the entries under it say.
 3. The root over all entries is the head's, and its checkpoint is signed by the log's key.
 4. The log is no shorter than its high-water copy and had that copy's root at that size.
@@ -16,9 +18,12 @@ from pathlib import Path
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.errors import BadConfiguration, ExchangeError, ReceiptBroken
+from exchange.keystore import KeyStore
+from exchange.lineage import split_origin
 from exchange.trust import TrustAnchor, TrustList
 from gateway.audit.epoch_walk import EpochWalk, OpenedEpoch
 from gateway.audit.folder import LOG_KEY, read_log_keys
+from gateway.audit.sealed import SealedCheck
 from gateway.audit.walk import Walk
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import StoredHead
@@ -60,6 +65,10 @@ class Report:
         damage is
             found then, a forgery of the whole is not.
         epochs: those that entries opened after a loss, oldest first.
+        sealed: how many of the entries are in sealed segments.
+        opened: whether these were opened and hashed; otherwise the tiles speak for them, and the files'
+            digests.
+        erased: how many are of segments whose term is over; the tiles speak for those that were not kept.
         faults: at most 101; none if the log is whole.
     """
 
@@ -68,6 +77,9 @@ class Report:
     size: int = 0
     root: bytes = merkle.EMPTY_ROOT
     epochs: list[OpenedEpoch] = field(default_factory=list)
+    sealed: int = 0
+    opened: bool = False
+    erased: int = 0
     faults: list[Fault] = field(default_factory=list)
 
     @property
@@ -84,7 +96,11 @@ class Report:
 
 
 def verify_folder(
-    folder: Path, trust: TrustList | Keys | None = None, *, anchor: TrustAnchor | None = None
+    folder: Path,
+    trust: TrustList | Keys | None = None,
+    *,
+    anchor: TrustAnchor | None = None,
+    keys: KeyStore | None = None,
 ) -> Report:
     """Verify a gateway's folder; a gateway may be running on it.
 
@@ -94,6 +110,7 @@ def verify_folder(
         there.
         anchor: the root against which the signatures of those who opened an epoch are checked; None where
             only their presence is.
+        keys: where the keys of sealed segments are; None where segments are not to be opened.
 
     Returns:
         What was found; the log is whole where there is no fault.
@@ -111,7 +128,7 @@ def verify_folder(
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
             db.execute("BEGIN")
-            _verify(db, folder, trust, marks, report, anchor)
+            _verify(db, folder, trust, marks, keys, report, anchor)
         finally:
             db.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -125,6 +142,7 @@ def _verify(
     folder: Path,
     trust: TrustList | Keys | None,
     marks: Sequence[str],
+    segment_keys: KeyStore | None,
     report: Report,
     anchor: TrustAnchor | None,
 ) -> None:
@@ -135,7 +153,12 @@ def _verify(
     seen = _signed_marks(marks, keys, report)
     last = db.execute("SELECT max(idx) FROM entry").fetchone()[0]
     size = head.size if head else 0 if last is None else last + 1
-    walk = Walk(db=db, epochs=EpochWalk(origin=report.origin, anchor=anchor), fault=report.fault)
+    base, _ = split_origin(report.origin)
+    sealed = SealedCheck(db=db, folder=folder, origin=base, keys=segment_keys, fault=report.fault)
+    sealed.run(size)
+    report.sealed, report.erased, report.opened = sealed.sealed, sealed.erased, segment_keys is not None
+    epochs = EpochWalk(origin=report.origin, anchor=anchor)
+    walk = Walk(db=db, epochs=epochs, fault=report.fault, segments=sealed.segments)
     walk.run(size, {size, *(mark.size for mark in seen)})
     report.size, report.root, report.epochs = walk.found, walk.root, walk.epochs.opened
     for opened in report.epochs:

@@ -2,11 +2,17 @@
 
 Only one process may have a log open for writing, and in it only the sequencer writes: one group at a time,
 first `stage`, then `commit`. Reads see committed groups only.
+
+Where entries are: as a row, or sealed in a segment, or both; of an erased segment only the rows that are
+kept for good. A row is removed only after its segment was noted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+from exchange.segment import Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,50 @@ class Group:
     beside: Mapping[int, bytes] = field(default_factory=dict)
 
 
+class Gap(NamedTuple):
+    """Entries that were erased, save for rows that are kept: from `first` to before `end`."""
+
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A range of entries that is sealed, as the log notes it.
+
+    Attributes:
+        first: index of the first entry.
+        end: index after the last.
+        digest: SHA-256 of the sealed file, 32 bytes.
+        kept: SHA-256 over the indexes of the rows that stay for good, 32 bytes (`kept_digest`).
+        newest_ms: no entry up to `end` is younger, Unix milliseconds.
+        cleared: rows before this index are removed, save for those that are kept.
+        sealed_entry: index of the entry that says so; None until it is durable.
+        erased_entry: index of the entry that says that its term is over; None before.
+        gone: whether key and file were erased.
+    """
+
+    first: int
+    end: int
+    digest: bytes
+    kept: bytes
+    newest_ms: int
+    cleared: int
+    sealed_entry: int | None = None
+    erased_entry: int | None = None
+    gone: bool = False
+
+    @property
+    def erased(self) -> bool:
+        """Whether its entries are no longer there for anybody."""
+        return self.erased_entry is not None
+
+
+def kept_digest(indexes: Iterable[int]) -> bytes:
+    """Return the SHA-256 over indexes, ascending, 8 bytes each, big-endian."""
+    return sha256(b"".join(index.to_bytes(8, "big") for index in sorted(indexes))).digest()
+
+
 class AuditStore(Protocol):
     """Keeps one log."""
 
@@ -97,6 +147,16 @@ class AuditStore(Protocol):
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         """Return the committed leaves from an index on, in order, fewer where the log ends or has a gap.
+
+        Rows and sealed segments alike; an erased entry is a gap.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: they cannot be read.
+        """
+        ...
+
+    def rows(self, first: int, end: int, most: int) -> list[tuple[int, bytes]]:
+        """Return index and leaf of at most `most` rows of a range, in order, without looking into segments.
 
         Raises:
             AuditUnavailable, StoreDamaged: they cannot be read.
@@ -143,6 +203,45 @@ class AuditStore(Protocol):
 
     def close(self) -> None:
         """Let go of everything; may be called twice. What is staged is dropped."""
+        ...
+
+
+class SegmentStore(AuditStore, Protocol):
+    """An audit store that can seal. `note` and `clear` write: only between groups, in the commit thread."""
+
+    def segments(self) -> Sequence[Segment]:
+        """Return what is sealed or was, ascending, without holes between them, from index 0 on."""
+        ...
+
+    def gaps(self) -> Sequence[Gap]:
+        """Return what was erased, ascending, neighbours joined; `rows` returns what is kept inside."""
+        ...
+
+    def items(self, first: int, count: int) -> list[Item]:
+        """Return entries with what is kept beside them, as `leaves` does."""
+        ...
+
+    def note(self, segment: Segment) -> None:
+        """Keep a segment's state, in place of any that begins there. Durable on return.
+
+        Raises:
+            AuditUnavailable: it failed or is in doubt; reopen.
+        """
+        ...
+
+    def clear(self, segment: Segment, end: int, kept: Collection[int]) -> None:
+        """Remove the rows from `segment.cleared` to before `end`, and what is beside them, and note it.
+
+        Durable on return, all of it or nothing; what was removed is overwritten in the database's pages.
+
+        Args:
+            segment: noted, its file verified.
+            end: at most the segment's end.
+            kept: indexes of rows that stay.
+
+        Raises:
+            AuditUnavailable: it failed or is in doubt; reopen.
+        """
         ...
 
 

@@ -11,12 +11,16 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from exchange.errors import AuditUnavailable, StoreDamaged, WrongState
-from gateway.storage.ports import Group, StoredHead
+from exchange.segment import Item
+from gateway.storage import segment_table
+from gateway.storage.ports import Gap, Group, Segment, StoredHead
+from gateway.storage.segment_table import SegmentBook
+from gateway.storage.segments import SegmentFiles
 
 DATABASE = "audit.db"
 LOCK = "audit.lock"
@@ -36,6 +40,12 @@ STEPS = (
     CREATE TABLE beside (idx INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
     INSERT INTO schema (version) VALUES (2);
     """,
+    """
+    CREATE TABLE segment (first INTEGER PRIMARY KEY, end INTEGER NOT NULL, digest BLOB NOT NULL,
+                          kept BLOB NOT NULL, newest_ms INTEGER NOT NULL, cleared INTEGER NOT NULL,
+                          sealed_entry INTEGER, erased_entry INTEGER, gone INTEGER NOT NULL) STRICT;
+    INSERT INTO schema (version) VALUES (3);
+    """,
 )
 
 _SETTINGS = (
@@ -44,6 +54,8 @@ _SETTINGS = (
     "PRAGMA cache_size = -16384",
     "PRAGMA wal_autocheckpoint = 2000",
     "PRAGMA journal_size_limit = 67108864",
+    # What moved into a segment must not stay readable in free pages: erasing the key would erase nothing.
+    "PRAGMA secure_delete = ON",
 )
 _HEAD = "SELECT size, root, checkpoint FROM head"
 _SET_HEAD = "INSERT OR REPLACE INTO head (only, size, root, checkpoint) VALUES (1, ?, ?, ?)"
@@ -54,10 +66,12 @@ class SqliteAuditStore:
 
     Args:
         folder: where `audit.db` is; made where it is absent.
+        files: the sealed segments; without them what is sealed cannot be read.
     """
 
-    def __init__(self, *, folder: Path) -> None:
+    def __init__(self, *, folder: Path, files: SegmentFiles | None = None) -> None:
         self._folder = folder
+        self._book = SegmentBook(files=files)
         self._path = folder / DATABASE
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
@@ -90,6 +104,7 @@ class SqliteAuditStore:
                     timeout=1.0,
                 )
                 row = self._writer.execute(_HEAD).fetchone()
+                self._book.load(self._writer)
                 self._opened = self._path.stat()
             except (sqlite3.Error, OSError) as error:
                 self._disconnect()
@@ -144,17 +159,54 @@ class SqliteAuditStore:
 
     def leaves(self, first: int, count: int) -> list[bytes]:
         """Return the committed leaves from an index on, fewer where the log ends or has a gap."""
-        rows = self._read(
-            lambda db: db.execute(
-                "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (first, first + count)
-            ).fetchall()
-        )
-        return [leaf for place, (index, leaf) in enumerate(rows, first) if index == place]
+        rows = self.rows(first, first + count, count)
+        if len(rows) == count or not self._book.covers(first):
+            return [leaf for place, (index, leaf) in enumerate(rows, first) if index == place]
+        return self._book.weave(dict(rows), first, count)
+
+    def rows(self, first: int, end: int, most: int) -> list[tuple[int, bytes]]:
+        """Return index and leaf of rows."""
+        sql = "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
+        return self._read(lambda db: db.execute(sql, (first, end, most)).fetchall())
+
+    def segments(self) -> Sequence[Segment]:
+        """Return what is sealed or was."""
+        return self._book.segments
+
+    def gaps(self) -> Sequence[Gap]:
+        """Return what was erased."""
+        return self._book.gaps
+
+    def items(self, first: int, count: int) -> list[Item]:
+        """Return entries with what is beside them."""
+        leaves = self.leaves(first, count)
+        beside = self._read(lambda db: segment_table.read_beside(db, first, first + len(leaves)))
+        return [
+            Item(leaf, tuple(beside.get(index, ())) or self._book.beside(index))
+            for index, leaf in enumerate(leaves, first)
+        ]
+
+    def note(self, segment: Segment) -> None:
+        """Keep a segment's state; a crash in here leaves the state before."""
+        self._write(lambda db: segment_table.put(db, segment))
+        self._book.put(segment)
+
+    def clear(self, segment: Segment, end: int, kept: Collection[int]) -> None:
+        """Remove rows that are sealed; a crash in here leaves them all.
+
+        Their pages go through the WAL once, as zeros: the caller keeps the range small.
+        """
+        self._write(lambda db: segment_table.clear(db, segment, end, kept))
+        self._book.put(segment_table.cleared_to(segment, end))
 
     def beside(self, first: int, count: int) -> dict[int, bytes]:
-        """Return what is kept beside entries from an index on, by index."""
+        """Return what is kept beside entries from an index on, by index, sealed or not."""
         sql = "SELECT idx, data FROM beside WHERE idx >= ? AND idx < ?"
-        return dict(self._read(lambda db: db.execute(sql, (first, first + count)).fetchall()))
+        found = dict(self._read(lambda db: db.execute(sql, (first, first + count)).fetchall()))
+        if self._book.covers(first):
+            sealed = ((index, self._book.beside(index)) for index in range(first, first + count))
+            found |= {index: parts[0] for index, parts in sealed if parts}
+        return found
 
     def tile(self, level: int, n: int) -> bytes | None:
         """Return a full tile; None where there is none."""
@@ -182,6 +234,15 @@ class SqliteAuditStore:
         if self._writer is None:
             raise AuditUnavailable("audit.db is not open")
         return self._writer
+
+    def _write(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            db = self._open_writer
+            db.execute("BEGIN IMMEDIATE")
+            change(db)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         with self._reading:

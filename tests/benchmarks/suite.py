@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tests.benchmarks import (
     audit_append,
+    audit_reading,
     faces,
     officers,
     region_rows,
@@ -21,6 +22,7 @@ GROUPS: tuple[Group, ...] = (
     audit_append.GROUP,
     officers.GROUP,
     search_page.GROUP,
+    audit_reading.GROUP,
     signatures.GROUP,
 )
 ROW_IDS: tuple[str, ...] = tuple(row_id for group in GROUPS for row_id in group.ids)

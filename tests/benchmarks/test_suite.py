@@ -25,6 +25,8 @@ NEEDED = {
     "exchanges_per_s_with_searches",
     "search_page_ms",
     "projection_entries_per_s",
+    "audit_verify_per_s_per_core",
+    "audit_proof_ms_10m",
     "sign_us_per_body",
     "verify_us_per_body",
     "hpke_wrap_us",

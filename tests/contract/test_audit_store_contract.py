@@ -6,23 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.ports import AuditStore, Group, StoredHead, Tile
+from exchange.keystore import MemoryKeyStore
+from gateway.audit.folder import segments_in
+from gateway.storage.ports import Group, Segment, SegmentStore, StoredHead, Tile
+from gateway.storage.segments import SegmentFiles
 from gateway.storage.sqlite import SqliteAuditStore
-from tests.support.audit import MemoryAuditStore
+from tests.support.audit import ORIGIN, MemoryAuditStore
 
-Make = Callable[[], AuditStore]
+Make = Callable[[], SegmentStore]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> SegmentFiles:
+    """Return the sealed files beside the store."""
+    return segments_in(tmp_path / "log", origin=ORIGIN, keys=MemoryKeyStore())
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, files: SegmentFiles) -> Iterator[Make]:
     """Yield what returns a store over the same disk each time."""
-    made: list[AuditStore] = []
-    memory = MemoryAuditStore()
+    made: list[SegmentStore] = []
+    memory = MemoryAuditStore(files=files)
 
-    def one() -> AuditStore:
+    def one() -> SegmentStore:
         for store in made:
             store.close()
-        made.append(SqliteAuditStore(folder=tmp_path / "log") if request.param == "sqlite" else memory)
+        sqlite = request.param == "sqlite"
+        made.append(SqliteAuditStore(folder=tmp_path / "log", files=files) if sqlite else memory)
         return made[-1]
 
     yield one
@@ -118,3 +128,95 @@ def test_what_is_beside_an_entry_that_was_only_staged_is_gone_with_it(make: Make
     store.stage(replace(group(0, 1), beside={0: b"kept"}))
     store.commit()
     assert store.beside(0, 1) == {0: b"kept"}
+
+
+# -- sealing -------------------------------------------------------------------------------------------------
+
+
+def segment(first: int = 0, end: int = 256, **changed: object) -> Segment:
+    told: dict[str, object] = {
+        "first": first,
+        "end": end,
+        "digest": b"d" * 32,
+        "kept": b"k" * 32,
+        "newest_ms": 7,
+        "cleared": first,
+    }
+    return Segment(**(told | changed))  # type: ignore[arg-type]
+
+
+def sealed(store: SegmentStore, files: SegmentFiles, first: int, end: int) -> Segment:
+    """Seal rows as the keeper does, and note it."""
+    draft = files.begin(first, end, bytes(32))
+    for start in range(first, end, 256):
+        draft.add(store.items(start, 256))
+    noted = segment(first, end, digest=draft.finish())
+    store.note(noted)
+    return noted
+
+
+@pytest.fixture
+def long_log(make: Make) -> SegmentStore:
+    store = make()
+    store.open()
+    store.stage(group(0, 600))
+    store.commit()
+    return store
+
+
+def leaf(number: int) -> bytes:
+    return b"leaf %d" % number
+
+
+def test_a_segment_that_is_noted_is_there_after_a_reopening(long_log: SegmentStore) -> None:
+    assert long_log.segments() == () and long_log.gaps() == ()
+    first, second = segment(sealed_entry=300), segment(256, 512)
+    long_log.note(first)
+    long_log.note(second)
+    assert long_log.open() == head(600)
+    assert list(long_log.segments()) == [first, second] and long_log.gaps() == ()
+
+
+def test_rows_that_are_cleared_read_on_from_the_segment_and_kept_ones_stay_rows(
+    long_log: SegmentStore, files: SegmentFiles
+) -> None:
+    noted = sealed(long_log, files, 0, 512)
+    for end in (100, 256, 512):
+        now = next(iter(long_log.segments()))
+        long_log.clear(now, end, {5, 99, 300})
+        assert long_log.leaves(0, 600) == [leaf(number) for number in range(600)]
+        assert next(iter(long_log.segments())).cleared == end
+    assert noted.cleared == 0
+    assert [index for index, _ in long_log.rows(0, 520, 8)] == [5, 99, 300, *range(512, 517)]
+    assert [item.leaf for item in long_log.items(250, 10)] == [leaf(number) for number in range(250, 260)]
+    assert long_log.open() == head(600)
+    assert long_log.leaves(90, 20) == [leaf(number) for number in range(90, 110)]
+    assert long_log.leaves(510, 4) == [leaf(number) for number in range(510, 514)]
+
+
+def test_what_was_erased_is_a_gap_save_for_what_is_kept(long_log: SegmentStore, files: SegmentFiles) -> None:
+    for first in (0, 256):
+        noted = sealed(long_log, files, first, first + 256)
+        long_log.clear(noted, noted.end, {first + 5})
+    erased = [replace(held, erased_entry=590, gone=True) for held in long_log.segments()]
+    long_log.note(erased[0])
+    assert long_log.gaps() == ((0, 256),)
+    assert long_log.leaves(0, 10) == [] and long_log.leaves(5, 3) == [leaf(5)]
+    assert long_log.leaves(256, 2) == [leaf(256), leaf(257)]
+    long_log.note(erased[1])
+    assert long_log.gaps() == ((0, 512),)
+    assert long_log.leaves(511, 5) == [] and long_log.leaves(512, 2) == [leaf(512), leaf(513)]
+    assert long_log.rows(0, 512, 10) == [(5, leaf(5)), (261, leaf(261))]
+    assert long_log.open() == head(600)
+    assert long_log.gaps() == ((0, 512),)
+
+
+def test_a_log_that_seals_goes_on_growing(long_log: SegmentStore, files: SegmentFiles) -> None:
+    noted = sealed(long_log, files, 0, 256)
+    long_log.stage(group(600, 3))
+    long_log.commit()
+    long_log.clear(noted, 256, ())
+    long_log.stage(group(603, 3))
+    long_log.commit()
+    assert long_log.open() == head(606)
+    assert long_log.leaves(0, 700) == [leaf(number) for number in range(606)]

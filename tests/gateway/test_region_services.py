@@ -38,6 +38,7 @@ from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
 from gateway.grant_service import GrantService
 from gateway.trust_watch import TrustWatch
+from tests.support.keeping import KeptLog, present
 from tests.support.region import (
     CIVIL,
     HEALTH,
@@ -445,6 +446,29 @@ async def test_a_tail_goes_on_with_entries_as_they_come(region: Served) -> None:
     second = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))
     assert isinstance(await refused(second.read()), e.TooMany)
     call.cancel()
+
+
+async def test_a_tail_over_what_was_erased_tells_what_is_kept_and_goes_on_after_it(tmp_path: Path) -> None:
+    kept = KeptLog(tmp_path / "log")
+    await kept.log.open()
+    await kept.append(700)
+    await kept.seal()
+    await kept.erase()
+    region = Served(tmp_path, authority=AUTHORITY, log=kept.log)
+    server = await region.serve()
+    there = present(kept.log)
+    for first, limit in ((0, 0), (77, 0), (0, 5), (512, 0), (490, 100)):
+        call = region.audit.Tail(audit_pb2.TailRequest(from_index=first, limit=limit), metadata=by(AUDITOR))
+        frames = [frame async for frame in call]
+        told = [pair for frame in frames for pair in zip(frame.indexes, frame.leaves, strict=True)]
+        wanted = [pair for pair in there if pair[0] >= first]
+        assert told[: len(wanted)] == (wanted[:limit] if limit else wanted)
+        assert frames[0].next_index > max([first, *frames[0].indexes])
+    ask = audit_pb2.GetEntryRequest(index=77)
+    assert isinstance(await refused(region.audit.GetEntry(ask, metadata=by(AUDITOR))), e.EntryErased)
+    await region.channel.close()
+    await server.stop(None)
+    await kept.log.close()
 
 
 async def test_a_tail_is_for_officers_and_auditors(region: Served) -> None:

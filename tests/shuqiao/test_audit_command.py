@@ -1,5 +1,6 @@
 """Entries are shown with a proof that holds; receipts and folders verify offline, or say where not."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from nacl.signing import SigningKey
 
 from exchange.checkpoint import LogSigner
+from exchange.keystore import FileKeyStore
 from exchange.v1 import audit_pb2
 from tests.support.command_region import Person, Region, Shuqiao, exchange_leaf, state_leaf
+from tests.support.keeping import DAY_MS, START_MS, KeptLog
 from tests.support.region import ORIGIN
 
 
@@ -93,3 +96,40 @@ def test_an_export_without_a_form_or_with_two_is_a_usage_error(shuqiao: Shuqiao,
     for arguments in ([], ["--ocsf", "a", "--csv", "b"], ["--syslog", "localhost:6514"]):
         ran = shuqiao("audit", "export", *arguments, "--json")
         assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")
+
+
+async def kept_folder(folder: Path) -> Path:
+    """Make a gateway's folder with rows, a sealed segment and an erased one; return its configuration."""
+    keys = FileKeyStore(folder=folder / "gateway" / "keys", passphrase=b"a passphrase")
+    kept = KeptLog(folder / "gateway", keys=keys)
+    await kept.log.open()
+    await kept.append(256)
+    await kept.append(300, START_MS + 500 * DAY_MS)
+    kept.clock.now = START_MS + 600 * DAY_MS
+    await kept.settle()
+    await kept.erase()
+    await kept.log.close()
+    (folder / "passphrase").write_text("a passphrase\n")
+    config = folder / "gateway.toml"
+    config.write_text(
+        'folder = "gateway"\npassphrase_file = "passphrase"\n'
+        '[authority]\nenrolment = "127.0.0.1:1"\nservice = "127.0.0.1:1"\n'
+    )
+    return config
+
+
+def test_a_folder_with_segments_verifies_with_its_keys_and_without(shuqiao: Shuqiao, tmp_path: Path) -> None:
+    config = asyncio.run(kept_folder(tmp_path))
+    verify = ("audit", "verify", "--log", str(tmp_path / "gateway"))
+    told = shuqiao(*verify, "--json").document
+    assert (told["ok"], told["sealed"], told["erased"]) == (True, {"entries": 256, "opened": False}, 256)
+    assert "256 entries, hashes verified by tiles only" in shuqiao("--lang", "en", *verify).out
+    told = shuqiao(*verify, "--config", str(config), "--json").document
+    assert (told["ok"], told["sealed"]) == (True, {"entries": 256, "opened": True})
+    assert "期满已销毁" in shuqiao(*verify, "--config", str(config)).out
+    (tmp_path / "gateway" / "keys" / "segment-256-512.key").unlink()
+    ran = shuqiao(*verify, "--config", str(config), "--json")
+    assert ran.code == 1 and "its key is gone" in ran.document["faults"][0]
+    (tmp_path / "passphrase").write_text("another\n")
+    ran = shuqiao(*verify, "--config", str(config), "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")

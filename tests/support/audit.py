@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -10,10 +11,13 @@ from nacl.signing import SigningKey
 from exchange.checkpoint import LogSigner, open_checkpoint
 from exchange.errors import AuditUnavailable, ExchangeError
 from exchange.merkle import leaf_hash, root_from_path
+from exchange.segment import Item
 from exchange.v1 import audit_pb2
 from gateway.audit.folder import sequencer_in
 from gateway.audit.sequencer import Logged, Sequencer
-from gateway.storage.ports import Group, StoredHead
+from gateway.storage.ports import Gap, Group, Segment, StoredHead
+from gateway.storage.segment_table import SegmentBook
+from gateway.storage.segments import SegmentFiles
 
 ORIGIN = "970100.yunchuan.example/gateway-1"
 SIGNER = LogSigner(origin=ORIGIN, key=SigningKey(bytes(range(32))))
@@ -41,13 +45,17 @@ class MemoryAuditStore:
 
     Attributes:
         commit_fault: "lost" fails without persisting, "kept" persists and fails; "" works.
+        note_fault: the same of `note` and `clear`; reset once it has happened.
         stage_fault, open_fault, probe_fault: whether these fail.
         gate: commits wait until it is set.
         commits: sizes of the groups committed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, files: SegmentFiles | None = None) -> None:
         self.entries: list[bytes] = []
+        self.removed: set[int] = set()
+        self.note_fault = ""
+        self._book = SegmentBook(files=files)
         self.tiles: dict[tuple[int, int], bytes] = {}
         self.kept_beside: dict[int, bytes] = {}
         self.head: StoredHead | None = None
@@ -105,7 +113,40 @@ class MemoryAuditStore:
         return self.head
 
     def leaves(self, first: int, count: int) -> list[bytes]:
-        return self.entries[first : first + count]
+        rows = self.rows(first, first + count, count)
+        return self._book.weave(dict(rows), first, count) if self.removed else [leaf for _, leaf in rows]
+
+    def rows(self, first: int, end: int, most: int) -> list[tuple[int, bytes]]:
+        found = enumerate(self.entries[first:end], first)
+        return [(index, leaf) for index, leaf in found if index not in self.removed][:most]
+
+    def segments(self) -> Sequence[Segment]:
+        return self._book.segments
+
+    def gaps(self) -> Sequence[Gap]:
+        return self._book.gaps
+
+    def items(self, first: int, count: int) -> list[Item]:
+        return [Item(leaf) for leaf in self.leaves(first, count)]
+
+    def note(self, segment: Segment) -> None:
+        self._change(lambda: self._book.put(segment))
+
+    def clear(self, segment: Segment, end: int, kept: Collection[int]) -> None:
+        def change() -> None:
+            self.removed |= set(range(segment.cleared, end)) - set(kept)
+            self._book.put(replace(segment, cleared=end))
+
+        self._change(change)
+
+    def _change(self, change: Callable[[], None]) -> None:
+        assert self._usable and self._staged is None, "only between groups"
+        fault, self.note_fault = self.note_fault, ""
+        if fault != "lost":
+            change()
+        if fault:
+            self._usable = False
+            raise AuditUnavailable("in doubt")
 
     def beside(self, first: int, count: int) -> dict[int, bytes]:
         return {index: extra for index, extra in self.kept_beside.items() if first <= index < first + count}
@@ -196,9 +237,11 @@ def verify_place(leaf: bytes, logged: Logged) -> None:
     assert root_from_path(logged.index, head.size, leaf_hash(leaf), logged.proof) == head.root
 
 
-async def write_log(folder: Path, count: int, *, first: int = 0, group: int = 100) -> str:
+async def write_log(
+    folder: Path, count: int, *, first: int = 0, group: int = 100, files: SegmentFiles | None = None
+) -> str:
     """Append entries to a folder's log and return the newest checkpoint."""
-    log = sequencer_in(folder, signer=SIGNER)
+    log = sequencer_in(folder, signer=SIGNER, files=files)
     await log.open()
     for start in range(first, first + count, group):
         numbers = range(start, min(start + group, first + count))

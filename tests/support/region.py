@@ -84,6 +84,10 @@ class MemoryLog:
     def leaves(self, first: int, count: int) -> list[bytes]:
         return self.entries[first : first + count]
 
+    @property
+    def sealed_size(self) -> int:
+        return 0
+
     def entry(self, index: int) -> tuple[audit_pb2.Receipt, str]:
         return audit_pb2.Receipt(leaf=self.entries[index], index=index), self.checkpoint
 

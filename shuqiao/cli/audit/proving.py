@@ -6,8 +6,8 @@ from uuid import UUID
 
 import typer
 
+from shuqiao.cli.audit.archive import verify_log
 from shuqiao.cli.invocation import Invocation, of
-from shuqiao.output import BAD, Cell
 from shuqiao.words import Text
 
 Key = Annotated[
@@ -85,6 +85,13 @@ def verify(
             help="根证书，用于验证信任列表 | Root certificate, against which the trust list is checked",
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            help="网关配置，用于解密已封存的记录 | Gateway configuration: opens sealed segments",
+        ),
+    ] = None,
 ) -> int:
     """Verify one of the two; exit 0 and the root when whole, exit 1 and the place when not."""
     from exchange.errors import BadConfiguration
@@ -93,7 +100,7 @@ def verify(
     if (receipt is None) == (log is None):
         raise BadConfiguration("RECEIPTFILE | --log DIR")
     if log is not None:
-        return _verify_log(call, log, trust, root)
+        return verify_log(call, log, trust, root, config)
     return _verify_receipt(call, receipt or Path(), trust, root)
 
 
@@ -107,58 +114,6 @@ def _proven(call: Invocation, found: Any) -> tuple[Any, Any]:
     head = open_checkpoint(found.checkpoint, origin=origin, log_keys=keys.of(origin))
     verify_receipt(found.receipt, head, lineage=keys.lineage(origin))
     return head, keys
-
-
-def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path | None) -> int:
-    from gateway.audit.verify import verify_folder
-    from shuqiao.trust_files import FROM_FOLDER, read_log_keys
-
-    keys = read_log_keys(trust, root=root) if trust is not None else None
-    report = verify_folder(folder, keys.by_origin if keys else None, anchor=keys.anchor if keys else None)
-    source = keys.source if keys else FROM_FOLDER
-    faults = [str(fault) for fault in report.faults]
-    document = {
-        "ok": not faults,
-        "log": str(folder),
-        "size": report.size,
-        "root": report.root.hex(),
-        "epochs": [_epoch(opened) for opened in report.epochs],
-        "faults": faults,
-        "key_source": source._asdict(),
-    }
-
-    def people() -> None:
-        facts = [
-            (Text("目录", "Folder"), folder),
-            (Text("记录数", "Entries"), report.size),
-            (Text("根", "Root"), report.root.hex()),
-            (Text("公钥来源", "Key"), source),
-        ]
-        said = Text(
-            "{origin} 自第 {first} 条起；其后至第 {lost} 条已丢失；{note}",
-            "{origin} from entry {first} on; what followed up to {lost} is lost; {note}",
-        )
-        facts += [(Text("纪元", "Epoch"), said.filled(**_epoch(opened))) for opened in report.epochs]
-        call.out.facts(Text("审计日志", "Audit log"), facts)
-        if faults:
-            rows = [[Cell("✗", BAD), fault] for fault in faults]
-            call.out.table(Text("问题", "Faults"), (Text("", ""), Text("位置", "Place")), rows)
-        else:
-            call.out.done(Text("日志完整", "The log is whole"))
-
-    call.out.show(document, people)
-    return 1 if faults else 0
-
-
-def _epoch(opened: Any) -> dict[str, object]:
-    epoch = opened.epoch
-    return {
-        "origin": epoch.origin,
-        "first": epoch.kept_size,
-        "lost": epoch.lost_size,
-        "note": epoch.note,
-        "opened_by": list(opened.people),
-    }
 
 
 def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path | None) -> int:
