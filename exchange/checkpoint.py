@@ -31,7 +31,7 @@ KEY_BYTES = 32
 _ED25519 = b"\x01"
 _ID_BYTES = 4
 _SIGNATURE_BYTES = 64
-_MARK = "— "
+MARK = "— "
 _FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
 
@@ -125,7 +125,7 @@ class LogSigner:
     def sign_text(self, text: str) -> str:
         """Return a note of text that ends in a newline."""
         signature = crypto_sign(text.encode(), self._secret)[:_SIGNATURE_BYTES]
-        return f"{text}\n{_MARK}{self.origin} {b64encode(self._id + signature).decode()}\n"
+        return f"{text}\n{MARK}{self.origin} {b64encode(self._id + signature).decode()}\n"
 
 
 def open_note(note: str, *, name: str, keys: Sequence[bytes]) -> str:
@@ -139,15 +139,15 @@ def open_note(note: str, *, name: str, keys: Sequence[bytes]) -> str:
     Raises:
         ReceiptBroken: the form is wrong, no key signed it, or a key's signature does not verify.
     """
-    text, lines = _part(note)
+    text, lines = part_note(note)
     by_id: dict[bytes, list[bytes]] = {}
     for key in keys:
         by_id.setdefault(key_id(name, key), []).append(key)
     message, trusted = text.encode(), False
     for line in lines:
-        signer, _, encoded = line.removeprefix(_MARK).partition(" ")
+        signer, _, encoded = line.removeprefix(MARK).partition(" ")
         signature = decode_base64(encoded)
-        if not line.startswith(_MARK) or not signer or len(signature) <= _ID_BYTES:
+        if not line.startswith(MARK) or not signer or len(signature) <= _ID_BYTES:
             raise ReceiptBroken("signature line")
         known = by_id.get(signature[:_ID_BYTES]) if signer == name else None
         if known:
@@ -158,8 +158,12 @@ def open_note(note: str, *, name: str, keys: Sequence[bytes]) -> str:
     return text
 
 
-def _part(note: str) -> tuple[str, list[str]]:
-    """Part a note into its text, with the final newline, and its signature lines."""
+def part_note(note: str) -> tuple[str, list[str]]:
+    """Part a note into its text, with the final newline, and its signature lines; nothing is verified.
+
+    Raises:
+        ReceiptBroken: the form is wrong, it is longer than 16,384 characters or has more than 32 signatures.
+    """
     if len(note) > MAX_NOTE_CHARS:
         raise ReceiptBroken("checkpoint too long")
     at = note.rfind("\n\n")
