@@ -19,6 +19,7 @@ GRANT = b"shuqiao/grant/1\0"
 GRANT_EVENT = b"shuqiao/grant-event/1\0"
 TRUST_LIST = b"shuqiao/trust-list/1\0"
 COUNTERSIGN = b"shuqiao/countersign/1\0"
+EVIDENCE = b"shuqiao/evidence/1\0"
 
 NONCE_BYTES = 16
 DIGEST_BYTES = 32
