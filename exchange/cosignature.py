@@ -139,7 +139,7 @@ class Cosigner:
         self._secret = bytes(key) + self.key.public_key
 
     def cosign(self, text: str, *, time_s: int) -> Cosignature:
-        """Return the cosignature of a checkpoint's text, which ends in a newline, at a Unix time in seconds."""
+        """Return the cosignature of a checkpoint's text, which ends in a newline, at a Unix time."""
         signature = crypto_sign(_message(text, time_s), self._secret)[:_SIGNATURE_BYTES]
         return Cosignature(self.key.name, self.key.key_id, time_s, signature)
 
