@@ -113,7 +113,7 @@ def _body(statement: common_pb2.Statement) -> evidence_pb2.EvidenceManifestBody:
 
 
 def _compare(body: evidence_pb2.EvidenceManifestBody, ledger: Ledger, findings: Findings) -> None:
-    """Place every difference: records are compared from the front, and what was taken out or put in is told."""
+    """Place every difference; where records were taken out or put in, the first."""
     if body.root == root_of(ledger.hashes) and body.records == len(ledger.hashes):
         return
     marks = body.marks
@@ -124,7 +124,9 @@ def _compare(body: evidence_pb2.EvidenceManifestBody, ledger: Ledger, findings: 
     differing = [at for at, pair in enumerate(zip(due, got, strict=False)) if pair[0] != pair[1]]
     if len(due) != len(got):
         at = differing[0] if differing else min(len(due), len(got))
-        findings.fault(Check.MANIFEST, f"{len(got)} records, {len(due)} signed", record=at, kind=_kind(ledger, at))
+        findings.fault(
+            Check.MANIFEST, f"{len(got)} records, {len(due)} signed", record=at, kind=_kind(ledger, at)
+        )
         return
     for at in differing[:MAX_PLACED]:
         findings.fault(Check.MANIFEST, "altered, moved or put in", record=at, kind=_kind(ledger, at))

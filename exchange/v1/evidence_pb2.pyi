@@ -41,6 +41,7 @@ class EvidenceDescription(_message.Message):
     TOOL_FIELD_NUMBER: _builtins.int
     SELECTED_DIGEST_FIELD_NUMBER: _builtins.int
     SUPPORTING_DIGEST_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     origin: _builtins.str
@@ -67,6 +68,8 @@ class EvidenceDescription(_message.Message):
     """SHA-256 of the indexes of all entries in their order, 8 bytes each, big-endian: of the selected ones, 32 bytes."""
     supporting_digest: _builtins.bytes
     """The same of the supporting ones."""
+    policy_digest: _builtins.bytes
+    """SHA-256 of the witness policy in the bundle, 32 bytes; empty where there is none."""
     @_builtins.property
     def range(self) -> Global___EvidenceRange:
         """All of a range."""
@@ -93,10 +96,11 @@ class EvidenceDescription(_message.Message):
         tool: _builtins.str = ...,
         selected_digest: _builtins.bytes = ...,
         supporting_digest: _builtins.bytes = ...,
+        policy_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["picked", b"picked", "range", b"range", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "cosignatures", b"cosignatures", "exported_at_ms", b"exported_at_ms", "exporter", b"exporter", "heads", b"heads", "nonce", b"nonce", "origin", b"origin", "picked", b"picked", "range", b"range", "selected", b"selected", "selected_digest", b"selected_digest", "selection", b"selection", "supporting", b"supporting", "supporting_digest", b"supporting_digest", "tool", b"tool", "trust_lists", b"trust_lists"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "cosignatures", b"cosignatures", "exported_at_ms", b"exported_at_ms", "exporter", b"exporter", "heads", b"heads", "nonce", b"nonce", "origin", b"origin", "picked", b"picked", "policy_digest", b"policy_digest", "range", b"range", "selected", b"selected", "selected_digest", b"selected_digest", "selection", b"selection", "supporting", b"supporting", "supporting_digest", b"supporting_digest", "tool", b"tool", "trust_lists", b"trust_lists"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_selection: _TypeAlias = _typing.Literal["range", "picked"]  # noqa: Y015
     _WhichOneofArgType_selection: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
