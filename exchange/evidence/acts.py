@@ -12,16 +12,14 @@ from exchange.evidence.grants_then import DOMAINS as GRANT_DOMAINS
 from exchange.evidence.grants_then import GrantsThen
 from exchange.evidence.keys_then import KeysThen
 from exchange.evidence.revocations import Revocations
-from exchange.identity import Role
-from exchange.trust import TrustAnchor, TrustList, Verified
+from exchange.identity import Identity, Role, parse_uri
+from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2
 
 SIGNED_BY = {
     audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
-    audit_pb2.ACT_BUNDLE: (canonical.BUNDLE, frozenset({Role.AGENT})),
-    audit_pb2.ACT_TRUST_LIST: (canonical.TRUST_LIST, frozenset({Role.AUTHORITY})),
 } | {act: (domain, frozenset({Role.STEWARD, Role.AGENT})) for act, domain in GRANT_DOMAINS.items()}
-"""Acts whose statements this version reads: the domain they are signed under, and the roles that may."""
+"""Acts read beside bundles and trust lists: the domain of their statements, and the roles that may sign."""
 
 
 class Acts:
@@ -50,39 +48,39 @@ class Acts:
             if not act.HasField("statement"):
                 counted["acts_unsigned"] += 1
                 return
-            known = SIGNED_BY.get(act.act)
-            if known is None:
-                counted["acts_unread"] += 1
-                return
             if act.act == audit_pb2.ACT_TRUST_LIST:
                 self._enter_trust(act, index, entry.time_ms)
+            elif act.act == audit_pb2.ACT_BUNDLE:
+                self._enter_bundle(act, entry.time_ms)
+            elif act.act in SIGNED_BY:
+                self._enter(act, entry.time_ms)
             else:
-                self._enter(act, entry.time_ms, *known)
+                counted["acts_unread"] += 1
+                return
             counted["acts_signed"] += 1
 
     def _enter_trust(self, act: audit_pb2.AdministrativeEntry, index: int, time_ms: int) -> None:
-        held = self.revocations.current
-        trust = self._anchor.verify_trust_list(act.statement, now_ms=time_ms, held=held)
-        signer = self._anchor.verify_statement(act.statement, canonical.TRUST_LIST, at_ms=time_ms, trust=held)
-        _check_actor(act, signer)
+        trust = self._anchor.verify_trust_list(act.statement, now_ms=time_ms, held=self.revocations.current)
+        _check_actor(act, Identity(trust.trust_domain, trust.division, Role.AUTHORITY))
         self.revocations.enter(trust, index, time_ms)
 
-    def _enter(
-        self, act: audit_pb2.AdministrativeEntry, time_ms: int, domain: bytes, roles: frozenset[Role]
-    ) -> None:
-        statement = act.statement
-        signer = self._anchor.verify_statement(
-            statement, domain, at_ms=time_ms, trust=self.revocations.current
-        )
+    def _enter_bundle(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        keys = self.keys.enter(act.statement, time_ms)
+        actor = parse_uri(act.actor)
+        if (actor.role, actor.organisation, actor.name) != (Role.AGENT, keys.organisation, keys.agent):
+            raise EvidenceBroken(f"signed by {keys.organisation}/{keys.agent}, entered for another")
+
+    def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        domain, roles = SIGNED_BY[act.act]
+        trust = self.revocations.current
+        signer = self._anchor.verify_statement(act.statement, domain, at_ms=time_ms, trust=trust)
         if signer.identity.role not in roles:
             raise RoleNotAllowed(str(signer.identity))
-        _check_actor(act, signer)
-        if act.act == audit_pb2.ACT_BUNDLE:
-            self.keys.enter(statement, time_ms)
-        elif act.act in GRANT_DOMAINS:
-            self.grants.enter(act.act, statement, signer, time_ms)
+        _check_actor(act, signer.identity)
+        if act.act in GRANT_DOMAINS:
+            self.grants.enter(act.act, act.statement, signer, time_ms)
 
 
-def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Verified) -> None:
-    if act.actor != signer.identity.uri:
-        raise EvidenceBroken(f"signed by {signer.identity}, entered for another")
+def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:
+    if act.actor != signer.uri:
+        raise EvidenceBroken(f"signed by {signer}, entered for another")

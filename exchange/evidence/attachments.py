@@ -50,6 +50,8 @@ class Attachments:
         """
         with self.findings.during(Check.ATTACHMENT):
             told = parse(record.content, evidence_pb2.EvidenceAttachment)
+            if told.ordinal != self._count:
+                self.findings.fault(Check.SELECTION, f"attachment {told.ordinal} where {self._count} is due")
             self._bound(record, told)
             what = told.WhichOneof("what")
             if what == "receipt":

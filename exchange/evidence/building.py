@@ -40,7 +40,9 @@ class BundleWriter:
         """
         raw = content if isinstance(content, bytes) else content.SerializeToString(deterministic=True)
         if len(self.ledger.hashes) >= MAX_RECORDS - 1:
-            raise BadConfiguration(f"a bundle of more than {MAX_RECORDS} records: ask for less, or for a range")
+            raise BadConfiguration(
+                f"a bundle of more than {MAX_RECORDS} records: ask for less, or for a range"
+            )
         self.file.write(frame(kind, raw))
         self.ledger.add(Record(len(self.ledger.hashes), kind, raw))
 
@@ -51,7 +53,7 @@ class BundleWriter:
 
 
 def block_of(
-    first: int, leaves: Sequence[bytes], left: bytes, right: bytes, *, supporting: bool
+    first: int, leaves: Sequence[bytes], left: bytes, right: bytes, *, supporting: bool, ordinal: int
 ) -> evidence_pb2.EvidenceBlock:
     """Return a block of entries.
 
@@ -60,6 +62,7 @@ def block_of(
         leaves: exact bytes of the entries, at most 256.
         left, right: the edges of the range (exchange.evidence.ranges).
         supporting: whether they are there only to verify others.
+        ordinal: how many entries come before it in the bundle.
     """
     return evidence_pb2.EvidenceBlock(
         first=first,
@@ -68,6 +71,7 @@ def block_of(
         left=left,
         right=right,
         supporting=supporting,
+        ordinal=ordinal,
     )
 
 

@@ -5,8 +5,10 @@ exchange failed without an answer, it was at most its longest life before, and w
 A refusal at the first step may repeat a signature that the gateway found wanting: nothing is asked of it.
 """
 
+from collections.abc import Callable
+
 from exchange.errors import EvidenceBroken, ExchangeError
-from exchange.evidence.findings import Check, Findings
+from exchange.evidence.findings import RAISED, Check, Findings
 from exchange.evidence.grants_then import GrantsThen
 from exchange.evidence.keys_then import KeysThen
 from exchange.v1 import audit_pb2, reason_pb2
@@ -44,20 +46,31 @@ class Exchanges:
         answered = bool(said.response_digest)
         passed = answered or said.decision == RELEASED
         if passed or said.rule not in UNCHECKED_RULES:
-            with self._findings.during(Check.REQUEST):
-                self._request(said, from_ms, to_ms)
-                counted["requests_hold"] += 1
+            self._hold(Check.REQUEST, "requests_hold", self._request, said, from_ms, to_ms)
         else:
             self._unchecked(said, from_ms, to_ms)
         if passed:
-            with self._findings.during(Check.RESPONSE):
-                self._response(said, from_ms, to_ms)
-                counted["responses_hold"] += 1
-            with self._findings.during(Check.GRANT):
-                self._grants.check(said, from_ms=from_ms, to_ms=to_ms)
-                counted["grants_hold"] += 1
+            self._hold(Check.RESPONSE, "responses_hold", self._response, said, from_ms, to_ms)
+            self._hold(Check.GRANT, "grants_hold", self._grants.check, said, from_ms, to_ms)
         else:
             counted["unanswered"] += 1
+
+    def _hold(
+        self,
+        check: Check,
+        name: str,
+        verify: Callable[[audit_pb2.ExchangeEntry, int, int], None],
+        said: audit_pb2.ExchangeEntry,
+        from_ms: int,
+        to_ms: int,
+    ) -> None:
+        """Verify one thing and count it; where it does not hold that is a fault."""
+        try:
+            verify(said, from_ms, to_ms)
+        except RAISED as error:
+            self._findings.raised(check, error)
+        else:
+            self._counted[name] += 1
 
     def _request(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:
         if len(said.request_digest) != DIGEST_BYTES:
@@ -67,8 +80,8 @@ class Exchanges:
             said.consumer_agent,
             said.request_digest,
             said.request_signature,
-            from_ms=from_ms,
-            to_ms=to_ms,
+            from_ms,
+            to_ms,
         )
 
     def _response(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:
@@ -79,8 +92,8 @@ class Exchanges:
             said.provider_agent,
             said.response_digest,
             said.response_signature,
-            from_ms=from_ms,
-            to_ms=to_ms,
+            from_ms,
+            to_ms,
         )
 
     def _unchecked(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:

@@ -11,6 +11,8 @@ from exchange.errors import ExchangeError
 from exchange.evidence.records import Kind
 
 MAX_FAULTS = 1000
+RAISED = (ExchangeError, ValueError, OverflowError)
+"""What verifying raises: besides the exchange's errors, what times raise that no calendar holds."""
 
 
 class Said(NamedTuple):
@@ -107,16 +109,17 @@ class Findings:
 
     @contextmanager
     def during(self, check: Check) -> Iterator[None]:
-        """Turn what is raised inside into a fault of a check at the place at hand.
-
-        What is verified comes from strangers: besides the errors of the exchange, times beyond what a
-        calendar holds raise ValueError or OverflowError.
-        """
+        """Turn what is raised inside into a fault of a check at the place at hand."""
         try:
             yield
-        except ExchangeError as error:
+        except RAISED as error:
+            self.raised(check, error)
+
+    def raised(self, check: Check, error: Exception) -> None:
+        """Note what was raised, one of RAISED, as a fault of a check at the place at hand."""
+        if isinstance(error, ExchangeError):
             self.fault(check, f"{error.name}: {error.subject}" if error.subject else error.name)
-        except (ValueError, OverflowError) as error:
+        else:
             self.fault(check, f"MALFORMED: {type(error).__name__}")
 
 

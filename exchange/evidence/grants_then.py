@@ -35,7 +35,10 @@ class _Step(NamedTuple):
 
 @dataclass(slots=True)
 class _Held:
+    """A grant as it stands, the same as if it were in force, and its steps by revision."""
+
     grant: Grant
+    in_force: Grant
     steps: list[_Step]
 
 
@@ -71,11 +74,13 @@ class GrantsThen:
             self._suspend(statement, signer, time_ms)
         elif act == audit_pb2.ACT_GRANT:
             grant = grants.parse_grant(statement, signer)
-            self._grants.setdefault(grant.grant_id, _Held(grant, [_Step(grant.state, time_ms)]))
+            self._grants.setdefault(
+                grant.grant_id, _Held(grant, replace(grant, state=ACTIVE), [_Step(grant.state, time_ms)])
+            )
         else:
             self._decide(statement, signer, time_ms)
 
-    def check(self, said: audit_pb2.ExchangeEntry, *, from_ms: int, to_ms: int) -> None:
+    def check(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:
         """Refuse an exchange that no grant of the time covers.
 
         Args:
@@ -91,7 +96,7 @@ class GrantsThen:
         if held is None:
             raise NoGrant(f"grant {said.grant_id[:8].hex()} is not in the log before it")
         self._check_state(held, said.grant_revision, from_ms)
-        grant = replace(held.grant, state=ACTIVE)
+        grant = held.in_force
         shelf = self._shelves.get(grant.resource)
         if shelf is None:
             raise UnknownResource(grant.resource)
@@ -121,6 +126,7 @@ class GrantsThen:
             raise NoGrant(f"grant {event.grant_id[:8].hex()} is not in the log before it")
         shelf = self._shelves.get(held.grant.resource)
         held.grant = grants.apply_event(held.grant, statement, signer, shelf.now if shelf else None)
+        held.in_force = replace(held.grant, state=ACTIVE)
         held.steps.append(_Step(held.grant.state, time_ms))
 
     def _publish(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:

@@ -104,6 +104,8 @@ class Heads:
             if len(self.heads) >= MAX_HEADS:
                 raise EvidenceBroken("too many heads")
             told = parse(record.content, evidence_pb2.EvidenceHead)
+            if told.ordinal != len(self.heads):
+                self.findings.fault(Check.SELECTION, f"head {told.ordinal} where {len(self.heads)} is due")
             head = self._read(record.number, told)
             if self.heads and head.checkpoint.size <= self.heads[-1].checkpoint.size:
                 self.findings.fault(Check.CONSISTENCY, "heads are not in their order")
@@ -125,7 +127,10 @@ class Heads:
             cosigned = tuple(cosignatures_of(note, self.witnesses))
         if note != self._normal(note):
             self.findings.fault(Check.WITNESS, UNKNOWN_SIGNATURE)
-        self.findings.counted["cosignatures"] += len(cosigned)
+        if len(cosigned) != told.cosignatures:
+            self.findings.fault(
+                Check.WITNESS, f"{len(cosigned)} cosignatures hold, {told.cosignatures} were there"
+            )
         return Head(number, checkpoint, note, told.proof, signed, cosigned)
 
     def close(self, known: Sequence[KnownHead]) -> None:

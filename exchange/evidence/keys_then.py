@@ -55,7 +55,7 @@ class KeysThen:
         self._marks: dict[tuple[str, str], _Mark] = {}
         self._prune_at = MAX_HELD
 
-    def enter(self, statement: common_pb2.Statement, time_ms: int) -> None:
+    def enter(self, statement: common_pb2.Statement, time_ms: int) -> PeerKeys:
         """Take over a bundle from its log entry.
 
         Raises:
@@ -80,6 +80,7 @@ class KeysThen:
             held.spans.append(span)
         if len(self._held) > self._prune_at:
             self._prune(time_ms)
+        return keys
 
     def verify(
         self,
@@ -87,7 +88,6 @@ class KeysThen:
         agent: str,
         digest: bytes,
         signature: common_pb2.Signature,
-        *,
         from_ms: int,
         to_ms: int,
     ) -> None:
@@ -108,7 +108,10 @@ class KeysThen:
         held = self._held.get((organisation, agent, kid))
         if held is None:
             raise BundleStale(f"{organisation}/{agent}: no bundle before it has key {kid.hex()}")
-        if not any(span.from_ms <= to_ms and from_ms < span.to_ms for span in reversed(held.spans)):
+        newest = held.spans[-1]
+        if not (newest.from_ms <= to_ms and from_ms < newest.to_ms) and not any(
+            span.from_ms <= to_ms and from_ms < span.to_ms for span in held.spans
+        ):
             raise BundleStale(f"{organisation}/{agent}: key {kid.hex()} was not in force")
         if not self._revocations.stands(kid, from_ms=from_ms):
             raise Revoked(kid.hex())

@@ -36,7 +36,6 @@ class Selection:
     selected: int = 0
     supporting: int = 0
     next_index: int = 0
-    policy_digest: bytes = b""
     _digests: dict[bool, Any] = field(
         default_factory=lambda: {False: hashlib.sha256(), True: hashlib.sha256()}
     )
@@ -60,6 +59,10 @@ class Selection:
         first, count = block.first, len(block.leaves)
         if first >= MAX_INDEX:
             raise EvidenceBroken("index")
+        if block.ordinal != self.selected + self.supporting:
+            self._fault(
+                f"entry number {block.ordinal} of the bundle where {self.selected + self.supporting} is due"
+            )
         if first < self.next_index:
             self._fault(f"entry {first} after entry {self.next_index - 1}")
         self.next_index = max(self.next_index, first + count)
@@ -80,23 +83,31 @@ class Selection:
         """Compare the numbers; at the record at hand, which is the end of the file."""
         told = self.told
         if self._due is not None and self._due != told.range.end:
-            self._fault(f"the range ends at entry {self._due}, not {told.range.end}")
-        for name, due, got in (
-            ("selected entries", told.selected, self.selected),
-            ("supporting entries", told.supporting, self.supporting),
-            ("trust lists", told.trust_lists, self.kinds[Kind.TRUST_LIST]),
-            ("heads", told.heads, self.kinds[Kind.HEAD]),
-            ("attachments", told.attachments, self.kinds[Kind.ATTACHMENT]),
-            ("cosignatures", told.cosignatures, self.findings.counted["cosignatures"]),
+            self._fault(f"the range ends at entry {self._due}, not {told.range.end}", after=Kind.ENTRIES)
+        for kind, name, due, got in (
+            (Kind.ENTRIES, "selected entries", told.selected, self.selected),
+            (Kind.ENTRIES, "supporting entries", told.supporting, self.supporting),
+            (Kind.TRUST_LIST, "trust lists", told.trust_lists, self.kinds[Kind.TRUST_LIST]),
+            (Kind.HEAD, "heads", told.heads, self.kinds[Kind.HEAD]),
+            (Kind.ATTACHMENT, "attachments", told.attachments, self.kinds[Kind.ATTACHMENT]),
+            (Kind.POLICY, "witness policies", int(bool(told.policy_digest)), self.kinds[Kind.POLICY]),
         ):
             if due != got:
-                self._fault(f"{name}: {got}, not {due}")
+                self._fault(f"{name}: {got}, not {due}", after=kind)
         if told.selected_digest != self._digests[False].digest():
-            self._fault("other entries are selected")
+            self._fault("other entries are selected", after=Kind.ENTRIES)
         if told.supporting_digest != self._digests[True].digest():
-            self._fault("other entries are supporting")
-        if told.policy_digest != self.policy_digest:
-            self._fault("witness policy")
+            self._fault("other entries are supporting", after=Kind.ENTRIES)
 
-    def _fault(self, about: str) -> None:
-        self.findings.fault(Check.SELECTION, about)
+    def take_policy(self, content: bytes) -> None:
+        """Compare the witness policy with what the description says of it."""
+        if hashlib.sha256(content).digest() != self.told.policy_digest:
+            self._fault("another witness policy")
+
+    def _fault(self, about: str, *, after: Kind | None = None) -> None:
+        """Note a fault at the record at hand, or where the records of a kind end."""
+        if after is None:
+            self.findings.fault(Check.SELECTION, about)
+        else:
+            end = sum(count for kind, count in self.kinds.items() if kind <= after)
+            self.findings.fault(Check.SELECTION, about, record=end)

@@ -21,7 +21,6 @@ one record in memory at a time; what grows with the bundle is 32 bytes per recor
 No input raises: what does not hold is a fault with its place, and verification goes on as far as it can.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -182,7 +181,7 @@ class _Pass:
                 self._trust(parse(record.content, common_pb2.Statement))
         elif record.kind is Kind.POLICY:
             with self.findings.during(Check.WITNESS):
-                self.selection.policy_digest = hashlib.sha256(record.content).digest()
+                self.selection.take_policy(record.content)
                 self.policy = parse_policy(record.content)
         elif record.kind is Kind.HEAD:
             self._open_heads().add(record)

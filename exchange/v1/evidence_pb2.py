@@ -26,7 +26,7 @@ from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xchange/v1/evidence.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x03\n\x13\x45videnceDescription\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12+\n\x05range\x18\x03 \x01(\x0b\x32\x1a.exchange.v1.EvidenceRangeH\x00\x12-\n\x06picked\x18\x04 \x01(\x0b\x32\x1b.exchange.v1.EvidencePickedH\x00\x12\x10\n\x08selected\x18\x05 \x01(\x04\x12\x12\n\nsupporting\x18\x06 \x01(\x04\x12\x13\n\x0btrust_lists\x18\x07 \x01(\x04\x12\r\n\x05heads\x18\x08 \x01(\x04\x12\x13\n\x0b\x61ttachments\x18\t \x01(\x04\x12\x14\n\x0c\x63osignatures\x18\n \x01(\x04\x12\x10\n\x08\x65xporter\x18\x0b \x01(\t\x12\x16\n\x0e\x65xported_at_ms\x18\x0c \x01(\x03\x12\x0c\n\x04tool\x18\r \x01(\t\x12\x17\n\x0fselected_digest\x18\x0e \x01(\x0c\x12\x19\n\x11supporting_digest\x18\x0f \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x10 \x01(\x0c\x42\x0b\n\tselection\"+\n\rEvidenceRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\"\x1f\n\x0e\x45videncePicked\x12\r\n\x05words\x18\x01 \x03(\t\"1\n\x0c\x45videnceHead\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\r\n\x05proof\x18\x02 \x01(\x0c\"o\n\rEvidenceBlock\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x0e\n\x06hashes\x18\x03 \x01(\x0c\x12\x0c\n\x04left\x18\x04 \x01(\x0c\x12\r\n\x05right\x18\x05 \x01(\x0c\x12\x12\n\nsupporting\x18\x06 \x01(\x08\"\x8f\x01\n\x12\x45videnceAttachment\x12\r\n\x05index\x18\x01 \x01(\x04\x12&\n\x07request\x18\x02 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\'\n\x08response\x18\x03 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\x11\n\x07receipt\x18\x04 \x01(\tH\x00\x42\x06\n\x04what\"\x82\x01\n\x14\x45videnceManifestBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\r\n\x05marks\x18\x04 \x01(\x0c\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xchange/v1/evidence.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x02\n\x13\x45videnceDescription\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12+\n\x05range\x18\x03 \x01(\x0b\x32\x1a.exchange.v1.EvidenceRangeH\x00\x12-\n\x06picked\x18\x04 \x01(\x0b\x32\x1b.exchange.v1.EvidencePickedH\x00\x12\x10\n\x08selected\x18\x05 \x01(\x04\x12\x12\n\nsupporting\x18\x06 \x01(\x04\x12\x13\n\x0btrust_lists\x18\x07 \x01(\x04\x12\r\n\x05heads\x18\x08 \x01(\x04\x12\x13\n\x0b\x61ttachments\x18\t \x01(\x04\x12\x10\n\x08\x65xporter\x18\n \x01(\t\x12\x16\n\x0e\x65xported_at_ms\x18\x0b \x01(\x03\x12\x0c\n\x04tool\x18\x0c \x01(\t\x12\x17\n\x0fselected_digest\x18\r \x01(\x0c\x12\x19\n\x11supporting_digest\x18\x0e \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x0f \x01(\x0c\x42\x0b\n\tselection\"+\n\rEvidenceRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\"\x1f\n\x0e\x45videncePicked\x12\r\n\x05words\x18\x01 \x03(\t\"X\n\x0c\x45videnceHead\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\r\n\x05proof\x18\x02 \x01(\x0c\x12\x14\n\x0c\x63osignatures\x18\x03 \x01(\r\x12\x0f\n\x07ordinal\x18\x04 \x01(\r\"\x80\x01\n\rEvidenceBlock\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\x12\x0e\n\x06hashes\x18\x03 \x01(\x0c\x12\x0c\n\x04left\x18\x04 \x01(\x0c\x12\r\n\x05right\x18\x05 \x01(\x0c\x12\x12\n\nsupporting\x18\x06 \x01(\x08\x12\x0f\n\x07ordinal\x18\x07 \x01(\x04\"\xa0\x01\n\x12\x45videnceAttachment\x12\r\n\x05index\x18\x01 \x01(\x04\x12&\n\x07request\x18\x02 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\'\n\x08response\x18\x03 \x01(\x0b\x32\x13.exchange.v1.SignedH\x00\x12\x11\n\x07receipt\x18\x04 \x01(\tH\x00\x12\x0f\n\x07ordinal\x18\x05 \x01(\rB\x06\n\x04what\"\x82\x01\n\x14\x45videnceManifestBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\r\n\x05marks\x18\x04 \x01(\x0c\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.evidence_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVIDENCEDESCRIPTION']._serialized_start=103
-  _globals['_EVIDENCEDESCRIPTION']._serialized_end=508
-  _globals['_EVIDENCERANGE']._serialized_start=510
-  _globals['_EVIDENCERANGE']._serialized_end=553
-  _globals['_EVIDENCEPICKED']._serialized_start=555
-  _globals['_EVIDENCEPICKED']._serialized_end=586
-  _globals['_EVIDENCEHEAD']._serialized_start=588
-  _globals['_EVIDENCEHEAD']._serialized_end=637
-  _globals['_EVIDENCEBLOCK']._serialized_start=639
-  _globals['_EVIDENCEBLOCK']._serialized_end=750
-  _globals['_EVIDENCEATTACHMENT']._serialized_start=753
-  _globals['_EVIDENCEATTACHMENT']._serialized_end=896
-  _globals['_EVIDENCEMANIFESTBODY']._serialized_start=899
-  _globals['_EVIDENCEMANIFESTBODY']._serialized_end=1029
+  _globals['_EVIDENCEDESCRIPTION']._serialized_end=486
+  _globals['_EVIDENCERANGE']._serialized_start=488
+  _globals['_EVIDENCERANGE']._serialized_end=531
+  _globals['_EVIDENCEPICKED']._serialized_start=533
+  _globals['_EVIDENCEPICKED']._serialized_end=564
+  _globals['_EVIDENCEHEAD']._serialized_start=566
+  _globals['_EVIDENCEHEAD']._serialized_end=654
+  _globals['_EVIDENCEBLOCK']._serialized_start=657
+  _globals['_EVIDENCEBLOCK']._serialized_end=785
+  _globals['_EVIDENCEATTACHMENT']._serialized_start=788
+  _globals['_EVIDENCEATTACHMENT']._serialized_end=948
+  _globals['_EVIDENCEMANIFESTBODY']._serialized_start=951
+  _globals['_EVIDENCEMANIFESTBODY']._serialized_end=1081
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,6 @@ class EvidenceDescription(_message.Message):
     TRUST_LISTS_FIELD_NUMBER: _builtins.int
     HEADS_FIELD_NUMBER: _builtins.int
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
-    COSIGNATURES_FIELD_NUMBER: _builtins.int
     EXPORTER_FIELD_NUMBER: _builtins.int
     EXPORTED_AT_MS_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
@@ -56,8 +55,6 @@ class EvidenceDescription(_message.Message):
     """See above."""
     attachments: _builtins.int
     """See above."""
-    cosignatures: _builtins.int
-    """How many cosignatures all heads have together."""
     exporter: _builtins.str
     """SPIFFE id of who made the bundle."""
     exported_at_ms: _builtins.int
@@ -90,7 +87,6 @@ class EvidenceDescription(_message.Message):
         trust_lists: _builtins.int = ...,
         heads: _builtins.int = ...,
         attachments: _builtins.int = ...,
-        cosignatures: _builtins.int = ...,
         exporter: _builtins.str = ...,
         exported_at_ms: _builtins.int = ...,
         tool: _builtins.str = ...,
@@ -100,7 +96,7 @@ class EvidenceDescription(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["picked", b"picked", "range", b"range", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "cosignatures", b"cosignatures", "exported_at_ms", b"exported_at_ms", "exporter", b"exporter", "heads", b"heads", "nonce", b"nonce", "origin", b"origin", "picked", b"picked", "policy_digest", b"policy_digest", "range", b"range", "selected", b"selected", "selected_digest", b"selected_digest", "selection", b"selection", "supporting", b"supporting", "supporting_digest", b"supporting_digest", "tool", b"tool", "trust_lists", b"trust_lists"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "exported_at_ms", b"exported_at_ms", "exporter", b"exporter", "heads", b"heads", "nonce", b"nonce", "origin", b"origin", "picked", b"picked", "policy_digest", b"policy_digest", "range", b"range", "selected", b"selected", "selected_digest", b"selected_digest", "selection", b"selection", "supporting", b"supporting", "supporting_digest", b"supporting_digest", "tool", b"tool", "trust_lists", b"trust_lists"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_selection: _TypeAlias = _typing.Literal["range", "picked"]  # noqa: Y015
     _WhichOneofArgType_selection: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
@@ -166,19 +162,27 @@ class EvidenceHead(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    COSIGNATURES_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """The checkpoint, a C2SP signed note; signatures of the log's keys first, then of witnesses."""
     proof: _builtins.bytes
     """Consistency proof to the bundle's newest head, 32-byte hashes one after the other; empty for that itself."""
+    cosignatures: _builtins.int
+    """How many cosignatures the checkpoint has."""
+    ordinal: _builtins.int
+    """How many heads come before it in the bundle."""
     def __init__(
         self,
         *,
         checkpoint: _builtins.str = ...,
         proof: _builtins.bytes = ...,
+        cosignatures: _builtins.int = ...,
+        ordinal: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "proof", b"proof"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "cosignatures", b"cosignatures", "ordinal", b"ordinal", "proof", b"proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,6 +200,7 @@ class EvidenceBlock(_message.Message):
     LEFT_FIELD_NUMBER: _builtins.int
     RIGHT_FIELD_NUMBER: _builtins.int
     SUPPORTING_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
     first: _builtins.int
     """Index of the first."""
     hashes: _builtins.bytes
@@ -206,6 +211,8 @@ class EvidenceBlock(_message.Message):
     """Hashes of the nodes to the right, from the leaves upwards, 32 bytes each."""
     supporting: _builtins.bool
     """Whether the entries are there only to verify others."""
+    ordinal: _builtins.int
+    """How many entries come before it in the bundle."""
     @_builtins.property
     def leaves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Exact bytes of the entries."""
@@ -219,10 +226,11 @@ class EvidenceBlock(_message.Message):
         left: _builtins.bytes = ...,
         right: _builtins.bytes = ...,
         supporting: _builtins.bool = ...,
+        ordinal: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "hashes", b"hashes", "leaves", b"leaves", "left", b"left", "right", b"right", "supporting", b"supporting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "hashes", b"hashes", "leaves", b"leaves", "left", b"left", "ordinal", b"ordinal", "right", b"right", "supporting", b"supporting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,10 +246,13 @@ class EvidenceAttachment(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Index of the exchange's entry."""
     receipt: _builtins.str
     """A receipt that an agent was given, a C2SP tlog-proof."""
+    ordinal: _builtins.int
+    """How many attachments come before it in the bundle."""
     @_builtins.property
     def request(self) -> _common_pb2.Signed:
         """The request as the consumer signed it."""
@@ -257,10 +268,11 @@ class EvidenceAttachment(_message.Message):
         request: _common_pb2.Signed | None = ...,
         response: _common_pb2.Signed | None = ...,
         receipt: _builtins.str = ...,
+        ordinal: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt", "request", b"request", "response", b"response", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "receipt", b"receipt", "request", b"request", "response", b"response", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "ordinal", b"ordinal", "receipt", b"receipt", "request", b"request", "response", b"response", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["request", "response", "receipt"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
