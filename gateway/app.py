@@ -40,7 +40,10 @@ from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.admin_service import AdminService
 from gateway.audit.folder import sequencer_in
-from gateway.audit.projection import ExchangeIndex
+from gateway.audit.projection import Projection
+from gateway.audit.search import SEARCH, Searches
+from gateway.audit.search_rows import SearchContent
+from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -117,7 +120,9 @@ class Gateway:
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
         )
-        self._index = ExchangeIndex(path=folder / "search.db", log=self.sequencer)
+        self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
+        self._tails = Tails(log=self.sequencer)
+        self._searches = Searches(projection=self._projection, log=self.sequencer)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
         self.refusals = RefusalLimiter()
@@ -196,7 +201,14 @@ class Gateway:
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.sequencer, find=self._index.find),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.sequencer,
+                find=self._searches.find,
+                tails=self._tails,
+                searches=self._searches,
+            ),
             server,
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
@@ -241,7 +253,8 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
-            stack.callback(self._index.close)
+            self._projection.start()
+            stack.push_async_callback(self._projection.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
@@ -255,6 +268,7 @@ class Gateway:
             )
             await server.start()
             stack.push_async_callback(server.grpc.stop, GRACE_S)
+            stack.callback(self._tails.drain)
             metrics_port = await self.ready_face.start(listen.metrics_host, listen.metrics_port)
             stack.push_async_callback(self.ready_face.stop)
             duties = [

@@ -3,26 +3,23 @@
 1. Checkpoints and consistency proofs are for everybody: they show no entry.
 2. Officers and auditors read entries; that they do is an entry itself, durable before they see the first.
 3. An agent reads the entries of its own organisation's exchanges; all others are not there for it.
-4. A tail reads the log at its own pace: nothing queues for a slow reader, and few read at a time.
+4. Tails and searches are served by `gateway.audit.tail` and `gateway.audit.search`.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from exchange.errors import ExchangeError, Malformed, StoreDamaged, TooMany, UnknownEntry
+from exchange.errors import ExchangeError, Malformed, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from gateway import pages
-from gateway.audit import proofs
+from gateway.audit import proofs, search, tail
+from gateway.audit.search import Searches
+from gateway.audit.tail import Tails
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
 
 SERVICE = "/exchange.v1.AuditService"
-FRAME = 256
-MAX_TAILS = 32
 
 Find = Callable[[bytes], Awaitable[int | None]]
 """Returns the index of an exchange's entry by its id of 16 bytes, None where there is none."""
@@ -57,10 +54,6 @@ class Log(Protocol):
         """Return the hash of a complete subtree, 32 bytes."""
         ...
 
-    def subscribe(self, callback: Callable[[int, Sequence[bytes]], None]) -> object:
-        """Call back after each commit."""
-        ...
-
 
 class AuditService(audit_pb2_grpc.AuditServiceServicer):
     """Serves the log.
@@ -70,19 +63,26 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         calls: what every call has around it.
         log: the audit log.
         find: looks an exchange up.
-        max_tails: how many may follow the log at a time.
+        tails: serves those who follow the log.
+        searches: serves those who search it.
     """
 
     def __init__(
-        self, *, registrar: Registrar, calls: Calls, log: Log, find: Find, max_tails: int = MAX_TAILS
+        self,
+        *,
+        registrar: Registrar,
+        calls: Calls,
+        log: Log,
+        find: Find,
+        tails: Tails,
+        searches: Searches,
     ) -> None:
         self._registrar = registrar
         self._calls = calls
         self._log = log
         self._find = find
-        self._max_tails = max_tails
-        self._tails: set[asyncio.Event] = set()
-        log.subscribe(self._committed)
+        self._tails = tails
+        self._searches = searches
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Any
@@ -113,12 +113,17 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         method = f"{SERVICE}/Tail"
         try:
             caller = self._calls.enter(method, context)
-            with self._tail() as woken:
-                await self._registrar.record_read(caller, f"Tail from {request.from_index}")
-                async for frame in self._frames(request, woken):
+            asked = tail.read(request)
+            with self._tails.place() as woken:
+                await self._registrar.record_read(caller, asked.words())
+                async for frame in self._tails.frames(asked, woken):
                     yield frame
         except ExchangeError as error:
             await self._calls.refuse(method, context, error)
+
+    async def Search(self, request: audit_pb2.SearchRequest, context: Any) -> audit_pb2.SearchResponse:
+        """Return a page of the entries that fit a filter."""
+        return await self._calls.run(f"{SERVICE}/Search", request, context, self._search)
 
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity
@@ -167,47 +172,10 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             raise UnknownEntry(request.exchange_id.hex())
         return index
 
-    async def _frames(
-        self, request: audit_pb2.TailRequest, woken: asyncio.Event
-    ) -> AsyncIterator[audit_pb2.TailResponse]:
-        position, left = request.from_index, request.limit or None
-        while left is None or left > 0:
-            # Cleared before the size is read: what is committed in between wakes again.
-            woken.clear()
-            size = self._log.head.size
-            if position >= size:
-                if not request.follow:
-                    return
-                await woken.wait()
-                continue
-            count = min(FRAME, size - position, left if left is not None else FRAME)
-            leaves = pages.fitting(self._log.leaves(position, count), len, most=count)
-            if not leaves:
-                raise StoreDamaged(f"entry {position}")
-            following = position + len(leaves)
-            yield audit_pb2.TailResponse(
-                indexes=range(position, following),
-                leaves=leaves,
-                checkpoint=self._log.checkpoint,
-                next_index=following,
-            )
-            position = following
-            left = None if left is None else left - len(leaves)
-
-    @contextmanager
-    def _tail(self) -> Iterator[asyncio.Event]:
-        if len(self._tails) >= self._max_tails:
-            raise TooMany("tails")
-        woken = asyncio.Event()
-        self._tails.add(woken)
-        try:
-            yield woken
-        finally:
-            self._tails.discard(woken)
-
-    def _committed(self, first_index: int, leaves: Sequence[bytes]) -> None:
-        for woken in self._tails:
-            woken.set()
+    async def _search(self, request: audit_pb2.SearchRequest, caller: Identity) -> audit_pb2.SearchResponse:
+        asked, size = search.read(request), self._log.head.size
+        await self._registrar.record_read(caller, asked.words())
+        return await self._searches.answer(asked, size)
 
 
 def _check_own(leaf: bytes, organisation: str) -> None:

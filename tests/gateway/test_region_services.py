@@ -28,6 +28,10 @@ from exchange.v1 import (
 )
 from gateway import pages
 from gateway.admin_service import AdminService
+from gateway.audit.projection import Projection
+from gateway.audit.search import SEARCH, Searches
+from gateway.audit.search_rows import SearchContent
+from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
@@ -69,6 +73,8 @@ class Served(Region):
 
     async def serve(self) -> grpc.aio.Server:
         self.linked, self.faults = [], []
+        self.projection = Projection(path=self.folder / SEARCH, log=self.log, content=SearchContent())
+        self.projection.start()
         calls = Calls(registrar=self.registrar, peer=peer)
         server = grpc.aio.server()
         directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
@@ -92,7 +98,14 @@ class Served(Region):
             server,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.log, find=self.find, max_tails=1),
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.log,
+                find=self.find,
+                tails=Tails(log=self.log, max_tails=1),
+                searches=Searches(projection=self.projection, log=self.log),
+            ),
             server,
         )
         port = server.add_insecure_port("127.0.0.1:0")
@@ -125,6 +138,7 @@ async def region(tmp_path: Path) -> AsyncIterator[Served]:
     yield served
     await served.channel.close()
     await server.stop(None)
+    await served.projection.close()
 
 
 def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
@@ -420,8 +434,10 @@ async def test_a_tail_goes_on_with_entries_as_they_come(region: Served) -> None:
     call = region.audit.Tail(audit_pb2.TailRequest(from_index=1, follow=True), metadata=by(OFFICER))
     pending = asyncio.create_task(call.read())
     await asyncio.wait_for(entered.wait(), 5)
+    begun: Any = await pending
+    assert (list(begun.indexes), begun.next_index) == ([], 1)
     await region.add(HEALTH, "health")
-    frame: Any = await pending
+    frame: Any = await call.read()
     assert (frame.indexes[0], list(frame.leaves)) == (1, region.log.entries[1:2])
     second = region.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))
     assert isinstance(await refused(second.read()), e.TooMany)

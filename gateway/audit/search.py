@@ -1,0 +1,160 @@
+"""`search.db`: which entries fit a filter, and where an exchange is; so that the log itself needs no index.
+
+1. A row holds what can be filtered by (`gateway.audit.filters.facts`); names are kept as 63-bit digests, for
+   that is all a comparison needs. What is answered is the log's own bytes, compared with the filter again.
+2. A page is looked for along one index in the order of the log, the one that promises most, in windows that
+   are as wide as some milliseconds allow: whatever the filter, a page takes bounded time. Where that is over
+   the page is short, or empty, with a token to go on from.
+3. A token names position, direction and filter, and is good for nothing else; it grants nothing.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from exchange.errors import AuditUnavailable, EntryErased, Malformed
+from exchange.v1 import audit_pb2
+from gateway import pages
+from gateway.audit.filter_words import words
+from gateway.audit.filters import Filter, facts_of
+from gateway.audit.projection import Log, Projection
+from gateway.audit.search_query import walk
+
+SEARCH = "search.db"
+MAX_DIGITS = 18
+CAUGHT_UP_S = 2.0
+_NAME = "search"
+_FIND = "SELECT idx, decision FROM entry WHERE exchange_id = ? ORDER BY decision = 1 DESC, idx LIMIT 1"
+
+
+class Asked(NamedTuple):
+    """A search that was checked.
+
+    Attributes:
+        position: the index from which on it goes on, or before which where the newest come first; None at
+            the beginning.
+    """
+
+    filter: Filter
+    newest_first: bool
+    page_size: int
+    position: int | None
+
+    def words(self) -> str:
+        """Return what the log says is searched for."""
+        start = "" if self.position is None else f" from {self.position}"
+        return f"Search{start}: {words(self.filter)}"
+
+    def token(self, position: int) -> str:
+        """Return the token that goes on from a position."""
+        return pages.token(_NAME, f"{self._scope()}{position}")
+
+    def _scope(self) -> str:
+        return f"{'-' if self.newest_first else '+'}{self.filter.digest.hex()[:32]}:"
+
+
+class Found(NamedTuple):
+    """Some entries that fit, and from where to go on; None at the end."""
+
+    entries: list[tuple[int, bytes]]
+    position: int | None
+
+
+def read(request: audit_pb2.SearchRequest) -> Asked:
+    """Check what is asked for.
+
+    Raises:
+        Malformed: the filter, the page size or the token is none, or the token is another search's.
+    """
+    asked = Asked(Filter(request.filter), request.newest_first, pages.page_size(request.page_size), None)
+    key = pages.key_of(_NAME, request.page_token)
+    if not key:
+        return asked
+    number = key.removeprefix(asked._scope())
+    if number == key or not number.isdecimal() or len(number) > MAX_DIGITS:
+        raise Malformed("page_token")
+    return asked._replace(position=int(number))
+
+
+class Searches:
+    """Answers searches.
+
+    Args:
+        projection: of a `SearchContent`.
+        log: the audit log.
+        witnessed: returns the size of the newest head that witnesses have cosigned, 0 for none.
+    """
+
+    def __init__(self, *, projection: Projection, log: Log, witnessed: Callable[[], int] = lambda: 0) -> None:
+        self._projection = projection
+        self._log = log
+        self._witnessed = witnessed
+
+    async def find(self, exchange_id: bytes) -> int | None:
+        """Return the index of an exchange's entry, None where the log has none.
+
+        An id may be in several entries (a replay is refused under the id it repeats): a released exchange
+        goes before others, among equals the first.
+
+        Args:
+            exchange_id: 16 bytes.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: it cannot be told now.
+        """
+        size = self._log.head.size
+        reached = await self._projection.caught_up(size)
+        row = await self._projection.query(lambda db: db.execute(_FIND, (exchange_id,)).fetchone())
+        if reached < size and not (row and row[1] == audit_pb2.DECISION_RELEASED):
+            # What was not looked at yet may hold it, or its release.
+            raise AuditUnavailable(f"{SEARCH}: {reached} of {size} entries")
+        return row[0] if row else None
+
+    async def answer(self, asked: Asked, size: int) -> audit_pb2.SearchResponse:
+        """Return a page.
+
+        Args:
+            asked: see `read`.
+            size: the log's; what comes later is not looked at.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: log or projection cannot be read now.
+            TooMany: too many search.
+        """
+        end = min(size, await self._projection.caught_up(size, timeout_s=CAUGHT_UP_S))
+        found = await self._projection.query(lambda db: self._page(db, asked, end))
+        return audit_pb2.SearchResponse(
+            entries=[audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in found.entries],
+            next_page_token="" if found.position is None else asked.token(found.position),
+            searched_size=end,
+            witnessed_size=self._witnessed(),
+        )
+
+    def _page(self, db: sqlite3.Connection, asked: Asked, end: int) -> Found:
+        """Look for a page, in the projection's reading thread."""
+        low, high = 0, end
+        if asked.position is not None:
+            low, high = (0, min(end, asked.position)) if asked.newest_first else (asked.position, end)
+        entries: list[tuple[int, bytes]] = []
+        total, position = 0, asked.position
+        for step in walk(
+            db, asked.filter, low=low, high=high, newest_first=asked.newest_first, limit=asked.page_size
+        ):
+            leaf = None if step.index is None else self._leaf(step.index, asked.filter)
+            if step.index is not None and leaf is not None:
+                total += len(leaf)
+                if entries and total > pages.MAX_BYTES:
+                    break
+                entries.append((step.index, leaf))
+            position = step.position
+            if len(entries) == asked.page_size:
+                break
+        return Found(entries, position)
+
+    def _leaf(self, index: int, wanted: Filter) -> bytes | None:
+        """Return an entry that fits; None where it was erased, or a digest fits by chance only."""
+        try:
+            leaf = self._log.leaves(index, 1)[0]
+        except EntryErased:
+            return None
+        return leaf if wanted.fits(facts_of(leaf)) else None
