@@ -80,15 +80,15 @@ def write_blocks(
         size: of the head that they are proven in.
         selected, supporting: each ascending, none in both.
     """
-    buffer, ordinal = _Buffer(), 0
+    buffer, written = _Buffer(), {False: 0, True: 0}
     for run in _runs(selected, supporting):
         buffer.runs.append(run)
         buffer.bytes += sum(map(len, run.leaves))
         if buffer.full:
-            ordinal = _flush(writer, source, size, buffer, ordinal)
+            _flush(writer, source, size, buffer, written)
             buffer = _Buffer()
     if buffer.runs:
-        _flush(writer, source, size, buffer, ordinal)
+        _flush(writer, source, size, buffer, written)
 
 
 def _runs(selected: Iterable[Entry], supporting: Iterable[Entry]) -> Iterator[Run]:
@@ -110,13 +110,21 @@ def _runs(selected: Iterable[Entry], supporting: Iterable[Entry]) -> Iterator[Ru
         yield run
 
 
-def _flush(writer: BundleWriter, source: Paths, size: int, buffer: _Buffer, ordinal: int) -> int:
+def _flush(writer: BundleWriter, source: Paths, size: int, buffer: _Buffer, written: dict[bool, int]) -> None:
+    """Write what is buffered; `written` counts the entries of each role."""
     ends = {end for run in buffer.runs for end in (run.first, run.first + len(run.leaves) - 1)}
     paths = source.paths(sorted(ends), size)
     for run in buffer.runs:
         last = run.first + len(run.leaves) - 1
         left, right = edges_from_paths(run.first, paths[run.first], last, paths[last], size)
-        block = block_of(run.first, run.leaves, left, right, supporting=run.supporting, ordinal=ordinal)
+        block = block_of(
+            run.first,
+            run.leaves,
+            left,
+            right,
+            supporting=run.supporting,
+            ordinal=sum(written.values()),
+            peers=written[run.supporting],
+        )
         writer.add(Kind.ENTRIES, block)
-        ordinal += len(run.leaves)
-    return ordinal
+        written[run.supporting] += len(run.leaves)

@@ -24,7 +24,7 @@ def read_trusted(
 
     Args:
         trust: a trust list or a log key file; the identity folder's list where None.
-        root: PEM of the authority's root; the one beside the trust list, or in the identity folder, where None.
+        root: PEM of the root; the one beside the trust list, or in the identity folder, where None.
         policy: a witness policy.
         heads: files with heads that were seen before.
         identity: folder of whoever verifies, where there is one.

@@ -53,7 +53,14 @@ class BundleWriter:
 
 
 def block_of(
-    first: int, leaves: Sequence[bytes], left: bytes, right: bytes, *, supporting: bool, ordinal: int
+    first: int,
+    leaves: Sequence[bytes],
+    left: bytes,
+    right: bytes,
+    *,
+    supporting: bool,
+    ordinal: int,
+    peers: int,
 ) -> evidence_pb2.EvidenceBlock:
     """Return a block of entries.
 
@@ -63,6 +70,7 @@ def block_of(
         left, right: the edges of the range (exchange.evidence.ranges).
         supporting: whether they are there only to verify others.
         ordinal: how many entries come before it in the bundle.
+        peers: how many of these play the same role.
     """
     return evidence_pb2.EvidenceBlock(
         first=first,
@@ -72,6 +80,7 @@ def block_of(
         right=right,
         supporting=supporting,
         ordinal=ordinal,
+        peers=peers,
     )
 
 

@@ -13,9 +13,10 @@ from exchange.canonical import EVIDENCE, NONCE_BYTES
 from exchange.clock import Random
 from exchange.errors import EvidenceBroken, RoleNotAllowed
 from exchange.evidence.findings import Check, Findings
+from exchange.evidence.ranges import range_root
 from exchange.evidence.records import Kind, Record, parse
 from exchange.identity import Identity, Role
-from exchange.merkle import root_of
+from exchange.merkle import EMPTY_ROOT
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import common_pb2, evidence_pb2
 
@@ -49,6 +50,12 @@ class Ledger:
         self.kinds.append(record.kind)
 
     @property
+    def root(self) -> bytes:
+        """RFC 6962 root over the records, 32 bytes."""
+        count = len(self.hashes)
+        return range_root(0, self.hashes, count, b"", b"") if count else EMPTY_ROOT
+
+    @property
     def marks(self) -> bytes:
         """The first 8 bytes of each hash, one after the other."""
         return b"".join(one[:MARK_BYTES] for one in self.hashes)
@@ -66,7 +73,7 @@ def sign_manifest(ledger: Ledger, signer: Signer, *, now_ms: int, random: Random
     body = evidence_pb2.EvidenceManifestBody(
         nonce=random(NONCE_BYTES),
         records=len(ledger.hashes),
-        root=root_of(ledger.hashes),
+        root=ledger.root,
         marks=ledger.marks,
     )
     body.issued_at.FromMilliseconds(now_ms)
@@ -114,7 +121,7 @@ def _body(statement: common_pb2.Statement) -> evidence_pb2.EvidenceManifestBody:
 
 def _compare(body: evidence_pb2.EvidenceManifestBody, ledger: Ledger, findings: Findings) -> None:
     """Place every difference; where records were taken out or put in, the first."""
-    if body.root == root_of(ledger.hashes) and body.records == len(ledger.hashes):
+    if body.root == ledger.root and body.records == len(ledger.hashes):
         return
     marks = body.marks
     due = [marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES)]

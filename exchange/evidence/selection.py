@@ -63,6 +63,9 @@ class Selection:
             self._fault(
                 f"entry number {block.ordinal} of the bundle where {self.selected + self.supporting} is due"
             )
+        peers = self.supporting if block.supporting else self.selected
+        if block.peers != peers:
+            self._fault(f"number {block.peers} of its role where {peers} is due")
         if first < self.next_index:
             self._fault(f"entry {first} after entry {self.next_index - 1}")
         self.next_index = max(self.next_index, first + count)

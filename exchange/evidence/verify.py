@@ -112,6 +112,8 @@ class _Pass:
         self._order(record)
         with findings.during(Check.FORMAT):
             self._take(record)
+        if self.selection is not None:
+            self.selection.kinds[record.kind] += 1
         if record.kind is not Kind.MANIFEST:
             self.ledger.add(record)
 
@@ -189,8 +191,6 @@ class _Pass:
             self.attachments.add(record, self._closed_heads().opened)
         else:
             self._entries(parse(record.content, evidence_pb2.EvidenceBlock))
-        if self.selection is not None:
-            self.selection.kinds[record.kind] += 1
 
     def _describe(self, record: Record) -> None:
         if self.selection is not None:

@@ -201,6 +201,7 @@ class EvidenceBlock(_message.Message):
     RIGHT_FIELD_NUMBER: _builtins.int
     SUPPORTING_FIELD_NUMBER: _builtins.int
     ORDINAL_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     first: _builtins.int
     """Index of the first."""
     hashes: _builtins.bytes
@@ -213,6 +214,8 @@ class EvidenceBlock(_message.Message):
     """Whether the entries are there only to verify others."""
     ordinal: _builtins.int
     """How many entries come before it in the bundle."""
+    peers: _builtins.int
+    """How many of these play the same role, selected or supporting."""
     @_builtins.property
     def leaves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Exact bytes of the entries."""
@@ -227,10 +230,11 @@ class EvidenceBlock(_message.Message):
         right: _builtins.bytes = ...,
         supporting: _builtins.bool = ...,
         ordinal: _builtins.int = ...,
+        peers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "hashes", b"hashes", "leaves", b"leaves", "left", b"left", "ordinal", b"ordinal", "right", b"right", "supporting", b"supporting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "hashes", b"hashes", "leaves", b"leaves", "left", b"left", "ordinal", b"ordinal", "peers", b"peers", "right", b"right", "supporting", b"supporting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

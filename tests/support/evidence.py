@@ -359,14 +359,14 @@ def records_of(
         *((Kind.HEAD, one) for one in heads),
         *((Kind.ATTACHMENT, one) for one in attachments),
     ]
-    ordinal = 0
+    written = {False: 0, True: 0}
     for run, supporting in _runs(chosen, needed, block):
         left, right = edges_from_paths(run[0], paths[run[0]], run[-1], paths[run[-1]], size)
         leaves = log.leaves[run[0] : run[-1] + 1]
-        items.append(
-            (Kind.ENTRIES, block_of(run[0], leaves, left, right, supporting=supporting, ordinal=ordinal))
-        )
-        ordinal += len(run)
+        ordinal, peers = sum(written.values()), written[supporting]
+        made = block_of(run[0], leaves, left, right, supporting=supporting, ordinal=ordinal, peers=peers)
+        items.append((Kind.ENTRIES, made))
+        written[supporting] += len(run)
     return [
         (kind, one if isinstance(one, bytes) else one.SerializeToString(deterministic=True))
         for kind, one in items

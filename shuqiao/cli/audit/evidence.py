@@ -87,10 +87,11 @@ def export(
         force: whether a file of that name is replaced.
     """
     from exchange.evidence.trusted import Trusted
+    from exchange.witness_policy import MAX_POLICY_BYTES
     from shuqiao.evidence_attached import Attached
     from shuqiao.evidence_export import Exporter
     from shuqiao.evidence_source import GatewaySource
-    from shuqiao.evidence_trust import MAX_POLICY_BYTES, read_file, read_heads
+    from shuqiao.evidence_trust import read_file, read_heads
 
     known, attached = read_heads(heads), Attached()
     for path in attach:
