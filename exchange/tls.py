@@ -7,11 +7,15 @@ the same. grpc looks at no revocation list: `peer` does.
 """
 
 import os
+import secrets
 import ssl
+import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from exchange.errors import NoIdentity
+from cryptography.hazmat.primitives import serialization
+
+from exchange.errors import NoIdentity, StoreDamaged
 from exchange.trust import TrustAnchor, TrustList, Verified
 
 if TYPE_CHECKING:
@@ -164,3 +168,33 @@ def ders_of(pem: bytes) -> list[bytes]:
         return [ssl.PEM_cert_to_DER_cert(part[part.index("-----BEGIN") :] + end) for part in parts]
     except ValueError as error:
         raise NoIdentity("unreadable certificate") from error
+
+
+def load_identity(context: ssl.SSLContext, *, key_pem: bytes, chain_pem: bytes) -> None:
+    """Give a TLS context of the standard library a certificate and its key.
+
+    The library reads them from a file only. The key is in that file under a passphrase that this process
+    alone holds for as long as the file exists.
+
+    Args:
+        context: of a server or client; it may have a certificate already.
+        key_pem: private key, PKCS #8 PEM.
+        chain_pem: certificate and issuers without the root, PEM, leaf first.
+
+    Raises:
+        StoreDamaged: the two do not fit or cannot be read.
+    """
+    passphrase = secrets.token_hex(32)
+    try:
+        key: Any = serialization.load_pem_private_key(key_pem, None)
+        sealed = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(passphrase.encode()),
+        )
+        with tempfile.NamedTemporaryFile(prefix="shuqiao-") as file:
+            file.write(chain_pem + sealed)
+            file.flush()
+            context.load_cert_chain(file.name, password=passphrase)
+    except (ValueError, TypeError, OSError) as error:
+        raise StoreDamaged("certificate and private key") from error

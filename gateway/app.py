@@ -44,6 +44,7 @@ from gateway.audit.projection import Projection
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tail import Tails
+from gateway.audit.tiles import Tiles
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
@@ -51,6 +52,7 @@ from gateway.directory_service import DirectoryService
 from gateway.exchange_service import ExchangeService
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
+from gateway.log_face import LogFace, LogFaceParts
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
@@ -73,6 +75,7 @@ class Listening:
 
     port: int
     metrics_port: int
+    log_port: int
 
 
 def log_signer(keystore: KeyStore, origin: str) -> LogSigner:
@@ -141,6 +144,17 @@ class Gateway:
         self._metrics = GatewayMetrics(self.registry)
         self.path = self._make_path(who.division)
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
+        self.log_face = LogFace(
+            LogFaceParts(
+                shard=who.name,
+                log=Tiles(self.sequencer),
+                registrar=self.registrar,
+                anchor=self._anchor,
+                trust=self._trust,
+                clock=self._clock,
+                tls=self.membership.tls,
+            )
+        )
 
     # -- wiring ------------------------------------------------------------------------------------------
 
@@ -271,6 +285,8 @@ class Gateway:
             stack.callback(self._tails.drain)
             metrics_port = await self.ready_face.start(listen.metrics_host, listen.metrics_port)
             stack.push_async_callback(self.ready_face.stop)
+            log_port = await self.log_face.start(listen.log_host, listen.log_port)
+            stack.push_async_callback(self.log_face.stop)
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
@@ -278,7 +294,7 @@ class Gateway:
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]
             stack.push_async_callback(cancel_all, tasks)
-            ready(Listening(port=port, metrics_port=metrics_port))
+            ready(Listening(port=port, metrics_port=metrics_port, log_port=log_port))
             await first_of(tasks, stop)
             await server.leave()
             await link_service.drain(GRACE_S)
@@ -321,6 +337,7 @@ def serve(config_path: FilePath) -> int:
             origin=gateway.origin,
             port=listening.port,
             metrics_port=listening.metrics_port,
+            log_port=listening.log_port,
         )
 
     serve_until_told(lambda stop: gateway.run(stop, ready))

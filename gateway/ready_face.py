@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
@@ -12,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from exchange.errors import BadConfiguration, ExchangeError
+from exchange.errors import ExchangeError
+from gateway.listening import bound
 
 
 class _Server(uvicorn.Server):
@@ -54,15 +54,7 @@ class ReadyFace:
         Raises:
             BadConfiguration: the address cannot be bound.
         """
-        # The protocol is named because asyncio turns Nagle's delay off only where it is.
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, port))
-        except OSError as error:
-            sock.close()
-            raise BadConfiguration(f"listen.metrics_port {port}: {error.strerror}") from None
+        sock = bound(host, port, "listen.metrics_port")
         app = Starlette(routes=[Route("/metrics", self._metrics), Route("/ready", self._ready)])
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", limit_concurrency=64)
         self._server = _Server(config)

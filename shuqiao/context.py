@@ -23,6 +23,7 @@ class ContextFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gateway: str = ""
+    log: str = ""
     authority: str = ""
     enrolment: str = ""
     identity: Path | None = None
@@ -48,6 +49,11 @@ class Context:
     def gateway(self) -> str:
         """Address of the gateway, "host:port"."""
         return self._needed("gateway", self._told.gateway)
+
+    @property
+    def log(self) -> str:
+        """Address of the gateway's log over HTTPS, "host:port"; empty where the file names none."""
+        return self._told.log
 
     @property
     def authority(self) -> str:

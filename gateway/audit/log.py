@@ -23,6 +23,7 @@ from exchange.errors import (
     StoreDamaged,
     UnknownEntry,
 )
+from exchange.tlog_tiles import HashTile
 from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.tree import LogTree
 from gateway.storage.ports import AuditStore, HighWater, StoredHead
@@ -193,6 +194,10 @@ class AuditLog:
             StoreDamaged, AuditUnavailable: its tile cannot be read.
         """
         return self._tree.node(level, index)
+
+    def tile(self, wanted: HashTile) -> bytes:
+        """Return a tile's hashes as of the durable head (see `LogTree.tile`)."""
+        return self._tree.tile(wanted)
 
     def consistency(self, old_size: int, new_size: int = 0) -> tuple[bytes, str]:
         """Return the proof that a newer log extends an older one.

@@ -11,17 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from exchange import merkle
-from exchange.errors import StoreDamaged
+from exchange.errors import StoreDamaged, UnknownEntry
 from exchange.merkle import HASH_BYTES, Growth, leaf_hash, node_hash
+from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES, HashTile, Pyramid, pyramid_of, tile_in
 from gateway.storage.ports import Tile
 
-TILE_BITS = 8
-TILE_HASHES = 1 << TILE_BITS
-TILE_BYTES = TILE_HASHES * HASH_BYTES
 MAX_CACHED_TILES = 128
-
-Pyramid = list[list[bytes]]
-"""The complete nodes over a tile's hashes, by level within the tile, 0 to 7."""
 
 ReadTile = Callable[[int, int], bytes | None]
 ReadLeaves = Callable[[int, int], list[bytes]]
@@ -125,6 +120,21 @@ class LogTree:
         pyramid = self._partial.get((tile_level, n)) or self._tile(tile_level, n)
         return pyramid[within][index - (n << width)]
 
+    def tile(self, wanted: HashTile) -> bytes:
+        """Return the first hashes of a tile, as many as it is named with, one after the other.
+
+        Raises:
+            UnknownEntry: the tree does not have that many there.
+            StoreDamaged: a full tile is missing or has a wrong length.
+            AuditUnavailable: it cannot be read.
+        """
+        if wanted.width > tile_in(wanted.level, wanted.n, self.size).width:
+            raise UnknownEntry(wanted.path)
+        begun = self._partial.get((wanted.level, wanted.n))
+        if begun is not None:
+            return b"".join(begun[0][: wanted.width])
+        return self._read(wanted.level, wanted.n)[: wanted.width * HASH_BYTES]
+
     def _top(self, level: int, n: int) -> bytes:
         left, right = self._tile(level, n)[TILE_BITS - 1]
         return node_hash(left, right)
@@ -141,22 +151,16 @@ class LogTree:
         if pyramid is not None:
             self._full.move_to_end(key)
             return pyramid
+        return self._keep(key, pyramid_of(merkle.split_hashes(self._read(level, n))))
+
+    def _read(self, level: int, n: int) -> bytes:
         hashes = self._read_tile(level, n)
         if hashes is None or len(hashes) != TILE_BYTES:
             raise StoreDamaged(f"tile {level}/{n} is missing")
-        return self._keep(key, pyramid_of(merkle.split_hashes(hashes)))
+        return hashes
 
     def _keep(self, key: tuple[int, int], pyramid: Pyramid) -> Pyramid:
         self._full[key] = pyramid
         if len(self._full) > self._max_cached_tiles:
             self._full.popitem(last=False)
         return pyramid
-
-
-def pyramid_of(hashes: list[bytes]) -> Pyramid:
-    """Return the complete nodes over up to 256 hashes, by level, 0 to 7."""
-    rows = [hashes]
-    for _ in range(TILE_BITS - 1):
-        pairs = iter(rows[-1])
-        rows.append([node_hash(left, right) for left, right in zip(pairs, pairs, strict=False)])
-    return rows

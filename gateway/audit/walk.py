@@ -11,7 +11,7 @@ from exchange import merkle
 from exchange.errors import ReceiptBroken
 from exchange.merkle import HASH_BYTES, leaf_hash
 from exchange.receipt import MAX_LEAF_BYTES, parse_entry
-from gateway.audit.tree import TILE_BITS, TILE_BYTES, TILE_HASHES, pyramid_of
+from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES, pyramid_of
 
 MAX_GAP = 1_000_000
 _TILES_BEYOND = "SELECT level, n FROM tile WHERE (n + 1) << (8 * (level + 1)) > ?"

@@ -27,6 +27,9 @@ def init(
     metrics: Annotated[
         str, typer.Option("--metrics", help="指标与就绪 主机:端口 | host:port of /metrics and /ready")
     ] = "127.0.0.1:7444",
+    log: Annotated[
+        str, typer.Option("--log", help="日志的 HTTPS 监听 主机:端口 | host:port where the log is served")
+    ] = "0.0.0.0:7445",
 ) -> None:
     """Write an annotated configuration and a passphrase where they are missing, and enrol."""
     from gateway.config import load
@@ -39,6 +42,7 @@ def init(
     def text() -> str:
         dialled = address or f"{(told.hosts or ('localhost',))[0]}:7443"
         metrics_host, metrics_port = installing.host_and_port("--metrics", metrics)
+        log_host, log_port = installing.host_and_port("--log", log)
         return installing.configuration_text(
             "gateway",
             config,
@@ -46,6 +50,8 @@ def init(
                 ("listen", "port"): installing.host_and_port("--address", dialled)[1],
                 ("listen", "metrics_host"): metrics_host,
                 ("listen", "metrics_port"): metrics_port,
+                ("listen", "log_host"): log_host,
+                ("listen", "log_port"): log_port,
                 ("listen", "advertise"): [dialled],
                 ("authority", "enrolment"): told.enrolment_address,
                 ("authority", "service"): told.service_address,

@@ -73,12 +73,12 @@ authority = {quoted(settings.lifetime)}
 """
 
 
-def gateway_text(layout: Layout, *, ports: tuple[int, int], enrolment: str, service: str) -> str:
+def gateway_text(layout: Layout, *, ports: tuple[int, int, int], enrolment: str, service: str) -> str:
     """Return the gateway's configuration.
 
     Args:
         layout: where everything is.
-        ports: of the gateway and of its metrics; 0 takes a free one.
+        ports: of the gateway, its metrics and its log; 0 takes a free one.
         enrolment, service: addresses of the authority.
     """
     return f"""\
@@ -90,6 +90,8 @@ host = "{HOST}"
 port = {ports[0]}
 metrics_host = "{HOST}"
 metrics_port = {ports[1]}
+log_host = "{HOST}"
+log_port = {ports[2]}
 
 [authority]
 enrolment = {quoted(enrolment)}

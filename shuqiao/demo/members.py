@@ -110,12 +110,15 @@ class Registry:
         identity = folder / IDENTITY
         return folder_of(identity, make_passphrase(folder / PASSPHRASE, self._random), keys=identity / KEYS)
 
-    def write_context(self, name: str, *, gateway: str, agent: str = "", token: Path | None = None) -> None:
+    def write_context(
+        self, name: str, *, gateway: str, log: str = "", agent: str = "", token: Path | None = None
+    ) -> None:
         """Write the context file with which a person uses the command.
 
         Args:
             name: the person's id.
             gateway: its address.
+            log: address of its log.
             agent: local address of the agent that the person may ask through.
             token: the file with the token for it.
         """
@@ -129,6 +132,8 @@ class Registry:
         )
         lines = [line for line in text.splitlines() if not line.startswith("gateway = ")]
         lines.append(f"gateway = {quoted(gateway)}")
+        if log:
+            lines.append(f"log = {quoted(log)}")
         if agent and token is not None:
             lines += [f"agent = {quoted(agent)}", f"agent_token_file = {quoted(str(token))}"]
         write_private(folder / CONTEXT, "\n".join([*lines, ""]).encode())

@@ -95,11 +95,12 @@ class Stage:
         """Give everybody a context file for the command; stewards may ask through their own agent."""
         world = self.world
         for person in (*world.settings.admins, OFFICER, AUDITOR):
-            world.registry.write_context(person, gateway=world.gateway_address)
+            world.registry.write_context(person, gateway=world.gateway_address, log=world.log_address)
         for office in OFFICES:
             world.registry.write_context(
                 office.steward,
                 gateway=world.gateway_address,
+                log=world.log_address,
                 agent=str(world.processes[office.agent].told["grpc"]),
                 token=world.layout.token(office.agent),
             )

@@ -103,9 +103,10 @@ class World:
     def start_gateway(self) -> None:
         """Enrol and start the gateway."""
         self.registry.enrol([Member(role=Role.GATEWAY, name=GATEWAY_NAME)])
-        self._write_gateway((0, 0))
+        self._write_gateway((0, 0, 0))
         told = self._start(GATEWAY, GATEWAY).ready()
-        self._write_gateway((int(str(told["port"])), int(str(told["metrics_port"]))))
+        port, metrics_port, log_port = (int(str(told[key])) for key in ("port", "metrics_port", "log_port"))
+        self._write_gateway((port, metrics_port, log_port))
 
     def start_agents(self, departments: Sequence[Department]) -> None:
         """Enrol and start agents, all at once."""
@@ -166,6 +167,11 @@ class World:
         """Where the gateway's metrics and readiness are."""
         return f"http://{HOST}:{self.processes[GATEWAY].told['metrics_port']}"
 
+    @property
+    def log_address(self) -> str:
+        """Where the gateway serves its log, "host:port"."""
+        return f"{HOST}:{self.processes[GATEWAY].told['log_port']}"
+
     @contextmanager
     def at_gateway(self, name: str) -> Iterator[grpc.Channel]:
         """Open a channel to the gateway as a person, over mutual TLS."""
@@ -185,7 +191,7 @@ class World:
         text = authority_text(self.layout, self.settings, ports=ports)
         write_private(self.layout.config(AUTHORITY), text.encode())
 
-    def _write_gateway(self, ports: tuple[int, int]) -> None:
+    def _write_gateway(self, ports: tuple[int, int, int]) -> None:
         told = self.processes[AUTHORITY].told
         enrolment, service = str(told["enrolment"]), str(told["service"])
         text = gateway_text(self.layout, ports=ports, enrolment=enrolment, service=service)

@@ -140,7 +140,7 @@ async def running(folder: Path) -> AsyncIterator[World]:
         )
         (folder / "gateway.toml").write_text(
             'folder = "gateway"\npassphrase_file = "passphrase"\n'
-            '[listen]\nhost = "127.0.0.1"\nport = 0\nmetrics_port = 0\n'
+            '[listen]\nhost = "127.0.0.1"\nport = 0\nmetrics_port = 0\nlog_port = 0\n'
             f'[authority]\nenrolment = "{places[0]}"\nservice = "{places[1]}"\n'
             "[limits]\nconsumer_window = 1024\nprovider_window = 1024\n"
         )

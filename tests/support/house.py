@@ -92,6 +92,7 @@ class House:
     identities: dict[str, IdentityFolder] = field(default_factory=dict)
     gateway: Gateway = field(init=False)
     port: int = 0
+    log_port: int = 0
     provider: Agent = field(init=False)
     consumer: Agent = field(init=False)
 
@@ -119,7 +120,9 @@ class House:
         config = GatewayConfig(
             folder=self.folder / "gateway-1",
             passphrase_file=self.folder / "passphrase",
-            listen=Listen(host="127.0.0.1", port=self.port, metrics_port=0),
+            listen=Listen(
+                host="127.0.0.1", port=self.port, metrics_port=0, log_host="127.0.0.1", log_port=self.log_port
+            ),
             authority=AuthorityAddress(
                 enrolment=where["enrolment_address"], service=where["service_address"]
             ),
@@ -127,7 +130,7 @@ class House:
         )
         self.gateway = Gateway(config)
         listening, stop = await self._run(self.gateway.run)
-        self.port = listening.port
+        self.port, self.log_port = listening.port, listening.log_port
         await until(lambda: not self.gateway.faults(), "the gateway is ready")
         return stop
 

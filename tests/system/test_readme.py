@@ -27,7 +27,7 @@ pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```sh (run|serve)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STEP = re.compile(r"^\*\*(\d+) · ", re.MULTILINE)
-PORTS = ("7440", "7441", "7443", "7444", "7480", "7481")
+PORTS = ("7440", "7441", "7443", "7444", "7445", "7480", "7481")
 COMMAND = """#!/bin/sh
 exec {python} -c 'from shuqiao.cli import main; main()' "$@"
 """

@@ -2,8 +2,8 @@
 
 import typer
 
-from shuqiao.cli.audit import proving, reading
+from shuqiao.cli.audit import exporting, proving, reading
 
 app = typer.Typer(name="audit", help="审计 | The audit log")
-for module in (reading, proving):
+for module in (reading, proving, exporting):
     module.register(app)

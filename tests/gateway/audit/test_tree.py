@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from exchange import merkle
 from exchange.errors import StoreDamaged
 from exchange.merkle import leaf_hash
-from gateway.audit.tree import TILE_BYTES, LogTree
+from exchange.tlog_tiles import TILE_BYTES
+from gateway.audit.tree import LogTree
 
 
 class Kept:
