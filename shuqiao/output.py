@@ -4,7 +4,10 @@ Invariant: with --json nothing but JSON reaches standard output, errors included
 standard error. Nothing else in shuqiao/cli prints.
 """
 
+import io
 import json
+import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, NamedTuple
 
@@ -130,6 +133,20 @@ class Output:
         """Print prepared text as it is, for people."""
         self._stdout.write(text)
         self._stdout.flush()
+
+    def sync(self) -> None:
+        """Bring what was printed out of this process's hands; to the disk where it goes to a file."""
+        self._stdout.flush()
+        try:
+            descriptor = self._stdout.fileno()
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fsync(descriptor)
+        except io.UnsupportedOperation:
+            return  # A stream in memory.
+
+    def notice(self, text: Text) -> None:
+        """Print on standard error what has happened, for people and beside JSON as well."""
+        self._errors.print(Rich(text.of(self.language), style="dim"), soft_wrap=True)
 
     def progress(self, text: Text) -> None:
         """Print on standard error what is going on, for people."""

@@ -4,17 +4,15 @@ Every function takes an open channel to the gateway; those that change something
 statement the log will hold. Failures are ExchangeErrors; a gateway that cannot be reached is GatewayAway.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
 import grpc
 
 from exchange import canonical
 from exchange.clock import Clock, Random
-from exchange.errors import ExchangeError, GatewayAway, UnknownResource
+from exchange.errors import UnknownResource
 from exchange.identity import Identity
-from exchange.rpc_errors import from_rpc_error
 from exchange.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -26,11 +24,14 @@ from exchange.v1 import (
     grant_pb2,
     grant_pb2_grpc,
 )
+from shuqiao.calling import CALL_TIMEOUT_S as CALL_TIMEOUT_S
+from shuqiao.calling import HOP as HOP
+from shuqiao.calling import calling as calling
+from shuqiao.following import follow as follow
+from shuqiao.following import search as search
 from shuqiao.forms import timestamp
 
-CALL_TIMEOUT_S = 15.0
 PAGE = 500
-HOP = "gateway"
 
 M = TypeVar("M")
 
@@ -67,30 +68,6 @@ class Decided(NamedTuple):
 
     state: "grant_pb2.GrantState.ValueType"
     entry: int
-
-
-class Tailed(NamedTuple):
-    """One entry of the log as it was read."""
-
-    entry: int
-    leaf: bytes
-
-
-@contextmanager
-def calling(hop: str = HOP, away: type[ExchangeError] = GatewayAway) -> Iterator[None]:
-    """Turn what a call raises into the error that the other side raised.
-
-    Args:
-        hop: name of the other side.
-        away: what it is called when the other side cannot be reached.
-
-    Raises:
-        ExchangeError: whatever happened.
-    """
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_rpc_error(error, hop=hop, away=away) from error
 
 
 def add_organisation(channel: grpc.Channel, signer: Signer, body: directory_pb2.OrganisationBody) -> int:
@@ -258,27 +235,6 @@ def get_checkpoint(channel: grpc.Channel) -> str:
     stub = audit_pb2_grpc.AuditServiceStub(channel)
     with calling():
         return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).checkpoint
-
-
-def tail(channel: grpc.Channel, *, first: int, follow: bool, limit: int) -> Iterator[Tailed]:
-    """Yield entries in order, then as they come.
-
-    Args:
-        channel: to the gateway.
-        first: index of the first entry wanted.
-        follow: whether to go on with entries as they come.
-        limit: at most this many; 0 for no bound.
-    """
-    request = audit_pb2.TailRequest(from_index=first, follow=follow, limit=limit)
-    stub = audit_pb2_grpc.AuditServiceStub(channel)
-    with calling():
-        stream = stub.Tail(request, timeout=None if follow else CALL_TIMEOUT_S)
-        try:
-            for answer in stream:
-                for index, leaf in zip(answer.indexes, answer.leaves, strict=True):
-                    yield Tailed(index, leaf)
-        finally:
-            stream.cancel()
 
 
 def _state_revision(channel: grpc.Channel, resource: str) -> int:

@@ -16,23 +16,11 @@ from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import short_hash
 from gateway.audit.filters import Filter, facts_of
-from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, by
+from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, by, exchange
 from tests.support.region import HEALTH, POLICE, Region
 
 CASE = "LJ-2026-000017"
 REFUSED = audit_pb2.EntryFilter(decisions=[audit_pb2.DECISION_REFUSED])
-
-
-def exchange(number: int, **changes: Any) -> bytes:
-    held: dict[str, Any] = {
-        "exchange_id": number.to_bytes(16, "big"),
-        "consumer_organisation": HEALTH,
-        "provider_organisation": POLICE,
-        "resource": "970100/police/household",
-        "decision": audit_pb2.DECISION_RELEASED,
-    }
-    told = audit_pb2.ExchangeEntry(**(held | changes))
-    return audit_pb2.AuditEntry(version=1, time_ms=number, exchange=told).SerializeToString()
 
 
 @pytest.fixture

@@ -176,12 +176,14 @@ def test_tail_with_json_prints_one_line_per_entry(shuqiao: Shuqiao, region: Regi
     )
 
 
-@pytest.mark.parametrize("follow", [(), ("--follow",)])
+@pytest.mark.parametrize("follow", [(), ("--follow", "--limit", "1")])
 def test_tail_for_people_says_what_happened(
     shuqiao: Shuqiao, region: Region, follow: tuple[str, ...]
 ) -> None:
     region.leaves = [exchange_leaf(audit_pb2.DECISION_REFUSED, reason_pb2.REASON_NO_GRANT)]
-    shown = shuqiao("audit", "tail", *follow).out
+    ran = shuqiao("audit", "tail", *follow)
+    shown = ran.out
+    assert ran.code == 0
     assert all(part in shown for part in ("已拒绝", "NO_GRANT", CONSUMER, HOUSEHOLD))
 
 

@@ -88,6 +88,7 @@ class Region:
     received: list[Any] = field(default_factory=list)
     refuse: ExchangeError | None = None
     leaves: list[bytes] = field(default_factory=list)
+    witnessed: int = 0
     tokens: list[trust_pb2.TokenRecord] = field(default_factory=list)
     grants: list[grant_pb2.GrantRecord] = field(default_factory=list)
     resources: list[common_pb2.Statement] = field(default_factory=list)
@@ -193,9 +194,29 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
     def Tail(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)
         first = request.from_index
-        leaves = self.region.leaves[first:]
+        leaves = self.region.leaves[first : first + request.limit if request.limit else None]
         indexes = range(first, first + len(leaves))
-        yield audit_pb2.TailResponse(indexes=indexes, leaves=leaves, next_index=first + len(leaves))
+        yield audit_pb2.TailResponse(
+            indexes=indexes,
+            leaves=leaves,
+            next_index=first + len(leaves),
+            checkpoint=self.region.checkpoint()[0],
+            witnessed_size=self.region.witnessed,
+        )
+
+    def Search(self, request: Any, context: Any) -> Any:
+        """Two a page, so that paging shows; a token is the number that were told."""
+        self.region.take(request, context)
+        order = list(enumerate(self.region.leaves))[:: -1 if request.newest_first else 1]
+        at = int(request.page_token or 0)
+        size = min(2, request.page_size)
+        found = [audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in order[at : at + size]]
+        return audit_pb2.SearchResponse(
+            entries=found,
+            next_page_token=str(at + size) if at + size < len(order) else "",
+            searched_size=len(order),
+            witnessed_size=self.region.witnessed,
+        )
 
 
 class Authority(trust_pb2_grpc.AuthorityServiceServicer):

@@ -19,7 +19,7 @@ from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from tests.support.audit import SIGNER, submit
-from tests.support.region import Authority, Region
+from tests.support.region import HEALTH, POLICE, Authority, Region
 
 AUTHORITY = Authority()
 OFFICER = AUTHORITY.person(Role.OFFICER, "officer-1")
@@ -37,6 +37,19 @@ def peer(context: Any) -> Verified:
 
 def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
     return (("caller", signer.identity.uri),)
+
+
+def exchange(number: int, **changes: Any) -> bytes:
+    """Return the leaf of an exchange."""
+    held: dict[str, Any] = {
+        "exchange_id": number.to_bytes(16, "big"),
+        "consumer_organisation": HEALTH,
+        "provider_organisation": POLICE,
+        "resource": "970100/police/household",
+        "decision": audit_pb2.DECISION_RELEASED,
+    }
+    told = audit_pb2.ExchangeEntry(**(held | changes))
+    return audit_pb2.AuditEntry(version=1, time_ms=number, exchange=told).SerializeToString()
 
 
 class RetainedLog:

@@ -66,6 +66,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Ask no more, and wait for what was asked."""
         self._stop.set()
         self._thread.join()
 

@@ -14,11 +14,20 @@ COLUMNS = (
     Text("代码", "Code"),
     Text("谁", "Who"),
     Text("对象", "About"),
+    Text("状态", "State"),
 )
+STATES = {
+    "checkpointed": Cell(Text("已签入检查点", "checkpointed")),
+    "witnessed": Cell(Text("已见证", "witnessed"), GOOD),
+}
 
 
 def row(call: Invocation, view: dict[str, Any]) -> list[object]:
     """Return an entry's cells, one per column of COLUMNS."""
+    return [*_told(call, view), STATES.get(view.get("state", ""), "")]
+
+
+def _told(call: Invocation, view: dict[str, Any]) -> list[object]:
     language = call.out.language
     if view["type"] == "exchange":
         what = Cell(term(view["decision"], language), DECISION_STYLES.get(view["decision"], ""))
@@ -34,7 +43,7 @@ def row(call: Invocation, view: dict[str, Any]) -> list[object]:
 
 def followed(call: Invocation, view: dict[str, Any]) -> str:
     """Return an entry as one line."""
-    index, moment, what, code, who, about = row(call, view)
-    word = what.value if isinstance(what, Cell) else what
-    told = (str(part) for part in (moment, word, code, who, about) if part)
+    index, *cells = row(call, view)
+    parts = (cell.value if isinstance(cell, Cell) else cell for cell in cells)
+    told = (part.of(call.out.language) if isinstance(part, Text) else str(part) for part in parts if part)
     return f"{index!s:>8}  " + "  ".join(told) + "\n"

@@ -1,0 +1,207 @@
+"""The options that say which entries are wanted; the same for every command that reads the log.
+
+A command takes them by the decorator `filtered`, which puts them into its signature and hands them over as
+one `FilterOptions`; `filter_from` makes the contract's filter of them.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from exchange.v1 import audit_pb2
+
+MAX_FILE_BYTES = 4096
+_HIDDEN = "；写作 @文件 时从文件读取首行"
+_HIDDEN_EN = "; @FILE takes the file's first line"
+
+Texts = list[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """What was typed. Each field is an option of the same name."""
+
+    organisation: Annotated[
+        str,
+        typer.Option(
+            "--organisation", help="使用方、提供方或操作者的部门 | Organisation of a party or actor"
+        ),
+    ] = ""
+    resource: Annotated[
+        str,
+        typer.Option("--resource", help="资源编号，或以 /* 结尾的前缀 | Resource, or a prefix ending in /*"),
+    ] = ""
+    decision: Annotated[
+        Texts,
+        typer.Option(
+            "--decision",
+            help="结果，可重复：released refused failed | Outcome, repeatable: released refused failed",
+        ),
+    ] = None
+    reason: Annotated[
+        Texts, typer.Option("--reason", help="原因代码，可重复 | Code of a reason, repeatable")
+    ] = None
+    purpose: Annotated[str, typer.Option("--purpose", help="用途代码 | Coded purpose")] = ""
+    matter: Annotated[str, typer.Option("--matter", help="事项代码 | Coded matter")] = ""
+    case: Annotated[str, typer.Option("--case", help=f"办件编号{_HIDDEN} | Case number{_HIDDEN_EN}")] = ""
+    operator: Annotated[
+        str, typer.Option("--operator", help=f"经办人代号{_HIDDEN} | Pseudonym of the operator{_HIDDEN_EN}")
+    ] = ""
+    actor: Annotated[
+        str, typer.Option("--actor", help="操作者的 SPIFFE 标识 | SPIFFE id of who acted or was refused")
+    ] = ""
+    act: Annotated[
+        Texts,
+        typer.Option(
+            "--act", help="管理操作，可重复，例如 grant read | Act, repeatable, such as grant or read"
+        ),
+    ] = None
+    grant: Annotated[str, typer.Option("--grant", help="授权编号 | Grant id")] = ""
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            help="自此时刻起：RFC 3339，或日期（UTC，含当日）"
+            " | From then on: RFC 3339, or a date (UTC, included)",
+        ),
+    ] = ""
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            help="至此时刻前：RFC 3339，或日期（UTC，含当日）"
+            " | Before then: RFC 3339, or a date (UTC, included)",
+        ),
+    ] = ""
+
+
+def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a filter.
+
+    Args:
+        command: takes `options: FilterOptions` and its own parameters, as typer reads them.
+    """
+    own = inspect.signature(command, eval_str=True)
+    hints = inspect.get_annotations(FilterOptions, eval_str=True)
+    added = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(FilterOptions)
+    ]
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.parameters.items()
+        if name != "options"
+    ]
+
+    @functools.wraps(command)
+    def call(**arguments: Any) -> Any:
+        told = {field.name: arguments.pop(field.name) for field in fields(FilterOptions)}
+        return command(options=FilterOptions(**told), **arguments)
+
+    parameters = [*kept, *added]
+    read: Any = call
+    # What is read is this signature, not the one that was wrapped.
+    del read.__wrapped__
+    read.__signature__ = own.replace(parameters=parameters)
+    read.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def filter_from(options: FilterOptions) -> "audit_pb2.EntryFilter":
+    """Return the filter that was asked for.
+
+    Raises:
+        BadConfiguration: names the option that cannot be read.
+    """
+    from exchange.v1 import audit_pb2, reason_pb2
+
+    return audit_pb2.EntryFilter(
+        organisation=options.organisation,
+        resource=options.resource,
+        decisions=_numbers("--decision", options.decision, audit_pb2.Decision.items(), "DECISION_"),
+        reasons=_numbers("--reason", options.reason, reason_pb2.Reason.items(), "REASON_"),
+        purpose=options.purpose,
+        matter=options.matter,
+        case_number=_typed("--case", options.case),
+        operator=_typed("--operator", options.operator),
+        actor=options.actor,
+        acts=_numbers("--act", options.act, audit_pb2.Act.items(), "ACT_"),
+        since_ms=moment_ms("--since", options.since),
+        until_ms=moment_ms("--until", options.until, end=True),
+        grant_id=_grant(options.grant),
+    )
+
+
+def moment_ms(option: str, text: str, *, end: bool = False) -> int:
+    """Return a time as Unix milliseconds, 0 for none.
+
+    Args:
+        option: its name.
+        text: RFC 3339 with an offset, or a date, which is a whole day of UTC.
+        end: whether the end of that day counts.
+
+    Raises:
+        BadConfiguration: it is neither.
+    """
+    from exchange.errors import BadConfiguration
+
+    if not text:
+        return 0
+    try:
+        if len(text) == len("2026-01-31"):
+            day = date.fromisoformat(text) + timedelta(days=end)
+            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        else:
+            moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError("no offset")
+        milliseconds = round(moment.timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise BadConfiguration(f"{option} {text}") from error
+    if milliseconds <= 0:
+        raise BadConfiguration(f"{option} {text}")
+    return milliseconds
+
+
+def _numbers(option: str, names: Texts, known: Iterable[tuple[str, int]], prefix: str) -> list[Any]:
+    from exchange.errors import BadConfiguration
+
+    numbers = {name.removeprefix(prefix): number for name, number in known if number}
+    found = []
+    for name in names or []:
+        number = numbers.get(name.upper().replace("-", "_"))
+        if number is None:
+            raise BadConfiguration(f"{option} {name}: {', '.join(sorted(numbers)).lower()}")
+        found.append(number)
+    return found
+
+
+def _typed(option: str, text: str) -> str:
+    """Return a text; "@file" stands for the file's first line, which then is in no list of processes."""
+    from exchange.errors import BadConfiguration
+
+    if not text.startswith("@"):
+        return text
+    try:
+        with Path(text[1:]).open(encoding="utf-8") as file:
+            return file.readline(MAX_FILE_BYTES).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{option} {text}: {type(error).__name__}") from error
+
+
+def _grant(text: str) -> bytes:
+    from exchange.errors import BadConfiguration
+
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise BadConfiguration(f"--grant {text}") from error
