@@ -1,8 +1,9 @@
 """Bundles of evidence on the command line: `audit export --evidence FILE` and `audit verify FILE`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shuqiao.cli.invocation import Invocation
@@ -12,6 +13,8 @@ from shuqiao.words import Text
 if TYPE_CHECKING:
     from exchange.evidence.findings import Fault, Report, Said
     from exchange.evidence.trusted import Trusted
+    from exchange.v1 import audit_pb2
+    from shuqiao.evidence_export import Wanted
 
 PROVEN = Text("已证明：", "Proven:")
 UNPROVEN = Text("未证明：", "Not proven:")
@@ -59,32 +62,33 @@ def verify(
     return 0 if report.ok else 1
 
 
-def export(
-    call: Invocation,
-    out: Path,
-    *,
-    first: int,
-    last: int | None,
-    case: str,
-    exchanges: Sequence[str],
-    entry_filter: Any = None,
-    policy: Path | None = None,
-    heads: Sequence[Path] = (),
-    attach: Sequence[Path] = (),
-    force: bool = False,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Files that go into a bundle, or that it must fit.
+
+    Attributes:
+        policy: a witness policy to include.
+        heads: files with heads that the log must be shown to extend.
+        attach: receipts and signed bodies that go with their entries.
+    """
+
+    policy: Path | None = None
+    heads: Sequence[Path] = ()
+    attach: Sequence[Path] = ()
+
+
+def export(call: Invocation, out: Path, asked: "Wanted", parts: Parts, *, force: bool) -> int:
     """Make a bundle, sign it as whoever exports, and verify what was made.
 
     Args:
+        call: the invocation.
         out: the file.
-        first, last: indexes of the range; None for all that there is.
-        case: entries of this case only.
-        exchanges: exchange ids; then range and filter do not count.
-        entry_filter: an EntryFilter, or None.
-        policy: a witness policy that goes into the bundle.
-        heads: files with heads that the log must be shown to extend.
-        attach: receipts and signed bodies that go with their entries.
+        asked: which entries.
+        parts: what goes with them.
         force: whether a file of that name is replaced.
+
+    Returns:
+        0, or 1 where something in what was exported does not hold; it is written all the same.
     """
     from exchange.evidence.trusted import Trusted
     from exchange.witness_policy import MAX_POLICY_BYTES
@@ -93,11 +97,10 @@ def export(
     from shuqiao.evidence_source import GatewaySource
     from shuqiao.evidence_trust import read_file, read_heads
 
-    known, attached = read_heads(heads), Attached()
-    for path in attach:
+    known, attached = read_heads(parts.heads), Attached()
+    for path in parts.attach:
         attached.add(read_file(path, MAX_ATTACHED_BYTES), str(path))
-    text = read_file(policy, MAX_POLICY_BYTES) if policy is not None else None
-    wanted = _wanted(first, last, case, exchanges, entry_filter)
+    text = read_file(parts.policy, MAX_POLICY_BYTES) if parts.policy is not None else None
     trust = call.trust_list()
     read = Text("已读取 {n} 条", "Read {n} entries")
     with call.gateway() as channel:
@@ -112,10 +115,10 @@ def export(
             progress=lambda count: call.out.progress(read.filled(n=count)),
         )
         notes = [one.note for one in known]
-        made = exporter.write(out, wanted, heads=notes, attached=attached, force=force)
+        made = exporter.write(out, asked, heads=notes, attached=attached, force=force)
     call.out.progress(Text("正在验证所导出的内容", "Verifying what was exported"))
     root = call.holder.root_pem()
-    trusted = Trusted(root_pem=root, trust_list=trust.statement, policy=text, heads=known)
+    trusted = Trusted(root_pem=root, trust_list=trust.statement, heads=known)
     report = _verified(out, trusted)
     said = Text(
         "已写入 {file}：选取 {n} 条，佐证 {m} 条", "Wrote {file}: {n} entries selected, {m} supporting"
@@ -128,6 +131,28 @@ def export(
     told = {"bundle": str(out), "selected": made.selected, "supporting": made.supporting}
     call.out.show({**told, **document(report)}, people)
     return 0 if report.ok else 1
+
+
+def wanted(first: int, last: int | None, exchanges: Sequence[str], fits: "audit_pb2.EntryFilter") -> "Wanted":
+    """Return which entries were asked for.
+
+    Args:
+        first, last: indexes of the range; None for all that there is.
+        exchanges: exchange ids; then range and filter do not count.
+        fits: the filter; an empty one fits everything, and then the range is shown to be whole.
+
+    Raises:
+        BadConfiguration: an exchange id is none.
+    """
+    from exchange.errors import BadConfiguration
+    from shuqiao.evidence_export import Wanted
+
+    try:
+        ids = tuple(UUID(one).bytes for one in exchanges)
+    except ValueError as error:
+        raise BadConfiguration(f"--exchange: {error}") from error
+    end = 0 if last is None else last + 1
+    return Wanted(first=first, end=end, filter=fits if fits.ByteSize() else None, exchange_ids=ids)
 
 
 def document(report: "Report") -> dict[str, object]:
@@ -169,22 +194,6 @@ def _verified(file: Path, trusted: "Trusted") -> "Report":
             return verify_bundle(opened, trusted)
     except OSError as error:
         raise BadConfiguration(f"{file}: {error.strerror}") from error
-
-
-def _wanted(first: int, last: int | None, case: str, exchanges: Sequence[str], entry_filter: Any) -> Any:
-    from exchange.errors import BadConfiguration
-    from exchange.v1 import audit_pb2
-    from shuqiao.evidence_export import Wanted
-
-    try:
-        ids = tuple(UUID(one).bytes for one in exchanges)
-    except ValueError as error:
-        raise BadConfiguration(f"--exchange: {error}") from error
-    if case:
-        entry_filter = entry_filter or audit_pb2.EntryFilter()
-        entry_filter.case_number = case
-    end = 0 if last is None else last + 1
-    return Wanted(first=first, end=end, filter=entry_filter, exchange_ids=ids)
 
 
 def _identity(call: Invocation) -> Path | None:
