@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import NamedTuple
 
+from cryptography import x509
+
 from exchange.checkpoint import Checkpoint, parse_checkpoint, part_note
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.evidence.records import Kind, is_bundle, parse, read_records
@@ -44,6 +46,9 @@ class Trusted:
         log_key: origin and Ed25519 key (32 bytes) of the log, or None.
         policy: a witness policy, C2SP tlog-policy, or None; where given, its quorum is demanded.
         heads: every one of them must be shown to belong to the bundle's log.
+
+    Raises:
+        BadConfiguration: the root is no certificate.
     """
 
     root_pem: bytes
@@ -51,6 +56,12 @@ class Trusted:
     log_key: tuple[str, bytes] | None = None
     policy: bytes | None = None
     heads: Sequence[KnownHead] = field(default=())
+
+    def __post_init__(self) -> None:
+        try:
+            x509.load_pem_x509_certificate(self.root_pem)
+        except ValueError as error:
+            raise BadConfiguration("root certificate") from error
 
     def anchor(self, fallback: TrustList | None) -> TrustAnchor:
         """Return the root with division and domain: of the list brought along, or else of another.

@@ -57,7 +57,7 @@ class SharedTrust(Trusted):
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> SmallLog:
     SharedTrust.anchors.clear()
-    return make_log(tmp_path_factory.mktemp("log"), 20)
+    return make_log(tmp_path_factory.mktemp("log"), 12)
 
 
 @pytest.fixture(autouse=True)
