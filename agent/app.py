@@ -16,6 +16,7 @@ from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
 from agent.desk_view import AgentDesk
 from agent.duties import Duties
+from agent.gateway_log import GatewayLog
 from agent.heads import Heads
 from agent.link import GatewayLink
 from agent.peers import Peers
@@ -82,16 +83,24 @@ class Agent:
             suite=trust.suite if trust else DEFAULT_SUITE,
         )
         self._signer = BatchSigner(kid=self.keys.signing_kid, key=self.keys.signing_key)
-        self.origin, self._fixed_addresses = self._gateway()
+        origin, addresses = self._gateway()
         self.region = RegionView(
             path=folder / "region.db",
-            origin=self.origin,
+            origin=origin,
             anchor=anchor,
             trust=self._trust,
             clock=self._clock,
         )
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
+        self.log = GatewayLog(
+            origin=origin,
+            addresses=addresses,
+            trust=self._trust,
+            heads=self.heads,
+            region=self.region,
+            book=self.book,
+        )
         self.peers = Peers(
             region=self.region,
             book=self.book,
@@ -141,37 +150,28 @@ class Agent:
             raise BadConfiguration("gateway: none in the configuration, the enrolment or the trust list")
         return known[0].origin, chosen.addresses
 
-    def _addresses(self) -> Sequence[str]:
-        if self._fixed_addresses:
-            return self._fixed_addresses
-        trust = self.feed.current
-        found = trust.gateways.get(self.origin) if trust else None
-        return found.addresses if found else ()
-
-    def _log_keys(self) -> Sequence[bytes]:
-        trust = self.feed.current
-        found = trust.gateways.get(self.origin) if trust else None
-        return found.log_keys if found else ()
+    @property
+    def origin(self) -> str:
+        """Of the gateway's log."""
+        return self.log.origin
 
     def _make_provider(self) -> Provider:
         self.opened = ProviderSessions(clock=self._clock)
-        inspector = Inspector(
-            InspectorParts(
-                identity=self._who,
-                division=self._who.division,
-                gateway=self.origin,
-                keys=self.keys,
-                region=self.region,
-                sessions=self.opened,
-                replay=ReplayWindow(started_ms=self._clock.now_ms()),
-                trust=self._trust,
-                answered=self.journal.known,
-            )
+        self._inspection = InspectorParts(
+            identity=self._who,
+            division=self._who.division,
+            gateway=self.origin,
+            keys=self.keys,
+            region=self.region,
+            sessions=self.opened,
+            replay=ReplayWindow(started_ms=self._clock.now_ms()),
+            trust=self._trust,
+            answered=self.journal.known,
         )
         return Provider(
             ProviderParts(
                 hop=f"provider/{self._who.name}",
-                inspector=inspector,
+                inspector=Inspector(self._inspection),
                 responder=Responder(identity=self._who, random=self._nonces),
                 peers=self.peers,
                 sources=self.sources,
@@ -184,7 +184,9 @@ class Agent:
         )
 
     def _make_consumer(self) -> Consumer:
-        speaker = Speaker(identity=self._who, division=self._who.division, gateway=self.origin)
+        self._speaker = speaker = Speaker(
+            identity=self._who, division=self._who.division, gateway=self.origin
+        )
         self.shelf = ReceiptShelf()
         self.sessions = ConsumerSessions(clock=self._clock)
         return Consumer(
@@ -215,6 +217,7 @@ class Agent:
             peers=self.peers,
             acceptance=Acceptance(organisation=self._who.organisation, region=self.region, clock=self._clock),
             on_drain=lambda: self.link.redial(),
+            log=self.log,
         )
         parts = StreamParts(
             origin=self.origin,
@@ -222,15 +225,16 @@ class Agent:
             window=self._config.limits.provider_window,
             capacity=self._config.limits.questions + 2 * self._config.limits.provider_window,
             signer=self._current_signer,
-            log_keys=self._log_keys,
+            log_keys=self.log.keys,
             heads=self.heads,
             roles=self.duties,
             trust_number=lambda: self.feed.current.number if self.feed.current else 0,
             clock=self._clock,
+            epochs=self.log.epochs,
         )
         return GatewayLink(
             parts=parts,
-            addresses=self._addresses,
+            addresses=self.log.addresses,
             credentials=self._credentials,
             options=CHANNEL_OPTIONS,
         )
@@ -326,6 +330,9 @@ class Agent:
     def _trust_changed(self, trust: TrustList) -> None:
         self._authority_fault = None
         self.book.recheck(trust)
+        if self.log.follow():
+            self._speaker.gateway = self._inspection.gateway = self.origin
+            self.link.follow(self.origin)
         self.consumer.forget_plans()
 
 

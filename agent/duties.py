@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from agent.consumer.ask import Consumer
+from agent.gateway_log import GatewayLog
 from agent.heads import Seen
 from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
@@ -20,6 +21,7 @@ from exchange.enrolment import IdentityFolder
 from exchange.errors import BundleRollback, ExchangeError, GatewayAway
 from exchange.grants import Grant
 from exchange.keys import OwnKeys
+from exchange.log_keys import Epoch
 from exchange.peer_keys import read_bundle_body
 from exchange.rpc_errors import answered
 from exchange.trust_feed import TrustFeed
@@ -41,6 +43,7 @@ class Duties:
         peers: asks the directory.
         acceptance: accepts what is unconditional.
         on_drain: called when the gateway says it will stop.
+        log: tells of the gateway's log.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Duties:
         peers: Peers,
         acceptance: Acceptance,
         on_drain: Callable[[], None],
+        log: GatewayLog,
     ) -> None:
         self._identity = identity
         self._region = region
@@ -65,12 +69,15 @@ class Duties:
         self._peers = peers
         self._acceptance = acceptance
         self._on_drain = on_drain
+        self._gateway_log = log
         self._log = structlog.get_logger("agent.duties")
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unsure = True  # whether the region's log may lack the newest bundle after all
         self.foreign_bundle: ExchangeError | None = None
         region.subscribe(self._grant_changed)
         region.subscribe_bundles(self._bundle_logged)
+        region.subscribe_epochs(self._epoch_opened)
 
     # -- what streams call -------------------------------------------------------------------------------
 
@@ -117,7 +124,12 @@ class Duties:
         self._provider.lost(stream)
 
     async def linked(self, channel: grpc.aio.Channel) -> None:
-        """Publish the keys and accept what waits, before exchanges go on a new stream."""
+        """Publish the keys and accept what waits, before exchanges go on a new stream.
+
+        Raises:
+            LogForked: the log's epoch was opened by nothing that is in it.
+        """
+        self._gateway_log.check_opened()
         self._channel = channel
         self._peers.stub = directory_pb2_grpc.DirectoryServiceStub(channel)
         await self.publish_keys()
@@ -134,27 +146,41 @@ class Duties:
             GatewayAway: there is no link, or what the gateway says.
         """
         self._keys.rotate_if_due()
-        if self._keys.confirmed:
+        if self._keys.confirmed and not self._unsure:
             return
-        await self._confirm_newest()
+        held = await self._confirm_newest()
         self._keys.rotate_if_due()
-        if self._keys.confirmed:
+        if self._keys.confirmed and held:
+            self._unsure = False
             return
         request = directory_pb2.PublishBundleRequest(bundle=self._keys.bundle)
         await self._call(partial(self._stub().PublishBundle, request, timeout=TIMEOUT_S))
         self._keys.confirm(self._keys.seq, self._keys.bundle_digest)
+        self._unsure = False
         self._consumer.forget_plans()
 
-    async def _confirm_newest(self) -> None:
-        """Learn whether an earlier attempt was logged after all."""
+    def _epoch_opened(self, epoch: Epoch, index: int) -> None:
+        """Take note that entries are lost: keys of ours and of peers may be among them."""
+        self._gateway_log.opened(epoch, index)
+        self._unsure = True
+
+    async def _confirm_newest(self) -> bool:
+        """Learn whether an earlier attempt was logged after all.
+
+        Returns:
+            Whether the log holds the newest bundle.
+        """
         who = self._identity.identity()
         request = directory_pb2.ListBundlesRequest(
             organisation=who.organisation, agent=who.name, after_seq=max(0, self._keys.seq - 1)
         )
         answer = await self._call(partial(self._stub().ListBundles, request, timeout=TIMEOUT_S))
+        found = b""
         for statement in answer.bundles:
             body = read_bundle_body(statement)
-            self._keys.confirm(body.seq, canonical.digest(canonical.BUNDLE, statement.body))
+            found = canonical.digest(canonical.BUNDLE, statement.body)
+            self._keys.confirm(body.seq, found)
+        return found == self._keys.bundle_digest
 
     def _bundle_logged(self, statement: common_pb2.Statement) -> None:
         """Alarm when the log holds a bundle under this agent's name that it never made."""

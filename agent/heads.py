@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from exchange.checkpoint import Checkpoint, parse_checkpoint
 from exchange.errors import ExchangeError, LogForked, StoreDamaged
+from exchange.lineage import split_origin
 from exchange.merkle import verify_consistency
 from exchange.v1 import common_pb2
 
@@ -85,6 +86,13 @@ class Heads:
         """Return the last head of a log."""
         seen = self._heads.get(origin)
         return seen.checkpoint if seen else None
+
+    def before(self, origin: str) -> Seen | None:
+        """Return the last head of the newest epoch before an origin's, None where none was seen."""
+        base, number = split_origin(origin)
+        known = [(split_origin(one), seen) for one, seen in self._heads.items()]
+        earlier = [(epoch, seen) for (own, epoch), seen in known if own == base and epoch < number]
+        return max(earlier, key=lambda found: found[0])[1] if earlier else None
 
     def note(self, origin: str) -> str:
         """Return the signed checkpoint that the last head is from, empty where there is none."""

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import grpc
 import structlog
@@ -76,6 +77,12 @@ class GatewayLink:
     def redial(self) -> None:
         """Have a new stream made beside the present one, which then drains."""
         self._redial.set()
+
+    def follow(self, origin: str) -> None:
+        """Link to the log of another origin from now on; a stream to the one before drains."""
+        self._parts = replace(self._parts, origin=origin)
+        self.hop = f"gateway/{origin}"
+        self.redial()
 
     async def run(self) -> None:
         """Keep the link until cancelled."""

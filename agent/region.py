@@ -19,6 +19,7 @@ from exchange.clock import Clock
 from exchange.errors import ExchangeError, Malformed, StoreDamaged, UnknownResource, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
+from exchange.log_keys import Epoch, check_opening
 from exchange.resources import Resource, check_publisher, parse_resource
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
@@ -31,9 +32,12 @@ CREATE TABLE IF NOT EXISTS grant_ (grant_id BLOB PRIMARY KEY, statement BLOB NOT
 CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLOB NOT NULL,
     signer TEXT NOT NULL, PRIMARY KEY (grant_id, revision));
 CREATE TABLE IF NOT EXISTS cursor (origin TEXT PRIMARY KEY, next INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS epoch (origin TEXT PRIMARY KEY, statement BLOB NOT NULL);
 """
 
 Changed = Callable[[Grant], None]
+Opened = Callable[[Epoch, int], None]
+"""Told what an entry opens that two administrators signed, and its index; raises where it must not count."""
 
 
 class RegionView:
@@ -67,6 +71,7 @@ class RegionView:
         self._grants: dict[bytes, Grant] = {}
         self._subscribers: list[Changed] = []
         self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
+        self._epoch_subscribers: list[Opened] = []
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -85,6 +90,25 @@ class RegionView:
     def subscribe_bundles(self, told: Callable[[common_pb2.Statement], None]) -> None:
         """Have a function called with each key bundle that is logged under the agent's organisation."""
         self._bundle_subscribers.append(told)
+
+    def subscribe_epochs(self, opened: Opened) -> None:
+        """Have a function called with each epoch of the log that was opened after a loss."""
+        self._epoch_subscribers.append(opened)
+
+    def follow(self, origin: str, kept: int) -> None:
+        """Go on with the events of a log that goes on after a loss.
+
+        Args:
+            origin: of the log from here on.
+            kept: how many entries of the one before are still there: events below are the same in both.
+        """
+        before, self._origin = self.cursor, origin
+        row = self._db.execute("SELECT next FROM cursor WHERE origin = ?", (origin,)).fetchone()
+        self.cursor = row[0] if row else min(before, kept)
+
+    def saw_opened(self, origin: str) -> bool:
+        """Return whether the entry that opened an epoch was seen and taken."""
+        return bool(self._db.execute("SELECT 1 FROM epoch WHERE origin = ?", (origin,)).fetchone())
 
     def resource(self, resource_id: str) -> Resource:
         """Return a resource.
@@ -123,7 +147,11 @@ class RegionView:
             entry = audit_pb2.AuditEntry()
         act = entry.administrative
         try:
-            self._take(act.act, act.statement, max(0, min(entry.time_ms, self._clock.now_ms())))
+            at_ms = max(0, min(entry.time_ms, self._clock.now_ms()))
+            if act.act == audit_pb2.ACT_LOG_EPOCH:
+                self._open_epoch(act, event.index, at_ms)
+            else:
+                self._take(act.act, act.statement, at_ms)
         except StoreDamaged:
             # The cursor stays: the event comes again once it can be kept, and no revocation is skipped.
             raise
@@ -161,6 +189,15 @@ class RegionView:
             self._anchor.verify_statement(statement, canonical.BUNDLE, at_ms=at_ms, trust=self._trust())
             for told in self._bundle_subscribers:
                 told(statement)
+
+    def _open_epoch(self, act: audit_pb2.AdministrativeEntry, index: int, at_ms: int) -> None:
+        # Revocations counted when the authority took the opening over; its trust list names the epoch.
+        statements = [act.statement, *act.countersignatures]
+        epoch, _ = check_opening(statements, self._anchor, at_ms=at_ms, trust=None)
+        for opened in self._epoch_subscribers:
+            opened(epoch, index)
+        row = (epoch.origin, act.statement.SerializeToString())
+        self._write("INSERT OR REPLACE INTO epoch VALUES (?, ?)", row)
 
     def _name(self, statement: common_pb2.Statement, at_ms: int) -> None:
         code, division, alias = self._names.read(statement)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
+from agent.epochs import first_head
 from agent.heads import Heads, Seen, extend, newer
 from exchange.checkpoint import Checkpoint, CheckpointCache
 from exchange.clock import Clock
@@ -19,6 +20,7 @@ from exchange.errors import ExchangeError, GatewayAway, LinkLost, LogForked, Mal
 from exchange.link import PROTOCOL, TAKEN, Outbox, check_frame
 from exchange.rpc_errors import from_rpc_error
 from exchange.signing import BatchSigner
+from exchange.trust import TrustedGateway
 from exchange.v1 import directory_pb2, directory_pb2_grpc, link_pb2
 
 WELCOME_TIMEOUT_S = 10.0
@@ -85,6 +87,7 @@ class StreamParts:
         heads: last heads seen.
         roles: takes the frames.
         trust_number: number of the trust list held.
+        epochs: of the gateway's log, from the trust list.
     """
 
     origin: str
@@ -97,6 +100,7 @@ class StreamParts:
     roles: Roles
     trust_number: Callable[[], int]
     clock: Clock
+    epochs: Callable[[], Sequence[TrustedGateway]] = tuple
 
 
 class LinkStream:
@@ -145,14 +149,17 @@ class LinkStream:
             GatewayAway, LogForked, ReceiptBroken, Malformed, or what the gateway says.
         """
         p = self._
+        # Of a log that goes on after a loss: what was held of the epoch before.
+        prior = p.heads.before(p.origin) if p.heads.get(p.origin) is None else None
+        known = prior.checkpoint.origin if prior is not None else p.origin
         hello = link_pb2.Hello(
             protocol=PROTOCOL,
             instance=p.instance,
             cursor=p.roles.cursor(),
             window=p.window,
-            last_head=p.heads.message(p.origin),
+            last_head=p.heads.message(known),
             trust_list=p.trust_number(),
-            last_checkpoint=p.heads.note(p.origin),
+            last_checkpoint=p.heads.note(known),
         )
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
@@ -201,7 +208,10 @@ class LinkStream:
         p.roles.notices(frame.notices)
         offered = CheckpointCache(origin=p.origin, log_keys=p.log_keys()).open(welcome.checkpoint)
         held = p.heads.get(p.origin)
-        head = offered if held is None else extend(held, offered, welcome.consistency)
+        if held is None:
+            head = first_head(p.heads.before(p.origin), offered, welcome.consistency, p.epochs())
+        else:
+            head = extend(held, offered, welcome.consistency)
         p.heads.remember(Seen(head, welcome.checkpoint))
         if welcome.cursor > head.size:
             raise Malformed("welcome", hop=self.hop)

@@ -7,10 +7,11 @@ the transaction that uses up the token, so that a crash leaves either both or ne
 import sqlalchemy as sa
 from google.protobuf.message import DecodeError
 
+from certs.gateways import GatewayDesk
 from certs.own_keys import OwnKeys
 from certs.profiles import DAY_MS, hosts_of, key_of_request
 from certs.records import CERTIFICATES, REVOKED_KIDS, Records, note
-from certs.registry import Issued, certificates_after, enter_gateway, record
+from certs.registry import Issued, certificates_after, record
 from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, OpenToken, TokenDesk, TokenReused
 from certs.trust_list import TrustListPublisher
 from exchange.canonical import COUNTERSIGN
@@ -200,17 +201,16 @@ class Authority:
         with self._records.begin() as connection:
             return certificates_after(connection, after, limit)
 
-    def register_gateway(self, gateway: trust_pb2.TrustedGateway, *, by: Identity) -> int:
+    def register_gateway(self, request: trust_pb2.RegisterGatewayRequest, *, by: Identity) -> int:
         """Enter a gateway's log and addresses; return the number of the trust list that says so.
 
-        Log keys that were entered before stay behind the new ones, so that old receipts verify.
-
         Raises:
-            Malformed: a part is ill-formed, or name or origin are not the caller's.
+            As GatewayDesk.enter.
         """
         now_ms = self._clock.now_ms()
+        desk = GatewayDesk(anchor=self.keys.anchor, trust=self.trust_lists.current, now_ms=now_ms)
         with self._records.begin() as connection:
-            if not enter_gateway(connection, gateway, by, now_ms):
+            if not desk.enter(connection, request, by):
                 return self.trust_lists.current.number
         return self.trust_lists.make(now_ms).number
 

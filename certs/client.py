@@ -84,7 +84,7 @@ class AuthorityClient:
             enrolment_address=self._enrolment,
             service_address=self._service,
             root_pem=self._held.root_pem(),
-            gateways=tuple(trust.gateways.values()),
+            gateways=tuple(one for one in trust.gateways.values() if not one.closed),
             identity=who,
             hosts=tuple(hosts),
             token=made.token,

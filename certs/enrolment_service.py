@@ -184,5 +184,5 @@ class AuthorityService(trust_pb2_grpc.AuthorityServiceServicer):
     ) -> trust_pb2.RegisterGatewayResponse:
         """Enter the caller's log and addresses."""
         by = self._caller().identity
-        number = await self._desk.run(self._rules.register_gateway, request.gateway, by=by)
+        number = await self._desk.run(self._rules.register_gateway, request, by=by)
         return trust_pb2.RegisterGatewayResponse(trust_list=number)

@@ -58,6 +58,22 @@ GATEWAYS = sa.Table(
     sa.Column("log_keys", sa.JSON, nullable=False),
     sa.Column("addresses", sa.JSON, nullable=False),
 )
+GATEWAY_EPOCHS = sa.Table(
+    "gateway_epochs",
+    METADATA,
+    sa.Column("origin", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, index=True),
+    sa.Column("first_entry", sa.Integer, nullable=False),
+    sa.Column("lost_size", sa.Integer, nullable=False),
+    sa.Column("opening", sa.LargeBinary, nullable=False),
+)
+ENDED_LOGS = sa.Table(
+    "ended_logs",
+    METADATA,
+    sa.Column("origin", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, index=True),
+    sa.Column("log_keys", sa.JSON, nullable=False),
+)
 REVOKED_KIDS = sa.Table("revoked_kids", METADATA, sa.Column("kid", sa.LargeBinary, primary_key=True))
 TRUST_LISTS = sa.Table(
     "trust_lists",

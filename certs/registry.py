@@ -1,4 +1,4 @@
-"""What is entered of certificates, people and gateways, each within its caller's transaction."""
+"""What is entered of certificates and people, each within its caller's transaction."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.profiles import not_after_ms
-from certs.records import CERTIFICATES, GATEWAYS, PEOPLE, note
-from exchange.errors import Malformed
+from certs.records import CERTIFICATES, PEOPLE
 from exchange.identity import Identity
-from exchange.trust import MAX_LOG_KEYS, read_gateway
-from exchange.v1 import trust_pb2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,33 +56,3 @@ def certificates_after(connection: sa.Connection, after: int, limit: int) -> lis
 def enter_person(connection: sa.Connection, who: Identity) -> None:
     """Enter that a person holds a role; nothing happens where that is known."""
     connection.execute(PEOPLE.insert().prefix_with("OR IGNORE").values(name=who.name, uri=who.uri))
-
-
-def enter_gateway(
-    connection: sa.Connection, gateway: trust_pb2.TrustedGateway, by: Identity, now_ms: int
-) -> bool:
-    """Enter a gateway's log and addresses; keys entered before stay behind the new ones.
-
-    Returns:
-        Whether anything changed.
-
-    Raises:
-        Malformed: a part is ill-formed, or name or origin are not the gateway's own.
-    """
-    named = trust_pb2.TrustedGateway()
-    named.CopyFrom(gateway)
-    named.name = by.name
-    told = read_gateway(named)
-    origin = f"{by.division}.{by.trust_domain}/{by.name}"
-    if gateway.name not in ("", by.name) or told.origin != origin:
-        raise Malformed(f"{by}: name or origin")
-    held = connection.execute(sa.select(GATEWAYS).where(GATEWAYS.c.name == by.name)).one_or_none()
-    keys = [key.hex() for key in told.log_keys]
-    keys += [key for key in (held.log_keys if held else []) if key not in keys]
-    values = {"origin": origin, "log_keys": keys[:MAX_LOG_KEYS], "addresses": list(told.addresses)}
-    if held is not None and all(getattr(held, name) == value for name, value in values.items()):
-        return False
-    connection.execute(GATEWAYS.delete().where(GATEWAYS.c.name == by.name))
-    connection.execute(GATEWAYS.insert().values(name=by.name, **values))
-    note(connection, now_ms, by.uri, "register-gateway", keys[0])
-    return True

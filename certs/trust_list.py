@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 import sqlalchemy as sa
 
-from certs.records import CERTIFICATES, GATEWAYS, REVOKED_KIDS, TRUST_LISTS, Records
+from certs.gateways import listed_gateways
+from certs.records import CERTIFICATES, REVOKED_KIDS, TRUST_LISTS, Records
 from exchange.canonical import TRUST_LIST
 from exchange.errors import QueueFull, WrongState
 from exchange.identity import Identity
@@ -118,13 +119,7 @@ class TrustListPublisher:
             suite=self._suite,
         )
         body.issued_at.FromMilliseconds(now_ms)
-        for row in connection.execute(sa.select(GATEWAYS).order_by(GATEWAYS.c.name)):
-            body.gateways.add(
-                name=row.name,
-                origin=row.origin,
-                log_keys=[bytes.fromhex(key) for key in row.log_keys],
-                addresses=row.addresses,
-            )
+        body.gateways.extend(listed_gateways(connection))
         revoked = (
             sa.select(CERTIFICATES.c.serial)
             .where(CERTIFICATES.c.revoked_at_ms.is_not(None), CERTIFICATES.c.not_after_ms >= now_ms)

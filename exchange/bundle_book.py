@@ -5,12 +5,14 @@ Rules:
    own, because each bundle names the digest of the one before.
 2. Of an agent that is known, only the bundle held or the unbroken chain from it on is taken: lower sequences,
    forks and gaps are refused. Of an agent not yet known any sequence is taken that the trust list allows.
+   After a loss of the region's log the next bundle of each agent may leave a gap, once.
 3. Sequence and digest are durable before the keys are used: a crash in between loses keys, never the mark.
 4. The bundle in force and one before it, while they last, are found by digest: exchanges under way name them.
 """
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +29,10 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS mark (
     organisation TEXT NOT NULL, agent TEXT NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL,
     PRIMARY KEY (organisation, agent)
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gap (
+    organisation TEXT NOT NULL, agent TEXT NOT NULL, PRIMARY KEY (organisation, agent)
+) WITHOUT ROWID;
 """
 
 
@@ -56,6 +61,7 @@ class BundleBook:
         self._clock = clock
         self._store = None if path is None else _MarkStore(path)
         self._marks = {} if self._store is None else self._store.load()
+        self._gaps = set() if self._store is None else self._store.gaps()
         self._current: dict[tuple[str, str], PeerKeys] = {}
         self._by_digest: dict[bytes, PeerKeys] = {}
         self._before: dict[tuple[str, str], PeerKeys] = {}
@@ -77,12 +83,21 @@ class BundleBook:
         """Return the keys of a newest bundle, or of the one before it, by digest, while they last."""
         return self._lasting(self._by_digest.get(bundle_digest))
 
-    def accept(self, statements: Sequence[common_pb2.Statement], trust: TrustList | None) -> PeerKeys:
+    def after_loss(self) -> None:
+        """Let the next bundle of every known agent leave a gap: the region's log has lost entries."""
+        if self._store is not None:
+            self._store.allow_gaps()
+        self._gaps.update(self._marks)
+
+    def accept(
+        self, statements: Sequence[common_pb2.Statement], trust: TrustList | None, *, gap: bool = False
+    ) -> PeerKeys:
         """Take over an agent's bundles.
 
         Args:
             statements: of one agent, in order of sequence, without gaps; the last is the newest.
             trust: the newest trust list.
+            gap: whether a gap is allowed because the caller has checked the chain.
 
         Returns:
             The newest bundle's keys.
@@ -97,12 +112,15 @@ class BundleBook:
         keys = open_bundle(statements[-1], self._anchor, at_ms=now_ms, trust=trust)
         who = (keys.organisation, keys.agent)
         name = f"{keys.organisation}/{keys.agent} seq {keys.seq}"
+        gap = gap or who in self._gaps
         for before, after in pairwise(links):
-            if after.seq != before.seq + 1 or after.previous != before.digest:
+            if not (gap and after.seq > before.seq + 1) and (
+                after.seq != before.seq + 1 or after.previous != before.digest
+            ):
                 raise BundleRollback(name)
         if trust is not None and keys.seq < trust.least_seq.get(who, 0):
             raise BundleRollback(name)
-        self._follow(self._marks.get(who), links, name)
+        self._follow(self._marks.get(who), links, name, gap=gap)
         if len(statements) > 1:
             self._keep_before(statements[-2], trust, now_ms)
         self._take(who, keys)
@@ -131,7 +149,9 @@ class BundleBook:
             raise BundleRollback(f"{keys.organisation}/{keys.agent} seq {keys.seq}")
         return open_bundle(keys.statement, self._anchor, at_ms=self._clock.now_ms(), trust=trust)
 
-    def _follow(self, mark: tuple[int, bytes] | None, links: Sequence[_Link], name: str) -> None:
+    def _follow(
+        self, mark: tuple[int, bytes] | None, links: Sequence[_Link], name: str, *, gap: bool
+    ) -> None:
         """Refuse what does not lead on from the mark."""
         if mark is None:
             return
@@ -143,7 +163,7 @@ class BundleBook:
             same, next_ = link.seq == seq, link.seq == seq + 1
             if (same and link.digest != held) or (next_ and link.previous != held):
                 raise BundleRollback(name)
-        if links[0].seq > seq + 1:
+        if links[0].seq > seq + 1 and not gap:
             raise BundleRollback(name)
 
     def _keep_before(self, statement: common_pb2.Statement, trust: TrustList | None, now_ms: int) -> None:
@@ -159,6 +179,8 @@ class BundleBook:
         if self._marks.get(who) != (keys.seq, keys.digest):
             if self._store is not None:
                 self._store.put(who, keys.seq, keys.digest)
+            if keys.seq > self._marks.get(who, (keys.seq, b""))[0]:
+                self._gaps.discard(who)
             self._marks[who] = (keys.seq, keys.digest)
         current = self._current.get(who)
         if current is not None and current.digest != keys.digest:
@@ -203,7 +225,7 @@ class _MarkStore:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(_SCHEMA)
+            self._connection.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise StoreDamaged(path.name) from error
 
@@ -214,12 +236,34 @@ class _MarkStore:
             raise StoreDamaged(self._path.name) from error
         return {(organisation, agent): (seq, held) for organisation, agent, seq, held in rows}
 
-    def put(self, who: tuple[str, str], seq: int, bundle_digest: bytes) -> None:
+    def gaps(self) -> set[tuple[str, str]]:
         try:
+            return set(self._connection.execute("SELECT organisation, agent FROM gap").fetchall())
+        except sqlite3.Error as error:
+            raise StoreDamaged(self._path.name) from error
+
+    def allow_gaps(self) -> None:
+        try:
+            self._connection.execute("INSERT OR IGNORE INTO gap SELECT organisation, agent FROM mark")
+        except sqlite3.Error as error:
+            raise StoreDamaged(self._path.name) from error
+
+    def put(self, who: tuple[str, str], seq: int, bundle_digest: bytes) -> None:
+        # One transaction: the gap that was allowed is used up with the bundle that leaves it.
+        try:
+            self._connection.execute("BEGIN")
+            self._connection.execute(
+                "DELETE FROM gap WHERE (organisation, agent) IN (SELECT organisation, agent FROM mark"
+                " WHERE organisation = ? AND agent = ? AND seq < ?)",
+                (*who, seq),
+            )
             self._connection.execute(
                 "INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?)", (*who, seq, bundle_digest)
             )
+            self._connection.execute("COMMIT")
         except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
             raise StoreDamaged(self._path.name) from error
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ GRANT_EVENT = b"shuqiao/grant-event/1\0"
 TRUST_LIST = b"shuqiao/trust-list/1\0"
 COUNTERSIGN = b"shuqiao/countersign/1\0"
 EVIDENCE = b"shuqiao/evidence/1\0"
+LOG_KEY = b"shuqiao/log-key/1\0"
+LOG_EPOCH = b"shuqiao/log-epoch/1\0"
 
 NONCE_BYTES = 16
 DIGEST_BYTES = 32

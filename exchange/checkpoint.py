@@ -94,23 +94,32 @@ def parse_verifier_key(text: str) -> tuple[str, bytes]:
 
 
 class LogSigner:
-    """Signs the heads of one log.
+    """Signs the heads of one log, with one key or, while its key is changed, with two.
 
     Args:
-        origin: name of the log and of its key.
-        key: the Ed25519 key; it signs nothing else.
+        origin: name of the log and of its keys.
+        key: the Ed25519 key; it signs heads, and the change to the next key, and nothing else.
+        also: further keys that sign beside it, at most 7; their signatures follow its own.
+        past: public keys that have signed this log before, 32 bytes each, newest first.
+
+    Attributes:
+        public_key: of `key`, 32 bytes.
+        public_keys: of all keys that sign or have signed, newest first: what a head of this log opens by.
 
     Raises:
         BadConfiguration: the origin cannot be a key's name.
     """
 
-    def __init__(self, *, origin: str, key: SigningKey) -> None:
+    def __init__(
+        self, *, origin: str, key: SigningKey, also: Sequence[SigningKey] = (), past: Sequence[bytes] = ()
+    ) -> None:
         check_origin(origin)
         self.origin = origin
         self.public_key = bytes(key.verify_key)
         self.verifier_key = verifier_key(origin, self.public_key)
-        self._secret = bytes(key) + self.public_key
-        self._id = key_id(origin, self.public_key)
+        signing = [(bytes(one.verify_key), bytes(one)) for one in (key, *also)]
+        self.public_keys = tuple(dict.fromkeys([*(public for public, _ in signing), *past]))
+        self._keys = [(key_id(origin, public), secret + public) for public, secret in signing]
 
     def sign(self, checkpoint: Checkpoint) -> str:
         """Return the signed note of a head; the caller has made sure it extends every head signed before.
@@ -124,8 +133,10 @@ class LogSigner:
 
     def sign_text(self, text: str) -> str:
         """Return a note of text that ends in a newline."""
-        signature = crypto_sign(text.encode(), self._secret)[:_SIGNATURE_BYTES]
-        return f"{text}\n{MARK}{self.origin} {b64encode(self._id + signature).decode()}\n"
+        message = text.encode()
+        signed = [one + crypto_sign(message, secret)[:_SIGNATURE_BYTES] for one, secret in self._keys]
+        lines = [f"{MARK}{self.origin} {b64encode(one).decode()}\n" for one in signed]
+        return f"{text}\n{''.join(lines)}"
 
 
 def open_note(note: str, *, name: str, keys: Sequence[bytes]) -> str:

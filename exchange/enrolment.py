@@ -28,7 +28,7 @@ from exchange.statement import public_bytes
 from exchange.tls import CHANNEL_OPTIONS, channel_credentials
 from exchange.trust import TrustAnchor, Verified
 from exchange.trust_feed import TrustFeed
-from exchange.v1 import trust_pb2
+from exchange.v1 import common_pb2, trust_pb2
 
 if TYPE_CHECKING:
     import grpc
@@ -154,24 +154,28 @@ async def register_gateway(
     log_keys: Sequence[bytes],
     addresses: Sequence[str],
     address: str = "",
+    epoch: Sequence[common_pb2.Statement] = (),
+    key_change: str = "",
 ) -> int:
     """Enter a gateway's log and addresses in the trust list; idempotent.
 
     Args:
         held: the gateway's identity.
-        origin: of its log, "<division>.<trust domain>/<name>".
+        origin: of its log, "<division>.<trust domain>/<name>"; in a later epoch with "/epoch-2" and so on.
         log_keys: Ed25519, 32 bytes each, newest first.
         addresses: "host:port".
         address: the authority's port for mutual TLS; the one from enrolment where empty.
+        epoch: where the origin is another than before: LogEpochBody, signed by two administrators.
+        key_change: where the newest key is another than before: the note by which that one vouches for it.
 
     Returns:
         Number of the trust list that says so.
 
     Raises:
-        Malformed, RoleNotAllowed, Revoked, AuthorityAway.
+        SecondPersonRequired, BadSignature, WrongState, Malformed, RoleNotAllowed, Revoked, AuthorityAway.
     """
     gateway = trust_pb2.TrustedGateway(origin=origin, log_keys=log_keys, addresses=addresses)
-    request = trust_pb2.RegisterGatewayRequest(gateway=gateway)
+    request = trust_pb2.RegisterGatewayRequest(gateway=gateway, epoch=epoch, key_change=key_change)
 
     async def ask(channel: "grpc.aio.Channel") -> trust_pb2.RegisterGatewayResponse:
         from exchange.v1 import trust_pb2_grpc

@@ -20,6 +20,7 @@ from exchange.checkpoint import (
     parse_number,
 )
 from exchange.errors import ReceiptBroken
+from exchange.lineage import Lineage
 from exchange.merkle import HASH_BYTES, InclusionMemo, leaf_hash, root_from_path
 from exchange.v1 import audit_pb2
 
@@ -31,7 +32,11 @@ _FIRST_LINE = "c2sp.org/tlog-proof@v1"
 
 
 def verify_receipt(
-    receipt: audit_pb2.Receipt, checkpoint: Checkpoint, *, memo: InclusionMemo | None = None
+    receipt: audit_pb2.Receipt,
+    checkpoint: Checkpoint,
+    *,
+    memo: InclusionMemo | None = None,
+    lineage: Lineage | None = None,
 ) -> audit_pb2.AuditEntry:
     """Show that a receipt's entry is in the log, and return the entry.
 
@@ -39,6 +44,7 @@ def verify_receipt(
         receipt: entry, index and proof.
         checkpoint: the opened head that the proof leads to.
         memo: what remembers nodes already verified under that very head, where many receipts share it.
+        lineage: where the log's epochs begin; None for a log that has one only.
 
     Returns:
         The entry. What it says is the log's word: compare it with what was sent and received.
@@ -53,7 +59,8 @@ def verify_receipt(
         memo.verify(receipt.index, leaf_hash(leaf), proof)
     elif root_from_path(receipt.index, checkpoint.size, leaf_hash(leaf), proof) != checkpoint.root:
         raise ReceiptBroken("root")
-    return parse_entry(leaf, origin=checkpoint.origin)
+    named = lineage.origin_at(receipt.index, checkpoint.origin) if lineage else checkpoint.origin
+    return parse_entry(leaf, origin=named)
 
 
 def parse_entry(leaf: bytes, *, origin: str) -> audit_pb2.AuditEntry:
@@ -61,7 +68,7 @@ def parse_entry(leaf: bytes, *, origin: str) -> audit_pb2.AuditEntry:
 
     Args:
         leaf: the entry's exact bytes.
-        origin: the log it was found in.
+        origin: the log it was found in; for an entry of an earlier epoch, the origin of that epoch.
 
     Raises:
         ReceiptBroken: it is none of this version, or says that it belongs to another log.
@@ -81,10 +88,12 @@ class ReceiptVerifier:
     Args:
         origin: the log.
         log_keys: its Ed25519 keys, 32 bytes each.
+        lineage: where its epochs begin; None for a log that has one only.
     """
 
-    def __init__(self, *, origin: str, log_keys: Sequence[bytes]) -> None:
+    def __init__(self, *, origin: str, log_keys: Sequence[bytes], lineage: Lineage | None = None) -> None:
         self.checkpoints = CheckpointCache(origin=origin, log_keys=log_keys)
+        self._lineage = lineage
 
     def verify(self, receipt: audit_pb2.Receipt, note: str) -> audit_pb2.AuditEntry:
         """Show that a receipt's entry is in the log, and return the entry.
@@ -92,7 +101,8 @@ class ReceiptVerifier:
         Raises:
             ReceiptBroken: checkpoint, proof, version or origin are wrong.
         """
-        return verify_receipt(receipt, self.checkpoints.open(note), memo=self.checkpoints.memo(note))
+        head, memo = self.checkpoints.open(note), self.checkpoints.memo(note)
+        return verify_receipt(receipt, head, memo=memo, lineage=self._lineage)
 
 
 def to_tlog_proof(receipt: audit_pb2.Receipt, note: str) -> str:
@@ -136,13 +146,19 @@ def from_tlog_proof(text: str) -> tuple[audit_pb2.Receipt, str]:
 
 
 def verify_receipt_file(
-    text: str, *, origin: str, log_keys: Sequence[bytes]
+    text: str, *, origin: str, log_keys: Sequence[bytes], lineage: Lineage | None = None
 ) -> tuple[audit_pb2.AuditEntry, Checkpoint]:
     """Verify a receipt file against a log's keys; return its entry and the head that proves it.
+
+    Args:
+        text: of the file.
+        origin: the log expected.
+        log_keys: its Ed25519 keys, 32 bytes each.
+        lineage: where its epochs begin; None for a log that has one only.
 
     Raises:
         ReceiptBroken: anything about it is wrong.
     """
     receipt, note = from_tlog_proof(text)
     checkpoint = open_checkpoint(note, origin=origin, log_keys=log_keys)
-    return verify_receipt(receipt, checkpoint), checkpoint
+    return verify_receipt(receipt, checkpoint, lineage=lineage), checkpoint

@@ -334,8 +334,9 @@ SENTENCES: dict[str, Sentence] = {
     "LOG_BEHIND": Sentence(
         "审计日志落后于已签发的位置，拒绝签名",
         "The log is behind a head already signed or seen; it refuses to sign.",
-        "恢复完整的审计存储",
-        "Restore the whole audit store.",
+        "恢复完整的审计存储；无法恢复时由两名管理员续接：shuqiao gateway epoch propose（见 docs/epochs.md）",
+        "Restore the whole audit store; where it is lost, two administrators let the log go on:"
+        " shuqiao gateway epoch propose (docs/epochs.md).",
     ),
     "AGENT_AWAY": Sentence(
         "无法连接本部门的前置节点",

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from exchange.canonical import TRUST_LIST
 from exchange.chains import Chain, ChainVerifier
+from exchange.checkpoint import MAX_SIZE
 from exchange.errors import (
     BadConfiguration,
     BadSignature,
@@ -31,6 +32,7 @@ from exchange.errors import (
     TrustRollback,
 )
 from exchange.identity import DIVISION, NAME, TRUST_DOMAIN, Identity, Role
+from exchange.lineage import Lineage, Start, split_origin
 from exchange.statement import MAX_STATEMENT_BYTES
 from exchange.v1 import common_pb2, trust_pb2
 
@@ -63,12 +65,21 @@ class TrustedGateway:
         origin: of its log.
         log_keys: Ed25519, 32 bytes each; the first is the newest.
         addresses: "host:port".
+        epoch: of the log, from 1.
+        closed: whether the log has ended: its keys verify what it signed, nothing new is accepted of it.
+        first_entry: index of the first entry of this epoch.
+        lost_size: size of the newest head known of the epochs before; what lies between `first_entry` and
+            here is lost.
     """
 
     name: str
     origin: str
     log_keys: tuple[bytes, ...]
     addresses: tuple[str, ...]
+    epoch: int = 1
+    closed: bool = False
+    first_entry: int = 0
+    lost_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,24 @@ class TrustList:
     revoked_kids: frozenset[bytes]
     least_seq: Mapping[tuple[str, str], int]
     statement: common_pb2.Statement = field(repr=False)
+
+    def lineage(self, origin: str) -> Lineage:
+        """Return where the epochs of a log begin, as far as they are named here."""
+        base, _ = split_origin(origin)
+        return Lineage(
+            Start(epoch=one.epoch, origin=one.origin, first=one.first_entry)
+            for one in self.gateways.values()
+            if split_origin(one.origin)[0] == base
+        )
+
+    def successor(self, origin: str) -> TrustedGateway | None:
+        """Return the log that goes on in place of a log that has ended; None where it has not."""
+        ended = self.gateways.get(origin)
+        if ended is None or not ended.closed:
+            return None
+        return next(
+            (one for one in self.gateways.values() if one.name == ended.name and not one.closed), None
+        )
 
     def fresh(self, now_ms: int) -> bool:
         """Return whether L3 and L4 may be exchanged on it now."""
@@ -225,6 +254,9 @@ def read_trust_list(statement: common_pb2.Statement) -> TrustList:
     gateways = {one.origin: read_gateway(one) for one in body.gateways}
     if len(gateways) != len(body.gateways):
         raise Malformed("trust list: two gateways of one origin")
+    live = [one.name for one in gateways.values() if not one.closed]
+    if len(set(live)) != len(live):
+        raise Malformed("trust list: two logs of one gateway")
     return TrustList(
         number=body.number,
         division=body.division,
@@ -253,4 +285,16 @@ def read_gateway(gateway: trust_pb2.TrustedGateway) -> TrustedGateway:
         raise Malformed("gateway: log keys")
     if len(addresses) > MAX_ADDRESSES or any(not 0 < len(one) <= MAX_TEXT for one in addresses):
         raise Malformed("gateway: addresses")
-    return TrustedGateway(name=gateway.name, origin=gateway.origin, log_keys=keys, addresses=addresses)
+    _, epoch = split_origin(gateway.origin)
+    if gateway.epoch not in (0, epoch) or max(gateway.first_entry, gateway.lost_size) > MAX_SIZE:
+        raise Malformed("gateway: epoch")
+    return TrustedGateway(
+        name=gateway.name,
+        origin=gateway.origin,
+        log_keys=keys,
+        addresses=addresses,
+        epoch=epoch,
+        closed=gateway.closed,
+        first_entry=gateway.first_entry,
+        lost_size=gateway.lost_size,
+    )

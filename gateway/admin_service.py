@@ -12,6 +12,10 @@ from gateway.registrar import Registrar
 SERVICE = "/exchange.v1.AdminService"
 
 
+Rotate = Callable[[int, Identity], tuple[bytes, str]]
+"""Takes the overlap in seconds and who orders; returns the next key and the stage."""
+
+
 class CheckpointSource(Protocol):
     """What is needed of the audit log."""
 
@@ -31,6 +35,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         trust_feed: the newest trust list.
         agents: returns SPIFFE id and exchanges under way of each linked agent.
         faults: returns what keeps the gateway from exchanging, in words of the error page.
+        rotate: orders the change of the log's key; returns the next key and how far it has come.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         trust_feed: TrustFeed,
         agents: Callable[[], Sequence[tuple[str, int]]],
         faults: Callable[[], Sequence[str]],
+        rotate: Rotate,
     ) -> None:
         self._registrar = registrar
         self._calls = calls
@@ -49,6 +55,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._trust_feed = trust_feed
         self._agents = agents
         self._faults = faults
+        self._rotate = rotate
 
     async def AddOrganisation(
         self, request: admin_pb2.AddOrganisationRequest, context: Any
@@ -61,6 +68,18 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.GetStatusResponse:
         """Tell how the gateway is."""
         return await self._calls.run(f"{SERVICE}/GetStatus", request, context, self._status)
+
+    async def RotateLogKey(
+        self, request: admin_pb2.RotateLogKeyRequest, context: Any
+    ) -> admin_pb2.RotateLogKeyResponse:
+        """Order the planned change of the log's key."""
+        return await self._calls.run(f"{SERVICE}/RotateLogKey", request, context, self._order)
+
+    async def _order(
+        self, request: admin_pb2.RotateLogKeyRequest, caller: Identity
+    ) -> admin_pb2.RotateLogKeyResponse:
+        key, stage = self._rotate(request.overlap_s, caller)
+        return admin_pb2.RotateLogKeyResponse(next_key=key, stage=stage)
 
     async def _add(
         self, request: admin_pb2.AddOrganisationRequest, caller: Identity

@@ -5,7 +5,8 @@
 3. A bundle is published by the agent whose keys it holds, one after the other.
 4. A grant is applied for by a steward of the consumer, within what the catalogue shares.
 5. Its events follow `exchange.grants`.
-6. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
+6. A change of the log's key is entered by the gateway itself.
+7. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
 from exchange.identity import Role
 from exchange.keys import open_bundle
+from exchange.log_keys import read_key_change
 from exchange.resources import check_publisher, parse_resource
 from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.v1 import audit_pb2, common_pb2
@@ -48,6 +50,7 @@ class Admission:
             audit_pb2.ACT_BUNDLE: self._bundle,
             audit_pb2.ACT_GRANT: self._grant,
             audit_pb2.ACT_GRANT_EVENT: self._grant_event,
+            audit_pb2.ACT_LOG_KEY: self._log_key,
         }
 
     def check(
@@ -141,6 +144,17 @@ class Admission:
         apply_event(grant, statement, verified, self._state.catalogue.by_id.get(grant.resource))
         check_issued(event.issued_at_ms, now_ms)
         return grant.name
+
+    def _log_key(
+        self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
+    ) -> str:
+        change = read_key_change(statement.body)
+        named = trust.gateways.get(change.origin)
+        if verified.identity.role is not Role.GATEWAY or named is None:
+            raise RoleNotAllowed(str(verified.identity))
+        if named.name != verified.identity.name or change.next_key not in named.log_keys:
+            raise RoleNotAllowed(str(verified.identity))
+        return change.next_key.hex()
 
 
 def check_size(statement: common_pb2.Statement) -> None:

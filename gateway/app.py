@@ -4,21 +4,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
 import grpc
 import structlog
-from nacl.signing import SigningKey
+from cryptography.x509 import load_der_x509_certificate
 from prometheus_client import CollectorRegistry
 
-from exchange.checkpoint import LogSigner
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
-from exchange.errors import ExchangeError
+from exchange.errors import ExchangeError, LogBehind
+from exchange.identity import identity_of
 from exchange.keys import BundleBook
-from exchange.keystore import FileKeyStore, KeyStore
+from exchange.keystore import FileKeyStore
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
@@ -27,6 +28,7 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     admin_pb2_grpc,
+    audit_pb2,
     audit_pb2_grpc,
     directory_pb2_grpc,
     exchange_pb2_grpc,
@@ -39,8 +41,10 @@ from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.admin_service import AdminService
-from gateway.audit.folder import sequencer_in
+from gateway.audit.folder import sequencer_in, write_log_keys
+from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.projection import Projection
+from gateway.audit.rotation import KeyRotation, keep_rotating
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tail import Tails
@@ -64,7 +68,6 @@ from gateway.state import RegionState
 from gateway.state_store import StateStore
 from gateway.trust_watch import TrustWatch
 
-LOG_KEY = "log"
 GRACE_S = 5.0
 SECOND_S = 1.0
 
@@ -76,15 +79,6 @@ class Listening:
     port: int
     metrics_port: int
     log_port: int
-
-
-def log_signer(keystore: KeyStore, origin: str) -> LogSigner:
-    """Return the log's signer; its key is made at the first start and never leaves the key store."""
-    raw = keystore.get(LOG_KEY)
-    if raw is None:
-        raw = bytes(SigningKey.generate())
-        keystore.put(LOG_KEY, raw)
-    return LogSigner(origin=origin, key=SigningKey(raw))
 
 
 class Gateway:
@@ -105,23 +99,26 @@ class Gateway:
         self.identity = IdentityFolder(folder / "identity", keystore)
         self._anchor = self.identity.anchor()
         who = self.identity.identity()
-        self.origin = f"{who.division}.{who.trust_domain}/{who.name}"
+        self._log_state = load_state(folder, keystore, f"{who.division}.{who.trust_domain}/{who.name}")
+        self.origin = self._log_state.origin
         self._hop = f"gateway/{who.name}"
         self.feed = TrustFeed(anchor=self._anchor, path=self.identity.trust_list_path, clock=self._clock)
-        self._signer = log_signer(keystore, self.origin)
         self.membership = Membership(
             identity=self.identity,
             feed=self.feed,
             authority=config.authority,
             origin=self.origin,
-            log_key=self._signer.public_key,
+            log_keys=lambda: self.rotation.announced,
+            key_change=lambda: self.rotation.key_change(),
+            epoch=self._log_state.statements,
             clock=self._clock,
         )
         self.sequencer = sequencer_in(
             folder,
-            signer=self._signer,
+            signer=signer_of(self._log_state, keystore),
             max_queue=config.limits.audit_queue,
             min_free_bytes=config.limits.min_free_mib << 20,
+            ancestry=self._log_state.ancestry,
         )
         self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
         self._tails = Tails(log=self.sequencer)
@@ -138,6 +135,16 @@ class Gateway:
             clock=self._clock,
             origin=self.origin,
             refusals=self.refusals,
+        )
+        self.rotation = KeyRotation(
+            folder=folder,
+            keystore=keystore,
+            state=self._log_state,
+            statement_signer=self.identity.statement_signer,
+            use_signer=self.sequencer.use_signer,
+            enter=partial(self.registrar.record, audit_pb2.ACT_LOG_KEY, who),
+            published=lambda state: write_log_keys(folder, state.verifying()),
+            clock=self._clock,
         )
         self.links = Links()
         self.registry = CollectorRegistry()
@@ -233,6 +240,7 @@ class Gateway:
                 trust_feed=self.feed,
                 agents=lambda: [(link.identity.uri, len(link.pending)) for link in self.links],
                 faults=lambda: [str(fault) for fault in self.faults()],
+                rotate=lambda overlap_s, by: self.rotation.order(overlap_s, by=by),
             ),
             server,
         )
@@ -269,10 +277,11 @@ class Gateway:
             stack.push_async_callback(self.sequencer.close)
             self._projection.start()
             stack.push_async_callback(self._projection.close)
+            self._stop_where_ended(self.feed.current)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
-            await self.registrar.record_opening(self.identity.identity())
+            await self._record_opening()
             self.feed.subscribe(self._trust_changed)
             chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
             server = GatewayServer(interceptors=chain)
@@ -291,6 +300,7 @@ class Gateway:
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 self._each_second(),
+                keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]
             stack.push_async_callback(cancel_all, tasks)
@@ -298,6 +308,13 @@ class Gateway:
             await first_of(tasks, stop)
             await server.leave()
             await link_service.drain(GRACE_S)
+
+    async def _record_opening(self) -> None:
+        epoch, opened_by = self._log_state.statements, None
+        if epoch:
+            # Who opened it was checked before the state was written, and is again by the authority.
+            opened_by = identity_of(load_der_x509_certificate(epoch[0].chain[0]))
+        await self.registrar.record_opening(self.identity.identity(), epoch, opened_by=opened_by)
 
     async def _each_second(self) -> None:
         while True:
@@ -310,8 +327,15 @@ class Gateway:
                 self._log.warning("refusal counts not entered", reason=error.name)
 
     def _trust_changed(self, trust: TrustList) -> None:
+        self._stop_where_ended(trust)
         for organisation, agent, error in self._book.recheck(trust):
             self._log.warning("bundle dropped", organisation=organisation, agent=agent, reason=error.name)
+
+    def _stop_where_ended(self, trust: TrustList | None) -> None:
+        """Sign nothing under an origin that the region has closed: this log is an old copy."""
+        successor = trust.successor(self.origin) if trust else None
+        if successor is not None:
+            self.sequencer.stop_signing(LogBehind(f"{self.origin} has ended, {successor.origin} goes on"))
 
 
 def serve(config_path: FilePath) -> int:

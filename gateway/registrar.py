@@ -153,14 +153,32 @@ class Registrar:
         # The caller may go; what has begun is brought to its end, for it may be durable already.
         return await asyncio.shield(task)
 
-    async def record_opening(self, gateway: Identity) -> None:
-        """Enter that the log was opened, as the first entry of a log that has none.
+    async def record_opening(
+        self,
+        gateway: Identity,
+        epoch: Sequence[common_pb2.Statement] = (),
+        *,
+        opened_by: Identity | None = None,
+    ) -> None:
+        """Enter that the log, or its present epoch, was opened, as the first entry.
+
+        Args:
+            gateway: whose log it is.
+            epoch: LogEpochBody, signed by each of those who opened the epoch, whose signatures were checked;
+                empty in the first epoch.
+            opened_by: who signed the first of these statements.
 
         Raises:
             AuditUnavailable: it could not be made durable.
         """
         async with self._lock:
-            if self._log.head.size == 0:
+            if epoch:
+                act = audit_pb2.ACT_LOG_EPOCH
+                if self._state.index_of(DOMAINS[act], epoch[0].body) is None:
+                    entry = self._entries.act(act, opened_by or gateway, self._origin, statement=epoch[0])
+                    entry.administrative.countersignatures.extend(epoch[1:])
+                    await self._append(entry)
+            elif self._log.head.size == 0:
                 await self._append(self._entries.act(audit_pb2.ACT_LOG_OPENED, gateway, self._origin))
 
     async def record_trust_list(self, trust: TrustList) -> int | None:

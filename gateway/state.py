@@ -30,6 +30,8 @@ DOMAINS = {
     audit_pb2.ACT_GRANT: canonical.GRANT,
     audit_pb2.ACT_GRANT_EVENT: canonical.GRANT_EVENT,
     audit_pb2.ACT_TRUST_LIST: canonical.TRUST_LIST,
+    audit_pb2.ACT_LOG_KEY: canonical.LOG_KEY,
+    audit_pb2.ACT_LOG_EPOCH: canonical.LOG_EPOCH,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
@@ -46,6 +48,14 @@ class Audience:
         return self.everybody or organisation in self.organisations
 
 
+_PUBLIC = frozenset(
+    {
+        audit_pb2.ACT_ORGANISATION,
+        audit_pb2.ACT_RESOURCE,
+        audit_pb2.ACT_RESOURCE_STATE,
+        audit_pb2.ACT_LOG_EPOCH,
+    }
+)
 EVERYBODY = Audience(everybody=True)
 NOBODY = Audience()
 
@@ -122,10 +132,10 @@ class RegionState:
         """Return who is told of an entry that was applied.
 
         Organisations and resources: everybody. Grants and their events: both parties. Bundles: the
-        agent's own organisation. All else: nobody.
+        agent's own organisation. The opening of an epoch: everybody. All else: nobody.
         """
         act, statement = entry.administrative.act, entry.administrative.statement
-        if act in (audit_pb2.ACT_ORGANISATION, audit_pb2.ACT_RESOURCE, audit_pb2.ACT_RESOURCE_STATE):
+        if act in _PUBLIC:
             return EVERYBODY
         if act == audit_pb2.ACT_GRANT:
             return _parties(read_grant(statement))
@@ -150,7 +160,9 @@ class RegionState:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
             self.organisations.apply(read_organisation(statement))
-        else:
+        elif act == audit_pb2.ACT_LOG_EPOCH:
+            self.bundles.after_loss()
+        elif act == audit_pb2.ACT_TRUST_LIST:
             self.trust_mark = administrative.subject
 
     def _announce(self, index: int, audience: Audience) -> None:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from exchange.checkpoint import parse_verifier_key
 from exchange.errors import BadConfiguration, Malformed, UnknownEntry
+from exchange.lineage import Lineage
 from exchange.trust import TrustAnchor, TrustList, read_trust_list
 from exchange.v1 import common_pb2
 from shuqiao.words import Text
@@ -41,11 +42,13 @@ class LogKeys:
         by_origin: Ed25519 keys, 32 bytes each, by origin of the log.
         source: where they came from.
         trust: the trust list, where they came from one.
+        anchor: the root against which its signature was checked.
     """
 
     by_origin: Mapping[str, tuple[bytes, ...]]
     source: Text
     trust: TrustList | None = None
+    anchor: TrustAnchor | None = None
 
     def of(self, origin: str) -> tuple[bytes, ...]:
         """Return the keys of one log.
@@ -57,6 +60,10 @@ class LogKeys:
         if not keys:
             raise UnknownEntry(origin)
         return keys
+
+    def lineage(self, origin: str) -> Lineage | None:
+        """Return where the epochs of a log begin, as far as a trust list tells."""
+        return self.trust.lineage(origin) if self.trust else None
 
 
 def read_log_keys(path: Path, *, root: Path | None = None) -> LogKeys:
@@ -72,9 +79,12 @@ def read_log_keys(path: Path, *, root: Path | None = None) -> LogKeys:
     """
     content = _read(path)
     text = content.decode("utf-8", "replace").strip()
-    if text.count("+") >= 2 and "\n" not in text and text.isprintable():
-        origin, key = parse_verifier_key(text)
-        return LogKeys(by_origin={origin: (key,)}, source=KEY_FILE)
+    lines = text.splitlines()
+    if lines and all(line.count("+") >= 2 and line.isprintable() for line in lines):
+        keys: dict[str, tuple[bytes, ...]] = {}
+        for origin, key in map(parse_verifier_key, lines):
+            keys[origin] = (*keys.get(origin, ()), key)
+        return LogKeys(by_origin=keys, source=KEY_FILE)
     try:
         statement = common_pb2.Statement.FromString(content)
         trust = read_trust_list(statement)
@@ -82,21 +92,18 @@ def read_log_keys(path: Path, *, root: Path | None = None) -> LogKeys:
         raise BadConfiguration(f"{path}: neither trust list nor log key") from error
     beside = path.parent / ROOT_NAME
     pinned = root or (beside if beside.is_file() else None)
-    if pinned is not None:
-        trust = _checked(statement, trust, pinned)
-    return keys_of(trust, SIGNED if pinned else UNCHECKED)
+    if pinned is None:
+        return keys_of(trust, UNCHECKED)
+    anchor = TrustAnchor(root_pem=_read(pinned), division=trust.division, trust_domain=trust.trust_domain)
+    # Checked at the time it was signed: a list kept for years still says what it said.
+    trust = anchor.verify_trust_list(statement, now_ms=trust.issued_at_ms, held=None)
+    return keys_of(trust, SIGNED, anchor)
 
 
-def keys_of(trust: TrustList, source: Text) -> LogKeys:
+def keys_of(trust: TrustList, source: Text, anchor: TrustAnchor | None = None) -> LogKeys:
     """Return the log keys that a trust list names."""
     keys = {origin: gateway.log_keys for origin, gateway in trust.gateways.items()}
-    return LogKeys(by_origin=keys, source=source.filled(n=trust.number), trust=trust)
-
-
-def _checked(statement: common_pb2.Statement, trust: TrustList, root: Path) -> TrustList:
-    """Checked at the time it was signed: a list kept for years still says what it said."""
-    anchor = TrustAnchor(root_pem=_read(root), division=trust.division, trust_domain=trust.trust_domain)
-    return anchor.verify_trust_list(statement, now_ms=trust.issued_at_ms, held=None)
+    return LogKeys(by_origin=keys, source=source.filled(n=trust.number), trust=trust, anchor=anchor)
 
 
 def _read(path: Path) -> bytes:

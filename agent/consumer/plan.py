@@ -22,9 +22,9 @@ NO_GRANT = b"\0" * 32
 SealedColumns = list[tuple[str, bytes, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Speaker:
-    """Who asks, and of which gateway."""
+    """Who asks, and of which gateway; that changes where its log goes on under another origin."""
 
     identity: Identity
     division: str

@@ -82,9 +82,9 @@ def parse(signed: common_pb2.Signed) -> Job:  # 1
     return Job(signed, body, header, canonical.digest(canonical.REQUEST, signed.body))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class InspectorParts:
-    """What an inspector is made of."""
+    """What an inspector is made of; the gateway changes where its log goes on under another origin."""
 
     identity: Identity
     division: str

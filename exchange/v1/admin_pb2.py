@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/admin.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\"F\n\x16\x41\x64\x64OrganisationRequest\x12,\n\x0corganisation\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"(\n\x17\x41\x64\x64OrganisationResponse\x12\r\n\x05index\x18\x01 \x01(\x04\"\x12\n\x10GetStatusRequest\"\x84\x01\n\x11GetStatusResponse\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x02 \x03(\t\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x12\n\ntrust_list\x18\x04 \x01(\x04\x12(\n\x06\x61gents\x18\x05 \x03(\x0b\x32\x18.exchange.v1.LinkedAgent\"3\n\x0bLinkedAgent\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x11\n\tin_flight\x18\x02 \x01(\r2\xb8\x01\n\x0c\x41\x64minService\x12\\\n\x0f\x41\x64\x64Organisation\x12#.exchange.v1.AddOrganisationRequest\x1a$.exchange.v1.AddOrganisationResponse\x12J\n\tGetStatus\x12\x1d.exchange.v1.GetStatusRequest\x1a\x1e.exchange.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/admin.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\"F\n\x16\x41\x64\x64OrganisationRequest\x12,\n\x0corganisation\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"(\n\x17\x41\x64\x64OrganisationResponse\x12\r\n\x05index\x18\x01 \x01(\x04\"\x12\n\x10GetStatusRequest\"\x84\x01\n\x11GetStatusResponse\x12\r\n\x05ready\x18\x01 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x02 \x03(\t\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x12\n\ntrust_list\x18\x04 \x01(\x04\x12(\n\x06\x61gents\x18\x05 \x03(\x0b\x32\x18.exchange.v1.LinkedAgent\"3\n\x0bLinkedAgent\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x11\n\tin_flight\x18\x02 \x01(\r\"(\n\x13RotateLogKeyRequest\x12\x11\n\toverlap_s\x18\x01 \x01(\r\"7\n\x14RotateLogKeyResponse\x12\x10\n\x08next_key\x18\x01 \x01(\x0c\x12\r\n\x05stage\x18\x02 \x01(\t2\x8d\x02\n\x0c\x41\x64minService\x12\\\n\x0f\x41\x64\x64Organisation\x12#.exchange.v1.AddOrganisationRequest\x1a$.exchange.v1.AddOrganisationResponse\x12J\n\tGetStatus\x12\x1d.exchange.v1.GetStatusRequest\x1a\x1e.exchange.v1.GetStatusResponse\x12S\n\x0cRotateLogKey\x12 .exchange.v1.RotateLogKeyRequest\x1a!.exchange.v1.RotateLogKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE']._serialized_end=333
   _globals['_LINKEDAGENT']._serialized_start=335
   _globals['_LINKEDAGENT']._serialized_end=386
-  _globals['_ADMINSERVICE']._serialized_start=389
-  _globals['_ADMINSERVICE']._serialized_end=573
+  _globals['_ROTATELOGKEYREQUEST']._serialized_start=388
+  _globals['_ROTATELOGKEYREQUEST']._serialized_end=428
+  _globals['_ROTATELOGKEYRESPONSE']._serialized_start=430
+  _globals['_ROTATELOGKEYRESPONSE']._serialized_end=485
+  _globals['_ADMINSERVICE']._serialized_start=488
+  _globals['_ADMINSERVICE']._serialized_end=757
 # @@protoc_insertion_point(module_scope)

@@ -149,3 +149,51 @@ class LinkedAgent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkedAgent: _TypeAlias = LinkedAgent  # noqa: Y015
+
+@_typing.final
+class RotateLogKeyRequest(_message.Message):
+    """Orders the change of the log's key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OVERLAP_S_FIELD_NUMBER: _builtins.int
+    overlap_s: _builtins.int
+    """How long checkpoints carry the signatures of both keys, seconds, 60 to 7,776,000; 0 for one day."""
+    def __init__(
+        self,
+        *,
+        overlap_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overlap_s", b"overlap_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateLogKeyRequest: _TypeAlias = RotateLogKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateLogKeyResponse(_message.Message):
+    """How far the change has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEXT_KEY_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    next_key: _builtins.bytes
+    """The key that is to sign, Ed25519, 32 bytes."""
+    stage: _builtins.str
+    """"announcing": the region is told of it; "overlap": both sign."""
+    def __init__(
+        self,
+        *,
+        next_key: _builtins.bytes = ...,
+        stage: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_key", b"next_key", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateLogKeyResponse: _TypeAlias = RotateLogKeyResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class AdminServiceStub:
                 request_serializer=exchange_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.RotateLogKey = channel.unary_unary(
+                '/exchange.v1.AdminService/RotateLogKey',
+                request_serializer=exchange_dot_v1_dot_admin__pb2.RotateLogKeyRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_admin__pb2.RotateLogKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -66,6 +71,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateLogKey(self, request, context):
+        """Orders the planned change of the log's key, or tells how far one has come. Caller: admin. Idempotent.
+        Errors: MALFORMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=exchange_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_admin__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'RotateLogKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateLogKey,
+                    request_deserializer=exchange_dot_v1_dot_admin__pb2.RotateLogKeyRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_admin__pb2.RotateLogKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class AdminService:
             '/exchange.v1.AdminService/GetStatus',
             exchange_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
             exchange_dot_v1_dot_admin__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateLogKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AdminService/RotateLogKey',
+            exchange_dot_v1_dot_admin__pb2.RotateLogKeyRequest.SerializeToString,
+            exchange_dot_v1_dot_admin__pb2.RotateLogKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

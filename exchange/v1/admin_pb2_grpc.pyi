@@ -39,6 +39,10 @@ class AdminServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]
     """How the gateway is. Caller: operator, officer, admin, auditor. Idempotent."""
+    RotateLogKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RotateLogKeyRequest, _admin_pb2.RotateLogKeyResponse]
+    """Orders the planned change of the log's key, or tells how far one has come. Caller: admin. Idempotent.
+    Errors: MALFORMED.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -51,6 +55,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStatusRequest, _admin_pb2.GetStatusResponse]  # type: ignore[assignment]
     """How the gateway is. Caller: operator, officer, admin, auditor. Idempotent."""
+    RotateLogKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RotateLogKeyRequest, _admin_pb2.RotateLogKeyResponse]  # type: ignore[assignment]
+    """Orders the planned change of the log's key, or tells how far one has come. Caller: admin. Idempotent.
+    Errors: MALFORMED.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Administers a gateway."""
@@ -72,5 +80,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GetStatusResponse, _abc.Awaitable[_admin_pb2.GetStatusResponse]]:
         """How the gateway is. Caller: operator, officer, admin, auditor. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def RotateLogKey(
+        self,
+        request: _admin_pb2.RotateLogKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RotateLogKeyResponse, _abc.Awaitable[_admin_pb2.RotateLogKeyResponse]]:
+        """Orders the planned change of the log's key, or tells how far one has come. Caller: admin. Idempotent.
+        Errors: MALFORMED.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

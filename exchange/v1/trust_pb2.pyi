@@ -81,6 +81,8 @@ class TrustedGateway(_message.Message):
     ADDRESSES_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    FIRST_ENTRY_FIELD_NUMBER: _builtins.int
+    LOST_SIZE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in its certificate."""
     origin: _builtins.str
@@ -89,6 +91,12 @@ class TrustedGateway(_message.Message):
     """Epoch of the log, from 1; a log that goes on after a loss has the next one and an origin of its own."""
     closed: _builtins.bool
     """Whether the log has ended: its keys still verify what it signed, nothing new is accepted of it."""
+    first_entry: _builtins.int
+    """Index of the first entry of this epoch; what lies below it is of the epochs before. Set by the authority."""
+    lost_size: _builtins.int
+    """Size of the newest head that is known of the epochs before; entries from first_entry to here are lost. Set by
+    the authority.
+    """
     @_builtins.property
     def log_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Keys of its log, Ed25519, 32 bytes each; the first is the newest."""
@@ -106,10 +114,12 @@ class TrustedGateway(_message.Message):
         addresses: _abc.Iterable[_builtins.str] | None = ...,
         epoch: _builtins.int = ...,
         closed: _builtins.bool = ...,
+        first_entry: _builtins.int = ...,
+        lost_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "closed", b"closed", "epoch", b"epoch", "log_keys", b"log_keys", "name", b"name", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "closed", b"closed", "epoch", b"epoch", "first_entry", b"first_entry", "log_keys", b"log_keys", "lost_size", b"lost_size", "name", b"name", "origin", b"origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -867,6 +877,9 @@ class RegisterGatewayRequest(_message.Message):
 
     GATEWAY_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    KEY_CHANGE_FIELD_NUMBER: _builtins.int
+    key_change: _builtins.str
+    """Where the newest key is another than before: the new key, vouched for by the newest one before in a signed note."""
     @_builtins.property
     def gateway(self) -> Global___TrustedGateway:
         """Its log and addresses; the name is taken from the certificate."""
@@ -880,10 +893,11 @@ class RegisterGatewayRequest(_message.Message):
         *,
         gateway: Global___TrustedGateway | None = ...,
         epoch: _abc.Iterable[_common_pb2.Statement] | None = ...,
+        key_change: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "gateway", b"gateway"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "gateway", b"gateway", "key_change", b"key_change"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

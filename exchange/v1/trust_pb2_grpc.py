@@ -313,7 +313,8 @@ class AuthorityServiceServicer:
 
     def RegisterGateway(self, request, context):
         """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
-        Another origin than before needs the epoch's opening by two administrators.
+        Another origin than before needs the epoch's opening by two administrators, another key the signature of the
+        key before.
         Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

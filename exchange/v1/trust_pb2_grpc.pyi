@@ -112,7 +112,8 @@ class AuthorityServiceStub:
     """The certificates issued. Caller: admin, officer, auditor. Idempotent."""
     RegisterGateway: _grpc.UnaryUnaryMultiCallable[_trust_pb2.RegisterGatewayRequest, _trust_pb2.RegisterGatewayResponse]
     """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
-    Another origin than before needs the epoch's opening by two administrators.
+    Another origin than before needs the epoch's opening by two administrators, another key the signature of the
+    key before.
     Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
     """
     GetTagKeys: _grpc.UnaryUnaryMultiCallable[_trust_pb2.GetTagKeysRequest, _trust_pb2.GetTagKeysResponse]
@@ -149,7 +150,8 @@ class AuthorityServiceAsyncStub(AuthorityServiceStub):
     """The certificates issued. Caller: admin, officer, auditor. Idempotent."""
     RegisterGateway: _aio.UnaryUnaryMultiCallable[_trust_pb2.RegisterGatewayRequest, _trust_pb2.RegisterGatewayResponse]  # type: ignore[assignment]
     """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
-    Another origin than before needs the epoch's opening by two administrators.
+    Another origin than before needs the epoch's opening by two administrators, another key the signature of the
+    key before.
     Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
     """
     GetTagKeys: _aio.UnaryUnaryMultiCallable[_trust_pb2.GetTagKeysRequest, _trust_pb2.GetTagKeysResponse]  # type: ignore[assignment]
@@ -231,7 +233,8 @@ class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trust_pb2.RegisterGatewayResponse, _abc.Awaitable[_trust_pb2.RegisterGatewayResponse]]:
         """Enters a gateway's log key and addresses in the trust list. Caller: the gateway itself. Idempotent.
-        Another origin than before needs the epoch's opening by two administrators.
+        Another origin than before needs the epoch's opening by two administrators, another key the signature of the
+        key before.
         Errors: MALFORMED, SECOND_PERSON_REQUIRED, BAD_SIGNATURE.
         """
 

@@ -31,6 +31,7 @@ ROWS: Mapping[str, frozenset[Role]] = {
     "/exchange.v1.GrantService/GetGrant": _GRANT_READERS,
     "/exchange.v1.GrantService/ListGrants": _GRANT_READERS,
     "/exchange.v1.AdminService/AddOrganisation": frozenset({Role.ADMIN}),
+    "/exchange.v1.AdminService/RotateLogKey": frozenset({Role.ADMIN}),
     "/exchange.v1.AdminService/GetStatus": frozenset({Role.OPERATOR, Role.OFFICER, Role.ADMIN, Role.AUDITOR}),
     "/exchange.v1.AuditService/GetCheckpoint": ANY,
     "/exchange.v1.AuditService/GetConsistency": ANY,

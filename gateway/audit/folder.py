@@ -1,70 +1,103 @@
 """The files of a log in a gateway's folder: `audit.db`, `audit.lock`, `high-water` and `log-key.pub`."""
 
-import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from exchange.checkpoint import LogSigner, parse_verifier_key
+from exchange.checkpoint import LogSigner, parse_verifier_key, verifier_key
+from exchange.durable import replace_file
 from exchange.errors import AuditUnavailable, BadConfiguration, StoreDamaged
+from gateway.audit.ancestry import Ancestry
+from gateway.audit.log import NO_ANCESTRY
 from gateway.audit.sequencer import Sequencer
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.sqlite import SqliteAuditStore
 
 LOG_KEY = "log-key.pub"
-MAX_KEY_BYTES = 4096
+MAX_KEY_BYTES = 256 * 1024
 
 
 def sequencer_in(
-    folder: Path, *, signer: LogSigner, max_queue: int = 16_384, min_free_bytes: int = 64 * 1024 * 1024
+    folder: Path,
+    *,
+    signer: LogSigner,
+    max_queue: int = 16_384,
+    min_free_bytes: int = 64 * 1024 * 1024,
+    ancestry: Ancestry = NO_ANCESTRY,
 ) -> Sequencer:
     """Return the log of a folder, not open yet; the folder is made where it is absent.
 
     Args:
         folder: the gateway's.
-        signer: the log's key; its public part is written to `log-key.pub`.
+        signer: the log's keys; their public parts are written to `log-key.pub`.
         max_queue: how many entries may wait.
         min_free_bytes: free space below which exchanges are refused.
+        ancestry: the epochs before, where there are any.
 
     Raises:
         StoreDamaged: the folder is of another log or key.
         AuditUnavailable: it cannot be written.
     """
-    _publish(folder, signer)
+    keys = {**ancestry.keys, signer.origin: signer.public_keys}
+    held = read_log_keys(folder) if (folder / LOG_KEY).exists() else {}
+    if any(not set(public) & set(keys.get(origin, ())) for origin, public in held.items()):
+        raise StoreDamaged(f"{LOG_KEY} is of another log or key")
+    write_log_keys(folder, keys)
     return Sequencer(
         store=SqliteAuditStore(folder=folder),
         high_water=HighWaterFile(path=folder / HIGH_WATER),
         signer=signer,
         max_queue=max_queue,
         min_free_bytes=min_free_bytes,
+        ancestry=ancestry,
     )
 
 
 def read_log_key(folder: Path) -> tuple[str, bytes]:
-    """Return origin and public key (32 bytes) as a folder states them.
+    """Return origin and newest public key (32 bytes) of a folder's present epoch.
 
     Raises:
         StoreDamaged: it states none, or not in the right form.
     """
+    origin, public = list(read_log_keys(folder).items())[-1]
+    return origin, public[0]
+
+
+def read_log_keys(folder: Path) -> dict[str, tuple[bytes, ...]]:
+    """Return the public keys (32 bytes) that a folder states, by origin.
+
+    Raises:
+        StoreDamaged: it states none, or not in the right form.
+    """
+    keys: dict[str, tuple[bytes, ...]] = {}
     try:
         with (folder / LOG_KEY).open(encoding="ascii") as file:
-            return parse_verifier_key(file.read(MAX_KEY_BYTES))
+            lines = file.read(MAX_KEY_BYTES).splitlines()
+        for line in lines:
+            origin, key = parse_verifier_key(line)
+            keys[origin] = (*keys.get(origin, ()), key)
     except (OSError, ValueError, BadConfiguration) as error:
         raise StoreDamaged(f"{LOG_KEY} is missing or damaged") from error
+    if not keys:
+        raise StoreDamaged(f"{LOG_KEY} is missing or damaged")
+    return keys
 
 
-def _publish(folder: Path, signer: LogSigner) -> None:
-    path = folder / LOG_KEY
-    if path.exists():
-        if read_log_key(folder) != (signer.origin, signer.public_key):
-            raise StoreDamaged(f"{LOG_KEY} is of another log or key")
-        return
-    draft = folder / f".{LOG_KEY}.draft"
+def write_log_keys(folder: Path, keys: Mapping[str, Sequence[bytes]]) -> None:
+    """Write public keys as C2SP text, a line each: the epochs before, then the present one's, newest first.
+
+    Args:
+        folder: made where it is absent.
+        keys: 32 bytes each, by origin.
+
+    Raises:
+        AuditUnavailable: the file cannot be written; what was there stands.
+    """
+    lines = [verifier_key(origin, key) + "\n" for origin, public in keys.items() for key in public]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="ascii") as file:
-            file.write(signer.verifier_key + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A crash before this line leaves a draft that the next start writes over.
-        draft.replace(path)
+        if (folder / LOG_KEY).exists() and (folder / LOG_KEY).read_text("ascii") == "".join(lines):
+            return
+        # A crash before it is done leaves the file before; the next start writes it.
+        replace_file(folder / LOG_KEY, "".join(lines).encode("ascii"), mode=0o644)
     except (OSError, UnicodeEncodeError) as error:
         raise AuditUnavailable(LOG_KEY) from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from exchange.errors import (
+    BadConfiguration,
     ExchangeError,
     LogBehind,
     LogForked,
@@ -25,10 +26,12 @@ from exchange.errors import (
 )
 from exchange.tlog_tiles import HashTile
 from exchange.v1 import audit_pb2, common_pb2
+from gateway.audit.ancestry import Ancestry, own_head
 from gateway.audit.tree import LogTree
 from gateway.storage.ports import AuditStore, HighWater, StoredHead
 
 MAX_PROOFS = 256
+NO_ANCESTRY = Ancestry()
 
 Subscriber = Callable[[int, Sequence[bytes]], None]
 """Called on the event loop with the first index and the leaves of what was committed; must not raise."""
@@ -43,8 +46,13 @@ class Restored:
     note: str
 
 
-def restore(store: AuditStore, high_water: HighWater, signer: LogSigner) -> Restored:
+def restore(
+    store: AuditStore, high_water: HighWater, signer: LogSigner, ancestry: Ancestry = NO_ANCESTRY
+) -> Restored:
     """Open or reopen a log and compare its parts (rules 1 to 3).
+
+    A log that goes on after a loss begins with the last head of the epoch before, which two people named: it
+    is signed anew under the new origin, and what that epoch's high-water copy says is in their statement.
 
     Raises:
         LogBehind, LogForked, StoreDamaged: they do not agree.
@@ -54,6 +62,8 @@ def restore(store: AuditStore, high_water: HighWater, signer: LogSigner) -> Rest
     tree = LogTree(read_tile=store.tile)
     fresh = stored is None
     if stored is None:
+        if ancestry.first:
+            raise LogBehind(f"size 0, kept {ancestry.first}")
         empty = Checkpoint(signer.origin, 0, merkle.EMPTY_ROOT)
         stored = StoredHead(size=0, root=empty.root, checkpoint=signer.sign(empty))
     tree.load(stored.size, store.leaves)
@@ -61,37 +71,33 @@ def restore(store: AuditStore, high_water: HighWater, signer: LogSigner) -> Rest
         raise StoreDamaged("head: the root is not that of the entries")
     if store.leaves(stored.size, 1):
         raise StoreDamaged(f"entry {stored.size} lies beyond the head")
-    head = _own_head(stored, signer)
-    _compare_marks(high_water.read(), tree, head, signer, fresh=fresh)
+    head, note, opening = own_head(stored, signer, ancestry)
+    _compare_marks(high_water.read(), tree, head, signer, fresh=fresh, opening=opening)
     # A crash between a commit and its high-water write left the copy one group behind.
-    high_water.write(stored.checkpoint)
-    return Restored(tree=tree, head=head, note=stored.checkpoint)
-
-
-def _own_head(stored: StoredHead, signer: LogSigner) -> Checkpoint:
-    try:
-        head = open_checkpoint(stored.checkpoint, origin=signer.origin, log_keys=[signer.public_key])
-    except ReceiptBroken as error:
-        raise StoreDamaged(f"head: {error.subject}") from error
-    if (head.size, head.root) != (stored.size, stored.root):
-        raise StoreDamaged("head: the checkpoint states another head")
-    return head
+    high_water.write(note)
+    return Restored(tree=tree, head=head, note=note)
 
 
 def _compare_marks(
-    marks: Sequence[str] | None, tree: LogTree, head: Checkpoint, signer: LogSigner, *, fresh: bool
+    marks: Sequence[str] | None,
+    tree: LogTree,
+    head: Checkpoint,
+    signer: LogSigner,
+    *,
+    fresh: bool,
+    opening: bool,
 ) -> None:
-    """Compare the log with its high-water copy, which is made before the first entry."""
+    """Compare the log with its high-water copy, which is made before the first entry of an epoch."""
     if marks is None and fresh:
         return
     known: list[Checkpoint] = []
     for mark in marks or ():
         try:
-            known.append(open_checkpoint(mark, origin=signer.origin, log_keys=[signer.public_key]))
+            known.append(open_checkpoint(mark, origin=signer.origin, log_keys=signer.public_keys))
         except ReceiptBroken:
             # A torn slot; the other one has the note before. With none left, the copy is lost, as said below.
             continue
-    if not known:
+    if not known and not opening:
         raise StoreDamaged("high-water is missing or damaged")
     for seen in known:
         compare(seen.size, seen.root, tree, head)
@@ -117,12 +123,21 @@ class AuditLog:
         store: keeps the log.
         high_water: keeps the newest checkpoint apart from it.
         signer: the log's key.
+        ancestry: the epochs before, where there are any.
     """
 
-    def __init__(self, *, store: AuditStore, high_water: HighWater, signer: LogSigner) -> None:
+    def __init__(
+        self,
+        *,
+        store: AuditStore,
+        high_water: HighWater,
+        signer: LogSigner,
+        ancestry: Ancestry = NO_ANCESTRY,
+    ) -> None:
         self._store = store
         self._high_water = high_water
         self._signer = signer
+        self.ancestry = ancestry
         self._tree = LogTree(read_tile=store.tile)
         self._head = Checkpoint(signer.origin, 0, merkle.EMPTY_ROOT)
         self._note = ""
@@ -228,20 +243,25 @@ class AuditLog:
         """Compare a head that an agent holds with the log.
 
         Args:
-            head: what the agent says it holds; anybody can say anything.
+            head: what the agent says it holds, of this epoch or one before; anybody can say anything.
             note: the signed checkpoint that the agent has it from. Where this log's key signed it and the log
                 does not extend it, the log has been set back or forked, and refuses to sign from now on.
 
         Returns:
-            The proof that the newest head extends it, the hashes one after the other.
+            The proof that the newest head extends it, the hashes one after the other; empty where what it
+            states is recorded as lost.
 
         Raises:
             Malformed: it is another log's.
             LogBehind, LogForked: the log does not extend it.
             StoreDamaged, AuditUnavailable: a tile cannot be read.
         """
-        if head.origin != self.origin:
+        kept = head.size if head.origin == self.origin else self.ancestry.kept(head.origin)
+        if kept is None:
             raise Malformed("last_head.origin")
+        if head.size > kept:
+            # Of an epoch before, in the range that is recorded as lost: nothing proves it any more.
+            return b""
         try:
             compare(head.size, head.root, self._tree, self._head)
         except (LogBehind, LogForked) as error:
@@ -250,9 +270,24 @@ class AuditLog:
             raise
         return self.consistency(head.size)[0]
 
+    def use_signer(self, signer: LogSigner) -> None:
+        """Have the next heads signed by other keys of the same log.
+
+        Raises:
+            BadConfiguration: they are another log's.
+        """
+        if signer.origin != self.origin:
+            raise BadConfiguration("origin of the log")
+        self._signer = signer
+
+    def stop_signing(self, error: ExchangeError) -> None:
+        """Sign nothing from now on, until the next start."""
+        self._refuse_to_sign(error)
+
     def _signed(self, head: common_pb2.LogHead, note: str) -> bool:
+        keys = self.ancestry.keys.get(head.origin, self._signer.public_keys)
         try:
-            shown = open_checkpoint(note, origin=self.origin, log_keys=[self._signer.public_key])
+            shown = open_checkpoint(note, origin=head.origin, log_keys=keys)
         except ReceiptBroken:
             return False
         return (shown.size, shown.root) == (head.size, head.root)

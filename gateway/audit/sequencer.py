@@ -28,9 +28,10 @@ from exchange.errors import (
     StoreDamaged,
 )
 from exchange.merkle import leaf_hash
+from gateway.audit.ancestry import Ancestry
 from gateway.audit.groups import Done, InFlight, Line, Logged, Submission
 from gateway.audit.headroom import Headroom
-from gateway.audit.log import AuditLog, Restored, compare, restore
+from gateway.audit.log import NO_ANCESTRY, AuditLog, Restored, compare, restore
 from gateway.storage.ports import AuditStore, Group, HighWater, StoredHead
 
 __all__ = ["Done", "Logged", "Sequencer"]
@@ -52,6 +53,7 @@ class Sequencer(AuditLog):
         max_queue: how many entries may wait; administrative ones have 256 places more.
         min_free_bytes: free space below which exchanges are refused; administrative entries below an eighth.
         retry_s: seconds between attempts to reload after a write error.
+        ancestry: the epochs before, where there are any.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class Sequencer(AuditLog):
         max_queue: int = 16_384,
         min_free_bytes: int = 64 * 1024 * 1024,
         retry_s: float = 1.0,
+        ancestry: Ancestry = NO_ANCESTRY,
     ) -> None:
-        super().__init__(store=store, high_water=high_water, signer=signer)
+        super().__init__(store=store, high_water=high_water, signer=signer, ancestry=ancestry)
         self._max_queue = max_queue
         self._headroom = Headroom(free_bytes=store.free_bytes, floor=min_free_bytes)
         self._retry_s = retry_s
@@ -303,7 +306,7 @@ class Sequencer(AuditLog):
             self._loop.call_exception_handler({"message": "a waiter of the log failed", "exception": error})
 
     def _restore(self) -> Restored:
-        return restore(self._store, self._high_water, self._signer)
+        return restore(self._store, self._high_water, self._signer, self.ancestry)
 
     def _let_go(self) -> None:
         self._worker.shutdown()

@@ -16,8 +16,9 @@ from pathlib import Path
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.errors import BadConfiguration, ExchangeError, ReceiptBroken
-from exchange.trust import TrustList
-from gateway.audit.folder import LOG_KEY, read_log_key
+from exchange.trust import TrustAnchor, TrustList
+from gateway.audit.epoch_walk import EpochWalk, OpenedEpoch
+from gateway.audit.folder import LOG_KEY, read_log_keys
 from gateway.audit.walk import Walk
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import StoredHead
@@ -58,6 +59,7 @@ class Report:
         key_source: "trust" where the keys were given, "folder" where they came from what is verified:
         damage is
             found then, a forgery of the whole is not.
+        epochs: those that entries opened after a loss, oldest first.
         faults: at most 101; none if the log is whole.
     """
 
@@ -65,6 +67,7 @@ class Report:
     origin: str = ""
     size: int = 0
     root: bytes = merkle.EMPTY_ROOT
+    epochs: list[OpenedEpoch] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
     @property
@@ -80,13 +83,17 @@ class Report:
             self.faults.append(Fault(place="folder", what="has more faults than are listed"))
 
 
-def verify_folder(folder: Path, trust: TrustList | Keys | None = None) -> Report:
+def verify_folder(
+    folder: Path, trust: TrustList | Keys | None = None, *, anchor: TrustAnchor | None = None
+) -> Report:
     """Verify a gateway's folder; a gateway may be running on it.
 
     Args:
         folder: where `audit.db` is.
         trust: a verified trust list, or the log keys by origin; None to take the key from `log-key.pub`
         there.
+        anchor: the root against which the signatures of those who opened an epoch are checked; None where
+            only their presence is.
 
     Returns:
         What was found; the log is whole where there is no fault.
@@ -104,7 +111,7 @@ def verify_folder(folder: Path, trust: TrustList | Keys | None = None) -> Report
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
             db.execute("BEGIN")
-            _verify(db, folder, trust, marks, report)
+            _verify(db, folder, trust, marks, report, anchor)
         finally:
             db.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -119,6 +126,7 @@ def _verify(
     trust: TrustList | Keys | None,
     marks: Sequence[str],
     report: Report,
+    anchor: TrustAnchor | None,
 ) -> None:
     row = db.execute("SELECT size, root, checkpoint FROM head").fetchone()
     head = StoredHead(size=row[0], root=row[1], checkpoint=row[2]) if row else None
@@ -127,9 +135,12 @@ def _verify(
     seen = _signed_marks(marks, keys, report)
     last = db.execute("SELECT max(idx) FROM entry").fetchone()[0]
     size = head.size if head else 0 if last is None else last + 1
-    walk = Walk(db=db, origin=report.origin, fault=report.fault)
+    walk = Walk(db=db, epochs=EpochWalk(origin=report.origin, anchor=anchor), fault=report.fault)
     walk.run(size, {size, *(mark.size for mark in seen)})
-    report.size, report.root = walk.found, walk.root
+    report.size, report.root, report.epochs = walk.found, walk.root, walk.epochs.opened
+    for opened in report.epochs:
+        if walk.roots.get(opened.index) != opened.epoch.kept_root:
+            report.fault(f"entry {opened.index}", "opens an epoch upon other entries than those below it")
     _check_head(head, keys, walk, report)
     for mark in seen:
         if mark.size > walk.size:
@@ -162,14 +173,14 @@ def _keys(folder: Path, trust: TrustList | Keys | None, report: Report) -> Seque
 
 def _folder_keys(folder: Path, report: Report) -> Sequence[bytes]:
     try:
-        origin, key = read_log_key(folder)
+        held = read_log_keys(folder)
     except ExchangeError as error:
         report.fault(LOG_KEY, error.subject)
         return ()
-    if report.origin and origin != report.origin:
-        report.fault(LOG_KEY, f"is of {origin}, the head of {report.origin}")
-    report.origin = origin
-    return (key,)
+    if report.origin and report.origin not in held:
+        report.fault(LOG_KEY, f"is of {', '.join(held)}, the head of {report.origin}")
+    report.origin = report.origin if report.origin in held else list(held)[-1]
+    return held[report.origin]
 
 
 def _signed_marks(marks: Sequence[str], keys: Sequence[bytes], report: Report) -> list[Checkpoint]:

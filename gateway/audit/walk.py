@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from exchange import merkle
 from exchange.errors import ReceiptBroken
 from exchange.merkle import HASH_BYTES, leaf_hash
-from exchange.receipt import MAX_LEAF_BYTES, parse_entry
+from exchange.receipt import MAX_LEAF_BYTES
 from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES, pyramid_of
+from gateway.audit.epoch_walk import EpochWalk
 
 MAX_GAP = 1_000_000
 _TILES_BEYOND = "SELECT level, n FROM tile WHERE (n + 1) << (8 * (level + 1)) > ?"
@@ -25,13 +26,14 @@ class Walk:
 
     Args:
         db: read-only, in a transaction.
-        origin: of the log.
+        epochs: says which entries are the log's.
         fault: takes what is wrong.
     """
 
-    def __init__(self, *, db: sqlite3.Connection, origin: str, fault: NoteFault) -> None:
+    def __init__(self, *, db: sqlite3.Connection, epochs: EpochWalk, fault: NoteFault) -> None:
         self._db = db
-        self._origin = origin
+        self.epochs = epochs
+        self._wanted: set[int] = set()
         self._fault = fault
         self._edge: Mapping[int, bytes] = {}
         self._rising: dict[int, list[bytes]] = {}
@@ -49,13 +51,14 @@ class Walk:
 
         Args:
             size: how many entries the head states.
-            wanted: the sizes whose roots are to be in `roots` afterwards.
+            wanted: the sizes whose roots are to be in `roots` afterwards, besides those where epochs begin.
         """
+        self._wanted.update(wanted)
         for n, block in enumerate(self._blocks(size)):
             full = len(block) == TILE_HASHES
             tile = self._tile(0, n) if full else None
             hashes = self._compare(n, block, tile)
-            self._grow(hashes, wanted)
+            self._grow(hashes)
             if full:
                 self._rise(0, n, tile or hashes)
         for level, n in self._db.execute(_TILES_BEYOND, (size,)):
@@ -97,7 +100,7 @@ class Walk:
         try:
             if len(leaf) > MAX_LEAF_BYTES:
                 raise ReceiptBroken("length")
-            parse_entry(leaf, origin=self._origin)
+            self.epochs.admit(index, leaf)
         except ReceiptBroken as error:
             self._fault(f"entry {index}", f"is no entry of this log ({error.subject})")
         return leaf_hash(leaf)
@@ -110,7 +113,10 @@ class Walk:
                 self._fault(f"entry {(n << TILE_BITS) + place}", f"differs from what tile 0/{n} states")
         return [mine or stated for mine, stated in zip(block, tile, strict=True)]
 
-    def _grow(self, hashes: list[bytes], wanted: Collection[int]) -> None:
+    def _grow(self, hashes: list[bytes]) -> None:
+        wanted = self._wanted.union(opened.index for opened in self.epochs.opened)
+        if self.size in wanted:
+            self.roots[self.size] = self.root
         first, end = self.size, self.size + len(hashes)
         for stop in sorted({*(size for size in wanted if first < size < end), end}):
             growth = merkle.grow(self.size, self._edge, hashes[self.size - first : stop - first])

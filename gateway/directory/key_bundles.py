@@ -45,6 +45,7 @@ class _Chain:
     first_seq: int
     newest: Bundle
     before: Bundle | None = None
+    lost: bool = False
     indexes: "array[int]" = field(default_factory=lambda: array("Q"))
 
 
@@ -112,13 +113,14 @@ class KeyBundles:
     def check(self, new: Bundle) -> None:
         """Refuse a bundle that does not follow the newest one.
 
-        An agent's first bundle here may have any seq: it may have used another gateway before.
+        An agent's first bundle here may have any seq: it may have used another gateway before. The first one
+        after a loss may leave a gap: the bundles between were entries that are lost.
 
         Raises:
             BundleRollback: lower, fork or gap.
         """
         chain = self._chains.get(new.organisation, {}).get(new.agent)
-        if chain is None:
+        if chain is None or (chain.lost and new.seq > chain.newest.seq + 1):
             return
         if new.seq != chain.newest.seq + 1 or new.previous != chain.newest.digest:
             raise BundleRollback(f"{new.organisation}/{new.agent} seq {new.seq}")
@@ -127,11 +129,18 @@ class KeyBundles:
         """Take over a bundle that was checked before it was logged at that index."""
         agents = self._chains.setdefault(new.organisation, {})
         chain = agents.get(new.agent)
-        if chain is None:
+        if chain is None or new.seq > chain.newest.seq + 1:
             chain = agents[new.agent] = _Chain(new.seq, new)
         else:
+            chain.lost = False
             chain.before, chain.newest = chain.newest, new
         chain.indexes.append(index)
+
+    def after_loss(self) -> None:
+        """Let every agent's next bundle leave a gap: the log goes on after a loss."""
+        for agents in self._chains.values():
+            for chain in agents.values():
+                chain.lost = True
 
     def put_in_force(self, new: Bundle, trust: TrustList | None) -> PeerKeys:
         """Verify a bundle end to end and put its keys in force.
@@ -139,7 +148,8 @@ class KeyBundles:
         Raises:
             Whatever `BundleBook.accept` raises.
         """
-        return self._book.accept([new.statement], trust)
+        # `check` has looked at the chain already, and allows a gap after a loss only.
+        return self._book.accept([new.statement], trust, gap=True)
 
     def restore(self, trust: TrustList | None, now_ms: int) -> Iterator[tuple[Bundle, ExchangeError]]:
         """Put the newest bundles in force after the fold.

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from shuqiao.cli import gateway_log
 from shuqiao.cli.invocation import of
 
 app = typer.Typer(name="gateway", help="网关 | The gateway of a region")
+gateway_log.register(app)
 
 Config = Annotated[Path, typer.Option("--config", help="配置文件（TOML） | Configuration file (TOML)")]
 

@@ -94,6 +94,7 @@ class Served(Region):
                 trust_feed=self.feed,
                 agents=lambda: [("spiffe://x", 3)],
                 faults=lambda: self.faults,
+                rotate=lambda overlap_s, by: (bytes(32), f"{overlap_s} {by.name}"),
             ),
             server,
         )

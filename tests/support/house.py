@@ -91,6 +91,7 @@ class House:
     stack: AsyncExitStack
     identities: dict[str, IdentityFolder] = field(default_factory=dict)
     gateway: Gateway = field(init=False)
+    stop_gateway: Callable[[], Awaitable[None]] = field(init=False)
     port: int = 0
     log_port: int = 0
     provider: Agent = field(init=False)
@@ -130,6 +131,7 @@ class House:
         )
         self.gateway = Gateway(config)
         listening, stop = await self._run(self.gateway.run)
+        self.stop_gateway = stop
         self.port, self.log_port = listening.port, listening.log_port
         await until(lambda: not self.gateway.faults(), "the gateway is ready")
         return stop

@@ -129,7 +129,7 @@ def _proven(call: Invocation, found: Any) -> tuple[Any, Any]:
     keys = call.log_keys()
     origin = found.checkpoint.partition("\n")[0]
     head = open_checkpoint(found.checkpoint, origin=origin, log_keys=keys.of(origin))
-    verify_receipt(found.receipt, head)
+    verify_receipt(found.receipt, head, lineage=keys.lineage(origin))
     return head, keys
 
 
@@ -138,7 +138,7 @@ def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path |
     from shuqiao.trust_files import FROM_FOLDER, read_log_keys
 
     keys = read_log_keys(trust, root=root) if trust is not None else None
-    report = verify_folder(folder, keys.by_origin if keys else None)
+    report = verify_folder(folder, keys.by_origin if keys else None, anchor=keys.anchor if keys else None)
     source = keys.source if keys else FROM_FOLDER
     faults = [str(fault) for fault in report.faults]
     document = {
@@ -146,6 +146,7 @@ def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path |
         "log": str(folder),
         "size": report.size,
         "root": report.root.hex(),
+        "epochs": [_epoch(opened) for opened in report.epochs],
         "faults": faults,
         "key_source": source._asdict(),
     }
@@ -157,6 +158,11 @@ def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path |
             (Text("根", "Root"), report.root.hex()),
             (Text("公钥来源", "Key"), source),
         ]
+        said = Text(
+            "{origin} 自第 {first} 条起；其后至第 {lost} 条已丢失；{note}",
+            "{origin} from entry {first} on; what followed up to {lost} is lost; {note}",
+        )
+        facts += [(Text("纪元", "Epoch"), said.filled(**_epoch(opened))) for opened in report.epochs]
         call.out.facts(Text("审计日志", "Audit log"), facts)
         if faults:
             rows = [[Cell("✗", BAD), fault] for fault in faults]
@@ -166,6 +172,17 @@ def _verify_log(call: Invocation, folder: Path, trust: Path | None, root: Path |
 
     call.out.show(document, people)
     return 1 if faults else 0
+
+
+def _epoch(opened: Any) -> dict[str, object]:
+    epoch = opened.epoch
+    return {
+        "origin": epoch.origin,
+        "first": epoch.kept_size,
+        "lost": epoch.lost_size,
+        "note": epoch.note,
+        "opened_by": list(opened.people),
+    }
 
 
 def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path | None) -> int:
@@ -181,7 +198,7 @@ def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path
         raise BadConfiguration(f"{file}: {type(error).__name__}") from error
     receipt, note = from_tlog_proof(text)
     origin = note.partition("\n")[0]
-    _, head = verify_receipt_file(text, origin=origin, log_keys=keys.of(origin))
+    _, head = verify_receipt_file(text, origin=origin, log_keys=keys.of(origin), lineage=keys.lineage(origin))
     entry = views.entry(receipt.index, receipt.leaf)
 
     def people() -> None:
