@@ -24,6 +24,7 @@ from exchange.evidence.building import BundleWriter, digest_of_indexes
 from exchange.evidence.heads import normal_note
 from exchange.evidence.records import Kind
 from exchange.identity import Identity
+from exchange.lineage import split_origin
 from exchange.trust import TrustList
 from exchange.v1 import audit_pb2, common_pb2, evidence_pb2
 from exchange.witness_policy import parse_policy
@@ -241,7 +242,8 @@ class Exporter:
         older: dict[int, Target] = {}
         for note in notes:
             held = self._opened(note) if note else target
-            if held.head.origin != target.head.origin or held.head.size > target.head.size:
+            same = split_origin(held.head.origin)[0] == split_origin(target.head.origin)[0]
+            if not same or held.head.size > target.head.size:
                 raise BadConfiguration(f"a head of {held.head.origin}, size {held.head.size}")
             if held.head.size == target.head.size and held.head.root != target.head.root:
                 raise LogForked(f"size {held.head.size}")

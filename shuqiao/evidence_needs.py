@@ -1,8 +1,8 @@
 """What else a bundle needs so that its entries can be verified alone: keys, trust lists, grants, catalogue.
 
-Needed are: every trust list that was entered; of each key that signed, the bundles in force while it did; of
-each grant named, the application and every event before the last entry; every version and state of the
-resources asked for.
+Needed are: every trust list that was entered, and every opening of an epoch; of each key that signed, the
+bundles in force while it did; of each grant named, the application and every event before the last entry;
+every version and state of the resources asked for.
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ SUPPORTING = (
     audit_pb2.ACT_GRANT,
     audit_pb2.ACT_GRANT_EVENT,
     audit_pb2.ACT_TRUST_LIST,
+    audit_pb2.ACT_LOG_EPOCH,
 )
 
 
@@ -58,7 +59,7 @@ class Needs:
     def wants(self, index: int, entry: audit_pb2.AuditEntry) -> bool:
         """Return whether an administrative entry outside the selection is needed."""
         act = entry.administrative
-        if act.act == audit_pb2.ACT_TRUST_LIST:
+        if act.act in (audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_LOG_EPOCH):
             return act.HasField("statement")
         if index > self.last:
             return False

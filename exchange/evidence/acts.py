@@ -13,13 +13,15 @@ from exchange.evidence.grants_then import GrantsThen
 from exchange.evidence.keys_then import KeysThen
 from exchange.evidence.revocations import Revocations
 from exchange.identity import Identity, Role, parse_uri
+from exchange.log_keys import Epoch, check_opening
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2
 
 SIGNED_BY = {
     audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
+    audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
 } | {act: (domain, frozenset({Role.STEWARD, Role.AGENT})) for act, domain in GRANT_DOMAINS.items()}
-"""Acts read beside bundles and trust lists: the domain of their statements, and the roles that may sign."""
+"""Acts read beside bundles, trust lists and epochs: the domain, and the roles that may sign."""
 
 
 class Acts:
@@ -32,6 +34,7 @@ class Acts:
 
     Attributes:
         keys, grants, revocations: what the entries so far say.
+        epochs: the openings among them.
     """
 
     def __init__(self, *, anchor: TrustAnchor, newest: list[TrustList], findings: Findings) -> None:
@@ -40,6 +43,7 @@ class Acts:
         self.revocations = Revocations(newest=newest)
         self.keys = KeysThen(anchor=anchor, revocations=self.revocations)
         self.grants = GrantsThen()
+        self.epochs: list[Epoch] = []
 
     def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
         """Verify an entry and fold what it says; what does not hold is not folded."""
@@ -52,6 +56,8 @@ class Acts:
                 self._enter_trust(act, index, entry.time_ms)
             elif act.act == audit_pb2.ACT_BUNDLE:
                 self._enter_bundle(act, entry.time_ms)
+            elif act.act == audit_pb2.ACT_LOG_EPOCH:
+                self._open_epoch(act, index, entry)
             elif act.act in SIGNED_BY:
                 self._enter(act, entry.time_ms)
             else:
@@ -69,6 +75,17 @@ class Acts:
         actor = parse_uri(act.actor)
         if (actor.role, actor.organisation, actor.name) != (Role.AGENT, keys.organisation, keys.agent):
             raise EvidenceBroken(f"signed by {keys.organisation}/{keys.agent}, entered for another")
+
+    def _open_epoch(
+        self, act: audit_pb2.AdministrativeEntry, index: int, entry: audit_pb2.AuditEntry
+    ) -> None:
+        """Two administrators opened the epoch, at this place; the range that was lost is told."""
+        statements = [act.statement, *act.countersignatures]
+        trust = self.revocations.current
+        epoch, _ = check_opening(statements, self._anchor, at_ms=entry.time_ms, trust=trust)
+        if (epoch.origin, epoch.kept_size) != (entry.gateway, index):
+            raise EvidenceBroken("epoch: origin or place")
+        self.epochs.append(epoch)
 
     def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
         domain, roles = SIGNED_BY[act.act]

@@ -4,7 +4,7 @@ Every signature line must be known: by a key of the log or by a witness of a pol
 key once. So no line of a note is without meaning, and none can be lost or added unseen.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -75,7 +75,7 @@ class Heads:
     Attributes:
         origin: of the log.
         target_keys: of which one must have signed the newest head.
-        log_keys: of which one must have signed any other.
+        log_keys: by origin, of the log and of its earlier epochs, of which one must have signed any other.
         policies: whose witnesses are known; the first is the one whose quorum counts.
         quorum_demanded: whether it is a fault that there is none.
         findings: takes what does not hold.
@@ -84,7 +84,7 @@ class Heads:
 
     origin: str
     target_keys: Sequence[bytes]
-    log_keys: Sequence[bytes]
+    log_keys: Mapping[str, Sequence[bytes]]
     policies: Sequence[WitnessPolicy]
     quorum_demanded: bool
     findings: Findings
@@ -114,14 +114,14 @@ class Heads:
     def _read(self, number: int, told: evidence_pb2.EvidenceHead) -> Head:
         note = told.checkpoint
         checkpoint = parse_checkpoint(part_note(note)[0])
-        if checkpoint.origin != self.origin:
+        if checkpoint.origin not in self.log_keys:
             raise EvidenceBroken("another log")
         if checkpoint.size < 1:
             raise EvidenceBroken("an empty log")
         signed = False
         cosigned: tuple[tuple[WitnessKey, int], ...] = ()
         with self.findings.during(Check.HEAD):
-            open_checkpoint(note, origin=self.origin, log_keys=self.log_keys)
+            self._open(note)
             signed = True
         with self.findings.during(Check.WITNESS):
             cosigned = tuple(cosignatures_of(note, self.witnesses))
@@ -158,7 +158,7 @@ class Heads:
             LogForked: the bundle has another root at that size.
             EvidenceBroken: the bundle has no head of that size, or a signature is of nobody known.
         """
-        head = open_checkpoint(note, origin=self.origin, log_keys=self.log_keys)
+        head = self._open(note)
         cosignatures_of(note, self.witnesses)
         if note != self._normal(note):
             raise EvidenceBroken(UNKNOWN_SIGNATURE)
@@ -174,21 +174,27 @@ class Heads:
         raise EvidenceBroken(f"no head of size {checkpoint.size} in the bundle")
 
     def _normal(self, note: str) -> str:
-        return normal_note(note, origin=self.origin, log_keys=self.log_keys, witnesses=self.witnesses)
+        origin = note.partition("\n")[0]
+        keys = self.log_keys.get(origin, ())
+        return normal_note(note, origin=origin, log_keys=keys, witnesses=self.witnesses)
+
+    def _open(self, note: str) -> Checkpoint:
+        origin = note.partition("\n")[0]
+        return open_checkpoint(note, origin=origin, log_keys=self.log_keys.get(origin, ()))
 
     def _check_target_key(self, target: Head) -> None:
         def opened() -> object:
             return open_checkpoint(target.note, origin=self.origin, log_keys=self.target_keys)
 
-        if target.signed and set(self.target_keys) != set(self.log_keys):
+        if target.signed:
             self._at(target, Check.HEAD, opened)
 
     def _compare(self, known: KnownHead, target: Head) -> None:
-        if known.head.origin != self.origin:
+        if known.head.origin not in self.log_keys:
             return
 
         def compared() -> None:
-            head = open_checkpoint(known.note, origin=self.origin, log_keys=self.log_keys)
+            head = self._open(known.note)
             if head.size > target.checkpoint.size:
                 raise EvidenceBroken(f"older than the head of size {head.size} from {known.source}")
             if head.size:

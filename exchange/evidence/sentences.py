@@ -1,5 +1,6 @@
 """Says in words what a bundle proves and what it does not, from what was found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ from exchange.evidence.heads import Heads
 from exchange.evidence.revocations import Revocations
 from exchange.evidence.selection import Selection
 from exchange.identity import Identity
+from exchange.log_keys import Epoch
 from exchange.trust import TrustList
 
 IN_LOG = Said(
@@ -94,6 +96,10 @@ NO_OWN_TRUST = Said(
     "信任列表取自包内，仅以根证书验证：其后的吊销不可知",
     "the trust list is the bundle's own, checked against the root: revocations after it are not known",
 )
+LOST = Said(
+    "第 {ranges} 条的内容：日志曾丢失这些记录，由两名管理员确认后另起新纪元",
+    "what entries {ranges} held: the log lost them, as two administrators stated when it went on",
+)
 UNDATED = Said(
     "{n} 个签名所用密钥已被吊销，吊销先后不明",
     "{n} signatures are by keys that are revoked; whether before or after, the bundle does not show",
@@ -131,6 +137,7 @@ class Outcome:
     policy_brought: bool
     trust_brought: TrustList | None
     newest: TrustList | None
+    epochs: Sequence[Epoch]
     first_ms: int
     last_ms: int
 
@@ -217,6 +224,9 @@ def _unproven(findings: Findings, outcome: Outcome) -> list[Said]:
         said.append(EXPORTERS_POLICY)
     if not counted["known_heads"]:
         said.append(NO_KNOWN)
+    lost = [f"{one.kept_size}–{one.lost_size - 1}" for one in outcome.epochs if one.lost_size > one.kept_size]
+    if lost:
+        said.append(LOST.filled(ranges=", ".join(lost)))
     if outcome.trust_brought is None:
         said.append(NO_OWN_TRUST)
     if counted["exchanges"]:

@@ -15,6 +15,7 @@ from cryptography import x509
 from exchange.checkpoint import Checkpoint, parse_checkpoint, part_note
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.evidence.records import Kind, is_bundle, parse, read_records
+from exchange.lineage import split_origin
 from exchange.receipt import from_tlog_proof
 from exchange.trust import TrustAnchor, TrustList, read_trust_list
 from exchange.v1 import common_pb2, evidence_pb2
@@ -105,3 +106,21 @@ def _notes(content: bytes) -> list[str]:
 
 def _known(source: str, note: str) -> KnownHead:
     return KnownHead(source, note, parse_checkpoint(part_note(note)[0]))
+
+
+def keys_of_epochs(lists: Sequence[TrustList], origin: str) -> dict[str, tuple[bytes, ...]]:
+    """Return the keys of a log and of its earlier epochs, 32 bytes each, by origin, as lists name them."""
+    base, newest = split_origin(origin)
+    keys: dict[str, set[bytes]] = {origin: set()}
+    for trust in lists:
+        for gateway in trust.gateways.values():
+            of, epoch = split_origin(gateway.origin)
+            if of == base and epoch <= newest:
+                keys.setdefault(gateway.origin, set()).update(gateway.log_keys)
+    return {of: tuple(sorted(held)) for of, held in keys.items()}
+
+
+def log_keys(trust: TrustList | None, origin: str) -> tuple[bytes, ...]:
+    """Return the keys that a trust list names for a log, 32 bytes each; none where it does not know it."""
+    gateway = trust.gateways.get(origin) if trust is not None else None
+    return gateway.log_keys if gateway is not None else ()

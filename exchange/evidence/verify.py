@@ -35,8 +35,9 @@ from exchange.evidence.manifest import Ledger, check_manifest
 from exchange.evidence.records import BrokenFile, Kind, Record, parse, read_records
 from exchange.evidence.selection import Selection
 from exchange.evidence.sentences import Outcome, report_of
-from exchange.evidence.trusted import Trusted
+from exchange.evidence.trusted import Trusted, keys_of_epochs, log_keys
 from exchange.identity import Identity
+from exchange.lineage import Lineage
 from exchange.receipt import parse_entry
 from exchange.trust import TrustAnchor, TrustList, read_trust_list
 from exchange.v1 import common_pb2, evidence_pb2
@@ -78,6 +79,7 @@ class _Pass:
     anchor: TrustAnchor | None = None
     heads: Heads | None = None
     attachments: Attachments = field(init=False)
+    lineage: Lineage = field(default_factory=lambda: Lineage(()))
     acts: Acts | None = None
     exchanges: Exchanges | None = None
     exporter: Identity | None = None
@@ -147,6 +149,7 @@ class _Pass:
                 policy_brought=self.own_policy is not None,
                 trust_brought=self.own,
                 newest=self.newest,
+                epochs=self.acts.epochs if self.acts is not None else (),
                 first_ms=self.first_ms,
                 last_ms=self.last_ms,
             ),
@@ -217,18 +220,19 @@ class _Pass:
         """Return what takes the heads; made once the trust lists and the policy are known."""
         if self.heads is None:
             assert self.selection is not None
-            origin, key = self.selection.told.origin, self.trusted.log_key
+            origin, brought = self.selection.told.origin, self.trusted.log_key
             known = [*self.lists, *([self.own] if self.own else [])]
-            keys = {key for trust in known for key in _log_keys(trust, origin)}
-            target = _log_keys(self.newest, origin)
-            if key is not None and key[0] == origin:
-                keys.add(key[1])
-                target = (key[1],)
+            target = log_keys(self.newest, origin)
+            keys = keys_of_epochs(known, origin)
+            if brought is not None and brought[0] == origin:
+                keys[origin] = tuple(sorted({*keys[origin], brought[1]}))
+                target = (brought[1],)
+            self.lineage = self.newest.lineage(origin) if self.newest is not None else Lineage(())
             policies = [one for one in (self.own_policy, self.policy) if one is not None]
             self.heads = Heads(
                 origin=origin,
                 target_keys=target,
-                log_keys=sorted(keys),
+                log_keys=keys,
                 policies=policies,
                 quorum_demanded=self.own_policy is not None,
                 findings=self.findings,
@@ -249,7 +253,7 @@ class _Pass:
             return
         for index, leaf in proven_entries(block, heads.target.checkpoint, self.findings):
             self.findings.entry = index
-            self._entry(index, leaf, heads.origin)
+            self._entry(index, leaf, self.lineage.origin_at(index, heads.origin))
         self.findings.entry = None
 
     def _entry(self, index: int, leaf: bytes, origin: str) -> None:
@@ -289,8 +293,3 @@ class _Pass:
             return
         signed_by = check_manifest(record.content, self.ledger, self.anchor, self.newest, self.findings)
         self.exporter = self.exporter or signed_by
-
-
-def _log_keys(trust: TrustList | None, origin: str) -> tuple[bytes, ...]:
-    gateway = trust.gateways.get(origin) if trust is not None else None
-    return gateway.log_keys if gateway is not None else ()
