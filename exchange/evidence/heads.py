@@ -18,7 +18,7 @@ from exchange.checkpoint import (
     part_note,
 )
 from exchange.cosignature import WitnessKey, cosignatures_of
-from exchange.errors import EvidenceBroken, ExchangeError, LogForked
+from exchange.errors import EvidenceBroken, ExchangeError, LogForked, ReceiptBroken
 from exchange.evidence.findings import Check, Findings
 from exchange.evidence.records import Kind, Record, parse
 from exchange.evidence.trusted import KnownHead
@@ -75,6 +75,7 @@ class Heads:
     Attributes:
         origin: of the log.
         target_keys: of which one must have signed the newest head.
+        newest_keys: of which one should have, unless the log's key was changed since.
         log_keys: by origin, of the log and of its earlier epochs, of which one must have signed any other.
         policies: whose witnesses are known; the first is the one whose quorum counts.
         quorum_demanded: whether it is a fault that there is none.
@@ -84,6 +85,7 @@ class Heads:
 
     origin: str
     target_keys: Sequence[bytes]
+    newest_keys: Sequence[bytes]
     log_keys: Mapping[str, Sequence[bytes]]
     policies: Sequence[WitnessPolicy]
     quorum_demanded: bool
@@ -188,6 +190,10 @@ class Heads:
 
         if target.signed:
             self._at(target, Check.HEAD, opened)
+        try:
+            open_checkpoint(target.note, origin=self.origin, log_keys=self.newest_keys)
+        except ReceiptBroken:
+            self.findings.counted["older_log_key"] += 1
 
     def _compare(self, known: KnownHead, target: Head) -> None:
         if known.head.origin not in self.log_keys:

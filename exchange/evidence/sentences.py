@@ -100,6 +100,10 @@ LOST = Said(
     "第 {ranges} 条的内容：日志曾丢失这些记录，由两名管理员确认后另起新纪元",
     "what entries {ranges} held: the log lost them, as two administrators stated when it went on",
 )
+OLDER_KEY = Said(
+    "日志头由其后已更换的密钥签发：以包内当时的信任列表为准",
+    "that the log's key was good to this day: the newest trust list no longer names the one that signed",
+)
 UNDATED = Said(
     "{n} 个签名所用密钥已被吊销，吊销先后不明",
     "{n} signatures are by keys that are revoked; whether before or after, the bundle does not show",
@@ -227,6 +231,8 @@ def _unproven(findings: Findings, outcome: Outcome) -> list[Said]:
     lost = [f"{one.kept_size}–{one.lost_size - 1}" for one in outcome.epochs if one.lost_size > one.kept_size]
     if lost:
         said.append(LOST.filled(ranges=", ".join(lost)))
+    if counted["older_log_key"]:
+        said.append(OLDER_KEY)
     if outcome.trust_brought is None:
         said.append(NO_OWN_TRUST)
     if counted["exchanges"]:

@@ -222,16 +222,18 @@ class _Pass:
             assert self.selection is not None
             origin, brought = self.selection.told.origin, self.trusted.log_key
             known = [*self.lists, *([self.own] if self.own else [])]
-            target = log_keys(self.newest, origin)
             keys = keys_of_epochs(known, origin)
+            # A key that was changed since still vouches for what it signed: the list of that time names it.
+            target = keys[origin]
             if brought is not None and brought[0] == origin:
-                keys[origin] = tuple(sorted({*keys[origin], brought[1]}))
                 target = (brought[1],)
+                keys[origin] = tuple(sorted({*keys[origin], brought[1]}))
             self.lineage = self.newest.lineage(origin) if self.newest is not None else Lineage(())
             policies = [one for one in (self.own_policy, self.policy) if one is not None]
             self.heads = Heads(
                 origin=origin,
                 target_keys=target,
+                newest_keys=log_keys(self.newest, origin) or target,
                 log_keys=keys,
                 policies=policies,
                 quorum_demanded=self.own_policy is not None,

@@ -17,7 +17,7 @@ from exchange.evidence.records import Kind
 from exchange.evidence.trusted import KnownHead, known_heads
 from exchange.evidence.verify import verify_bundle
 from exchange.identity import Role
-from exchange.v1 import audit_pb2, evidence_pb2, grant_pb2
+from exchange.v1 import audit_pb2, evidence_pb2, grant_pb2, trust_pb2
 from tests.support.evidence import (
     LOG,
     POLICY,
@@ -145,6 +145,18 @@ def test_a_log_key_that_was_brought_counts_before_the_trust_list(log: SmallLog) 
     assert check(log, whole(log), log_key=(ORIGIN, LOG.public_key)).ok
     report = check(log, whole(log), log_key=(ORIGIN, bytes(SigningKey(b"\5" * 32).verify_key)))
     assert Check.HEAD in checks(report)
+
+
+def test_a_log_key_that_was_changed_since_still_vouches_and_that_is_said(log: SmallLog) -> None:
+    held = log.region.feed.current
+    assert held is not None
+    authority, other = log.region.authority, bytes(SigningKey(b"\5" * 32).verify_key)
+    authority.number = held.number
+    changed = [trust_pb2.TrustedGateway(name="gateway-1", origin=ORIGIN, log_keys=[other])]
+    report = check(log, whole(log), trust_list=authority.trust_list(log.clock.ms, gateways=changed))
+    assert report.ok, report.faults
+    assert "no longer names" in english(report.unproven)
+    assert "no longer names" not in english(check(log, whole(log)).unproven)
 
 
 def test_a_trust_list_of_the_same_number_with_another_body_is_found(log: SmallLog) -> None:
