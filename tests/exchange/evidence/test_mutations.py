@@ -14,9 +14,10 @@ from exchange.evidence.verify import verify_bundle
 from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.v1 import common_pb2
 from tests.support.evidence import POLICY, SmallLog, make_log, signed_file
-from tests.support.evidence_changes import CHANGES
+from tests.support.evidence_changes import EDITS
 from tests.support.evidence_mutations import KINDS, POWERS, Mutation, Mutator
 from tests.support.evidence_rewritings import RAW, REWRITINGS
+from tests.support.evidence_swaps import SWAPS
 
 MUTATIONS = 10_080
 MANY = 100_800
@@ -71,7 +72,7 @@ def mutator(log: SmallLog, seed: int) -> Mutator:
     def trusted(**held: Any) -> Trusted:
         return SharedTrust(root_pem=log.region.authority.root_pem, **held)
 
-    return Mutator(log=log, trusted=trusted, seed=seed, changes=CHANGES, raw=RAW, rewritings=REWRITINGS)
+    return Mutator(log=log, trusted=trusted, seed=seed, changes=EDITS | SWAPS, raw=RAW, rewritings=REWRITINGS)
 
 
 def verified(content: bytes, trusted: Trusted) -> Report:
