@@ -105,8 +105,7 @@ class SmallLog:
             self.region.authority.person(Role.STEWARD, "zhao", CIVIL), consumer=CIVIL
         )
         await region.decide(self.civil_grant, act.GRANT_ACTION_ACCEPT, 1)
-        for keys, agent in self._agents():
-            await self._publish_bundle(keys, agent)
+        await self.publish_bundles(3)
         part = max(1, exchanges // 5)
         self.exchanges(part, revision=1)
         self.exchanges(part, revision=1, civil=True)
@@ -119,9 +118,9 @@ class SmallLog:
         self.sign_head()
         self.clock.ms += HALF_DAY_MS
         await self.tell_trust(revoked_kids=[self.civil.signing_kid])
-        for keys, agent in self._agents()[:2]:
-            assert keys.rotate_if_due()
-            await self._publish_bundle(keys, agent)
+        assert self.health.rotate_if_due()
+        assert self.police.rotate_if_due()
+        await self.publish_bundles(2)
         self.exchanges(2 * part, revision=3)
         self.failed(part // 4 + 1)
         await region.decide(self.grant, act.GRANT_ACTION_REVOKE, 4)
@@ -141,17 +140,19 @@ class SmallLog:
         assert feed.current is not None
         await self.region.registrar.record_trust_list(feed.current)
 
-    async def _publish_bundle(self, keys: OwnKeys, agent: Any) -> None:
-        await self.region.enter(audit_pb2.ACT_BUNDLE, agent, keys.bundle)
-        keys.confirm(keys.seq, keys.bundle_digest)
-        keys.rotate_if_due()
+    async def publish_bundles(self, count: int) -> None:
+        """Enter the newest bundles of the first of: the consumer's agent, the provider's, another's."""
+        for keys, agent in self._agents()[:count]:
+            await self.region.enter(audit_pb2.ACT_BUNDLE, agent, keys.bundle)
+            keys.confirm(keys.seq, keys.bundle_digest)
+            keys.rotate_if_due()
 
     # -- exchanges ---------------------------------------------------------------------------------------
 
-    def exchanges(self, count: int, *, revision: int, civil: bool = False) -> None:
-        """Enter answered exchanges, signed in batches of eight."""
-        for start in range(0, count, 8):
-            self._batch(min(8, count - start), revision, civil=civil, outcome="released")
+    def exchanges(self, count: int, *, revision: int, civil: bool = False, batch: int = 8) -> None:
+        """Enter answered exchanges, signed in batches."""
+        for start in range(0, count, batch):
+            self._batch(min(batch, count - start), revision, civil=civil, outcome="released")
 
     def refused(self, count: int) -> None:
         """Enter exchanges that were refused at their signature."""

@@ -229,8 +229,7 @@ def lying(folder: Path, steps: Callable[[Lying], Any]) -> Report:
         await log.region.settled()
         log.grant = await log.region.apply()
         await log.region.decide(log.grant, grant_pb2.GRANT_ACTION_ACCEPT, 1)
-        for keys, agent in log._agents()[:2]:
-            await log._publish_bundle(keys, agent)
+        await log.publish_bundles(2)
         done = steps(log)
         if asyncio.iscoroutine(done):
             await done
