@@ -7,7 +7,7 @@ bundle. Selected entries are spooled to disk, so that memory does not grow with 
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.clock import Clock, Random
 from exchange.cosignature import cosignatures_of
 from exchange.durable import sync_folder
-from exchange.errors import BadConfiguration, LogForked, StoreDamaged, UnknownEntry
+from exchange.errors import BadConfiguration, EntryErased, LogForked, StoreDamaged, UnknownEntry
 from exchange.evidence.building import BundleWriter, digest_of_indexes
 from exchange.evidence.heads import normal_note
 from exchange.evidence.records import Kind
@@ -31,7 +31,7 @@ from exchange.witness_policy import parse_policy
 from shuqiao.evidence_attached import Attached
 from shuqiao.evidence_blocks import Spool, write_blocks
 from shuqiao.evidence_needs import SUPPORTING, Needs
-from shuqiao.evidence_source import Entry
+from shuqiao.evidence_source import Entry, Source
 
 PROGRESS_EVERY = 10_000
 
@@ -41,30 +41,6 @@ class Target(NamedTuple):
 
     head: Checkpoint
     note: str
-
-
-class Source(Protocol):
-    """Where entries and proofs come from; shuqiao.evidence_source.GatewaySource is one."""
-
-    def checkpoints(self) -> tuple[str, str]:
-        """Return the newest checkpoint, and the newest witnessed one or ""."""
-        ...
-
-    def entries(self, wanted: audit_pb2.EntryFilter, *, first: int, end: int) -> Iterator[Entry]:
-        """Yield the entries of a range that fit a filter."""
-        ...
-
-    def entry(self, exchange_id: bytes) -> Entry:
-        """Return the entry of an exchange."""
-        ...
-
-    def paths(self, indexes: Sequence[int], size: int) -> dict[int, bytes]:
-        """Return inclusion proofs by index."""
-        ...
-
-    def consistency(self, old_size: int, new_size: int) -> bytes:
-        """Return a consistency proof."""
-        ...
 
 
 class Signer(Protocol):
@@ -95,6 +71,11 @@ class Wanted:
     end: int = 0
     filter: audit_pb2.EntryFilter | None = None
     exchange_ids: tuple[bytes, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether a range without gap is wanted."""
+        return not self.exchange_ids and self.filter is None
 
     @property
     def words(self) -> list[str]:
@@ -145,6 +126,7 @@ class Exporter:
         Raises:
             BadConfiguration: the file exists, or nothing was found.
             UnknownEntry: the log is not so long.
+            EntryErased: a range has entries whose term is over; ask for a filter, or a later range.
             ExchangeError: the gateway refuses, or is away.
         """
         if path.exists() and not force:
@@ -179,6 +161,8 @@ class Exporter:
         self._select(selected, spool, needs, attached)
         if not spool.indexes:
             raise BadConfiguration("no entry fits")
+        if wanted.whole and len(spool.indexes) != end - wanted.first:
+            raise EntryErased(f"{end - wanted.first - len(spool.indexes)} entries of the range")
         supporting = self._supporting(needs, spool, target.head.size)
         records = self._heads(target, [*heads, *attached.notes, witnessed])
         attachments = list(attached.placed())
@@ -241,9 +225,10 @@ class Exporter:
         """Return the heads, older ones first, each with the proof that the target extends it."""
         older: dict[int, Target] = {}
         for note in notes:
-            held = self._opened(note) if note else target
-            same = split_origin(held.head.origin)[0] == split_origin(target.head.origin)[0]
-            if not same or held.head.size > target.head.size:
+            if not note or not _same_log(note, target.head):
+                continue
+            held = self._opened(note)
+            if held.head.size > target.head.size:
                 raise BadConfiguration(f"a head of {held.head.origin}, size {held.head.size}")
             if held.head.size == target.head.size and held.head.root != target.head.root:
                 raise LogForked(f"size {held.head.size}")
@@ -276,11 +261,16 @@ class Exporter:
             supporting_digest=digest_of_indexes([entry.at for entry in supporting]),
             policy_digest=digest(b"", self.policy) if self.policy is not None else b"",
         )
-        if wanted.exchange_ids or wanted.filter is not None:
-            made.picked.words.extend(wanted.words)
-        else:
+        if wanted.whole:
             made.range.first, made.range.end = wanted.first, end
+        else:
+            made.picked.words.extend(wanted.words)
         return made
+
+
+def _same_log(note: str, head: Checkpoint) -> bool:
+    """Return whether a checkpoint is of a head's log, in whichever epoch: a file may name several."""
+    return split_origin(note.partition("\n")[0])[0] == split_origin(head.origin)[0]
 
 
 def _parsed(entry: Entry) -> audit_pb2.AuditEntry:

@@ -1,7 +1,7 @@
 """Reads from a gateway's log what goes into a bundle of evidence."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import grpc
 
@@ -18,6 +18,30 @@ class Entry(NamedTuple):
 
     at: int
     leaf: bytes
+
+
+class Source(Protocol):
+    """Where entries and proofs come from; GatewaySource is one."""
+
+    def checkpoints(self) -> tuple[str, str]:
+        """Return the newest checkpoint, and the newest witnessed one or ""."""
+        ...
+
+    def entries(self, wanted: audit_pb2.EntryFilter, *, first: int, end: int) -> Iterator[Entry]:
+        """Yield the entries of a range that fit a filter."""
+        ...
+
+    def entry(self, exchange_id: bytes) -> Entry:
+        """Return the entry of an exchange."""
+        ...
+
+    def paths(self, indexes: Sequence[int], size: int) -> dict[int, bytes]:
+        """Return inclusion proofs by index."""
+        ...
+
+    def consistency(self, old_size: int, new_size: int) -> bytes:
+        """Return a consistency proof."""
+        ...
 
 
 class GatewaySource:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.errors import BadConfiguration
+from exchange.evidence.records import is_bundle
 from exchange.evidence.trusted import MAX_HEAD_FILE_BYTES, KnownHead, Trusted, known_heads
 from exchange.v1 import common_pb2
 from exchange.witness_policy import MAX_POLICY_BYTES
@@ -61,7 +62,19 @@ def read_heads(files: Sequence[Path]) -> list[KnownHead]:
     Raises:
         BadConfiguration: a file is none of these.
     """
-    return [head for file in files for head in known_heads(read_file(file, MAX_HEAD_FILE_BYTES), str(file))]
+    return [head for file in files for head in known_heads(_beginning(file), str(file))]
+
+
+def _beginning(path: Path) -> bytes:
+    """Return a file's content; of a bundle, as much as its heads can take."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_HEAD_FILE_BYTES)
+    except OSError as error:
+        raise BadConfiguration(f"{path}: {error.strerror}") from error
+    if len(content) == MAX_HEAD_FILE_BYTES and not is_bundle(content):
+        raise BadConfiguration(f"{path}: larger than {MAX_HEAD_FILE_BYTES} bytes")
+    return content
 
 
 def read_file(path: Path, most: int) -> bytes:

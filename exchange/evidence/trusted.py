@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import takewhile
 from typing import NamedTuple
 
 from cryptography import x509
@@ -80,6 +81,8 @@ class Trusted:
 def known_heads(content: bytes, source: str) -> list[KnownHead]:
     """Return the heads in a file: a checkpoint, a receipt, an agent's heads.json, or an earlier bundle.
 
+    Of a bundle, which may be large, the beginning suffices.
+
     The signatures are checked when the heads are compared, with the log's keys.
 
     Raises:
@@ -93,8 +96,9 @@ def known_heads(content: bytes, source: str) -> list[KnownHead]:
 
 def _notes(content: bytes) -> list[str]:
     if is_bundle(content):
-        heads = [record for record in read_records(BytesIO(content)) if record.kind is Kind.HEAD]
-        return [parse(record.content, evidence_pb2.EvidenceHead).checkpoint for record in heads[-1:]]
+        before = takewhile(lambda one: one.kind <= Kind.HEAD, read_records(BytesIO(content)))
+        heads = [record.content for record in before if record.kind is Kind.HEAD]
+        return [parse(raw, evidence_pb2.EvidenceHead).checkpoint for raw in heads[-1:]]
     text = content.decode("utf-8")
     if text.startswith("{"):
         rows = json.loads(text)

@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.signing import SigningKey
 
-from exchange.checkpoint import Checkpoint
-from exchange.errors import BadConfiguration, GatewayAway, LogForked, ReceiptBroken, UnknownEntry
+from exchange.checkpoint import Checkpoint, LogSigner
+from exchange.errors import (
+    BadConfiguration,
+    EntryErased,
+    GatewayAway,
+    LogForked,
+    ReceiptBroken,
+    UnknownEntry,
+)
 from exchange.evidence.records import Kind, parse, read_records
 from exchange.evidence.verify import verify_bundle
 from exchange.merkle import batch_paths, consistency_proof, leaf_hash, root_of
@@ -28,6 +36,7 @@ class LogSource:
 
     Attributes:
         witnessed: size of the newest witnessed head, 0 for none.
+        erased: indexes of entries that are gone.
         away_after: how many more entries are given before the gateway is away.
     """
 
@@ -37,6 +46,7 @@ class LogSource:
         self.witnessed = 0
         self.away_after = 1 << 30
         self.proofs = 0
+        self.erased: frozenset[int] = frozenset()
 
     def checkpoints(self) -> tuple[str, str]:
         return self.log.notes[self.log.size], self.log.notes.get(self.witnessed, "")
@@ -45,7 +55,7 @@ class LogSource:
         fits = Filter(wanted)
         for index in range(first, min(end, self.log.size)):
             leaf = self.log.leaves[index]
-            if fits.fits(facts_of(leaf)):
+            if index not in self.erased and fits.fits(facts_of(leaf)):
                 self.away_after -= 1
                 if self.away_after < 0:
                     raise GatewayAway
@@ -252,6 +262,24 @@ def test_a_range_that_the_log_does_not_have_is_refused(
 ) -> None:
     with pytest.raises(UnknownEntry):
         made(source, tmp_path / "none", wanted)
+
+
+def test_a_range_with_erased_entries_is_refused_and_a_search_takes_what_is_left(
+    source: LogSource, tmp_path: Path
+) -> None:
+    source.erased = frozenset(answered(source.log)[:2])
+    with pytest.raises(EntryErased, match="2 entries"):
+        made(source, tmp_path / "range", Wanted())
+    left = Wanted(filter=audit_pb2.EntryFilter(decisions=[audit_pb2.DECISION_RELEASED]))
+    told, _ = made(source, tmp_path / "left", left)
+    assert told.selected == len(answered(source.log)) - 2
+
+
+def test_heads_of_other_logs_in_a_file_are_left_aside(source: LogSource, tmp_path: Path) -> None:
+    other = LogSigner(origin="other/gateway", key=SigningKey(b"\1" * 32))
+    note = other.sign(Checkpoint(other.origin, 5, bytes(32)))
+    told, _ = made(source, tmp_path / "bundle", Wanted(), [note, source.log.notes[min(source.log.notes)]])
+    assert told.heads == 2
 
 
 def test_a_search_that_finds_nothing_makes_no_bundle(source: LogSource, tmp_path: Path) -> None:
