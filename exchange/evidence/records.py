@@ -78,20 +78,6 @@ class Record:
         return leaf_hash(bytes([self.kind]) + self.content)
 
 
-class BrokenFile(EvidenceBroken):
-    """The file cannot be read on from a record.
-
-    Args:
-        record: number of the record that cannot be read.
-        subject: what is wrong.
-    """
-
-    def __init__(self, record: int, subject: str) -> None:
-        super().__init__(f"record {record}: {subject}")
-        self.record = record
-        self.what = subject
-
-
 def is_bundle(start: bytes) -> bool:
     """Return whether a file that begins with these bytes, at least 19, says that it is a bundle."""
     return start.startswith(MAGIC)
@@ -115,26 +101,26 @@ def read_records(file: BinaryIO) -> Iterator[Record]:
         file: at its beginning; read forward only.
 
     Raises:
-        BrokenFile: no bundle, a kind that this version does not know, a size beyond its bound, or the file
-            ends within a record.
+        EvidenceBroken: at the record after the last: no bundle, a kind that this version does not know, a
+            size beyond its bound, or the file ends within a record.
     """
     if file.read(len(MAGIC)) != MAGIC:
-        raise BrokenFile(0, "magic")
+        raise EvidenceBroken("magic line")
     number, total = 0, len(MAGIC)
     while head := file.read(_HEAD.size):
         if len(head) < _HEAD.size:
-            raise BrokenFile(number, "truncated")
+            raise EvidenceBroken(f"record {number}: truncated")
         code, length = _HEAD.unpack(head)
         try:
             kind = Kind(code)
         except ValueError:
-            raise BrokenFile(number, f"kind {code}") from None
+            raise EvidenceBroken(f"record {number}: kind {code}") from None
         total += _HEAD.size + length
         if length > MAX_BYTES[kind] or total > MAX_FILE_BYTES or number >= MAX_RECORDS:
-            raise BrokenFile(number, "size")
+            raise EvidenceBroken(f"record {number}: size")
         content = file.read(length)
         if len(content) < length:
-            raise BrokenFile(number, "truncated")
+            raise EvidenceBroken(f"record {number}: truncated")
         yield Record(number, kind, content)
         number += 1
 

@@ -32,7 +32,7 @@ from exchange.evidence.exchanges import Exchanges
 from exchange.evidence.findings import Check, Findings, Report
 from exchange.evidence.heads import Heads
 from exchange.evidence.manifest import Ledger, check_manifest
-from exchange.evidence.records import BrokenFile, Kind, Record, parse, read_records
+from exchange.evidence.records import Kind, Record, parse, read_records
 from exchange.evidence.selection import Selection
 from exchange.evidence.sentences import Outcome, report_of
 from exchange.evidence.trusted import Trusted, keys_of_epochs, log_keys
@@ -61,7 +61,7 @@ def verify_bundle(file: BinaryIO, trusted: Trusted) -> Report:
     try:
         for record in read_records(file):
             passing.take(record)
-    except BrokenFile as error:
+    except EvidenceBroken as error:
         passing.broken(error)
     return passing.end()
 
@@ -85,6 +85,7 @@ class _Pass:
     exporter: Identity | None = None
     own: TrustList | None = None
     own_policy: WitnessPolicy | None = None
+    taken: int = 0
     highest: Kind | None = None
     highest_record: int = 0
     first_ms: int = 0
@@ -111,6 +112,7 @@ class _Pass:
         """Take the next record."""
         findings = self.findings
         findings.record, findings.kind, findings.entry = record.number, record.kind, None
+        self.taken = record.number + 1
         self._order(record)
         with findings.during(Check.FORMAT):
             self._take(record)
@@ -119,10 +121,10 @@ class _Pass:
         if record.kind is not Kind.MANIFEST:
             self.ledger.add(record)
 
-    def broken(self, error: BrokenFile) -> None:
-        """Note that the file cannot be read on."""
-        self.findings.record, self.findings.kind, self.findings.entry = error.record, None, None
-        self.findings.fault(Check.FORMAT, error.what)
+    def broken(self, error: EvidenceBroken) -> None:
+        """Note that the file cannot be read on from the record after the last that was taken."""
+        self.findings.record, self.findings.kind, self.findings.entry = self.taken, None, None
+        self.findings.fault(Check.FORMAT, error.subject)
 
     def end(self) -> Report:
         """Compare what only shows at the end, and say everything."""

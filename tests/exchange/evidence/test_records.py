@@ -11,7 +11,6 @@ from exchange.errors import EvidenceBroken, Oversized
 from exchange.evidence.records import (
     MAGIC,
     MAX_BYTES,
-    BrokenFile,
     Kind,
     frame,
     is_bundle,
@@ -38,26 +37,25 @@ def test_what_is_written_is_read(records: list[tuple[Kind, bytes]]) -> None:
 @pytest.mark.parametrize("cut", range(1, len(frame(Kind.HEAD, RAW))))
 def test_a_file_that_ends_within_a_record_is_broken_there(cut: int) -> None:
     content = MAGIC + frame(Kind.DESCRIPTION, b"d") + frame(Kind.HEAD, RAW)
-    with pytest.raises(BrokenFile) as raised:
+    with pytest.raises(EvidenceBroken, match="record 1: truncated"):
         read(content[:-cut])
-    assert raised.value.record == 1
 
 
 def test_another_magic_line_is_no_bundle() -> None:
     assert not is_bundle(b"shuqiao-evidence/2\n")
-    with pytest.raises(BrokenFile):
+    with pytest.raises(EvidenceBroken):
         read(b"shuqiao-evidence/2\n")
 
 
 @pytest.mark.parametrize("kind", [0, 8, 255])
 def test_an_unknown_kind_is_refused(kind: int) -> None:
-    with pytest.raises(BrokenFile):
+    with pytest.raises(EvidenceBroken):
         read(MAGIC + struct.pack(">BI", kind, 0))
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_size_beyond_its_bound_is_refused_before_it_is_read(kind: Kind) -> None:
-    with pytest.raises(BrokenFile):
+    with pytest.raises(EvidenceBroken):
         read(MAGIC + struct.pack(">BI", kind, MAX_BYTES[kind] + 1))
     if MAX_BYTES[kind] < 1 << 20:
         with pytest.raises(Oversized):
