@@ -6,6 +6,7 @@ from uuid import UUID
 
 import typer
 
+from shuqiao.cli.audit import evidence
 from shuqiao.cli.audit.archive import verify_log
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.words import Text
@@ -24,9 +25,11 @@ def register(app: typer.Typer) -> None:
     app.command(
         "prove", help="导出一条记录的证明（C2SP tlog-proof） | Write the proof of an entry (C2SP tlog-proof)"
     )(prove)
-    app.command("verify", help="离线验证日志目录或回执文件 | Verify a log folder or a receipt file offline")(
-        verify
-    )
+    app.command(
+        "verify",
+        help="离线验证日志目录、回执文件或证据包"
+        " | Verify a log folder, a receipt file or a bundle of evidence offline",
+    )(verify)
 
 
 def show(context: typer.Context, key: Key) -> None:
@@ -71,7 +74,8 @@ def prove(
 def verify(
     context: typer.Context,
     receipt: Annotated[
-        Path | None, typer.Argument(metavar="[RECEIPTFILE]", help="回执文件 | Receipt file")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="回执文件或证据包 | Receipt file or bundle of evidence"),
     ] = None,
     log: Annotated[Path | None, typer.Option("--log", help="网关的目录 | Folder of a gateway")] = None,
     trust: Annotated[
@@ -92,15 +96,35 @@ def verify(
             help="网关配置，用于解密已封存的记录 | Gateway configuration: opens sealed segments",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            help="证据包：要求达到其法定数的见证策略"
+            " | Bundle: witness policy whose quorum is demanded (C2SP tlog-policy)",
+        ),
+    ] = None,
+    head: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--head",
+            help="证据包：见过的日志头：检查点、回执、heads.json 或较早的证据包"
+            " | Bundle: heads seen before: a checkpoint, receipt, heads.json or earlier bundle",
+        ),
+    ] = None,
 ) -> int:
-    """Verify one of the two; exit 0 and the root when whole, exit 1 and the place when not."""
+    """Verify one of them; exit 0 when whole, exit 1 and the place when not."""
     from exchange.errors import BadConfiguration
 
     call = of(context)
     if (receipt is None) == (log is None):
-        raise BadConfiguration("RECEIPTFILE | --log DIR")
+        raise BadConfiguration("FILE | --log DIR")
     if log is not None:
         return verify_log(call, log, trust, root, config)
+    if receipt is not None and evidence.is_bundle(receipt):
+        return evidence.verify(call, receipt, trust=trust, root=root, policy=policy, heads=head or ())
+    if policy is not None or head:
+        raise BadConfiguration("--policy, --head")
     return _verify_receipt(call, receipt or Path(), trust, root)
 
 

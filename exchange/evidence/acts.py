@@ -1,0 +1,103 @@
+"""Administrative entries: who signed what an entry says was done, and what follows from it for later entries.
+
+Each statement is verified at the time of its entry against the trust list that counted then; its signer is
+the actor that the entry names, and has the role for it. What changes keys, trust or grants is folded.
+Acts without a statement (the log was opened or read, a call was refused) are the gateway's word alone.
+"""
+
+from exchange import canonical
+from exchange.errors import EvidenceBroken, RoleNotAllowed
+from exchange.evidence.findings import Check, Findings
+from exchange.evidence.grants_then import DOMAINS as GRANT_DOMAINS
+from exchange.evidence.grants_then import GrantsThen
+from exchange.evidence.keys_then import KeysThen
+from exchange.evidence.revocations import Revocations
+from exchange.identity import Identity, Role, parse_uri
+from exchange.log_keys import Epoch, check_opening
+from exchange.trust import TrustAnchor, TrustList
+from exchange.v1 import audit_pb2
+
+SIGNED_BY = {
+    audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
+    audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
+} | {act: (domain, frozenset({Role.STEWARD, Role.AGENT})) for act, domain in GRANT_DOMAINS.items()}
+"""Acts read beside bundles, trust lists and epochs: the domain, and the roles that may sign."""
+
+
+class Acts:
+    """Verifies administrative entries in the order of the log.
+
+    Args:
+        anchor: the pinned root.
+        newest: trust lists that are known from outside the log.
+        findings: takes what does not hold.
+
+    Attributes:
+        keys, grants, revocations: what the entries so far say.
+        epochs: the openings among them.
+    """
+
+    def __init__(self, *, anchor: TrustAnchor, newest: list[TrustList], findings: Findings) -> None:
+        self._anchor = anchor
+        self._findings = findings
+        self.revocations = Revocations(newest=newest)
+        self.keys = KeysThen(anchor=anchor, revocations=self.revocations)
+        self.grants = GrantsThen()
+        self.epochs: list[Epoch] = []
+
+    def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
+        """Verify an entry and fold what it says; what does not hold is not folded."""
+        act, counted = entry.administrative, self._findings.counted
+        with self._findings.during(Check.ACT):
+            if not act.HasField("statement"):
+                counted["acts_unsigned"] += 1
+                return
+            if act.act == audit_pb2.ACT_TRUST_LIST:
+                self._enter_trust(act, index, entry.time_ms)
+            elif act.act == audit_pb2.ACT_BUNDLE:
+                self._enter_bundle(act, entry.time_ms)
+            elif act.act == audit_pb2.ACT_LOG_EPOCH:
+                self._open_epoch(act, index, entry)
+            elif act.act in SIGNED_BY:
+                self._enter(act, entry.time_ms)
+            else:
+                counted["acts_unread"] += 1
+                return
+            counted["acts_signed"] += 1
+
+    def _enter_trust(self, act: audit_pb2.AdministrativeEntry, index: int, time_ms: int) -> None:
+        trust = self._anchor.verify_trust_list(act.statement, now_ms=time_ms, held=self.revocations.current)
+        _check_actor(act, Identity(trust.trust_domain, trust.division, Role.AUTHORITY))
+        self.revocations.enter(trust, index, time_ms)
+
+    def _enter_bundle(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        keys = self.keys.enter(act.statement, time_ms)
+        actor = parse_uri(act.actor)
+        if (actor.role, actor.organisation, actor.name) != (Role.AGENT, keys.organisation, keys.agent):
+            raise EvidenceBroken(f"signed by {keys.organisation}/{keys.agent}, entered for another")
+
+    def _open_epoch(
+        self, act: audit_pb2.AdministrativeEntry, index: int, entry: audit_pb2.AuditEntry
+    ) -> None:
+        """Two administrators opened the epoch, at this place; the range that was lost is told."""
+        statements = [act.statement, *act.countersignatures]
+        trust = self.revocations.current
+        epoch, _ = check_opening(statements, self._anchor, at_ms=entry.time_ms, trust=trust)
+        if (epoch.origin, epoch.kept_size) != (entry.gateway, index):
+            raise EvidenceBroken("epoch: origin or place")
+        self.epochs.append(epoch)
+
+    def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        domain, roles = SIGNED_BY[act.act]
+        trust = self.revocations.current
+        signer = self._anchor.verify_statement(act.statement, domain, at_ms=time_ms, trust=trust)
+        if signer.identity.role not in roles:
+            raise RoleNotAllowed(str(signer.identity))
+        _check_actor(act, signer.identity)
+        if act.act in GRANT_DOMAINS:
+            self.grants.enter(act.act, act.statement, signer, time_ms)
+
+
+def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:
+    if act.actor != signer.uri:
+        raise EvidenceBroken(f"signed by {signer}, entered for another")

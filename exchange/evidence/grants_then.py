@@ -1,0 +1,183 @@
+"""Grants and the catalogue as the log holds them: which grant covered an exchange when it was admitted.
+
+An exchange is entered when it ends, and what was in force counts when it was admitted, up to some minutes
+before: a change that was entered in between takes nothing from it.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from exchange import grants
+from exchange.canonical import GRANT, GRANT_EVENT, RESOURCE, RESOURCE_STATE
+from exchange.errors import ExchangeError, GrantRevoked, Malformed, NoGrant, UnknownResource, WrongState
+from exchange.grants import Grant
+from exchange.resources import Resource, check_publisher, parse_resource, split_id, wider_divisions
+from exchange.trust import Verified
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
+
+DOMAINS = {
+    audit_pb2.ACT_RESOURCE: RESOURCE,
+    audit_pb2.ACT_RESOURCE_STATE: RESOURCE_STATE,
+    audit_pb2.ACT_GRANT: GRANT,
+    audit_pb2.ACT_GRANT_EVENT: GRANT_EVENT,
+}
+ACTIVE = grant_pb2.GRANT_STATE_ACTIVE
+
+
+class _Step(NamedTuple):
+    """A grant's state from a revision on, and when that was entered."""
+
+    state: int
+    time_ms: int
+
+
+@dataclass(slots=True)
+class _Held:
+    """A grant as it stands, the same as if it were in force, and its steps by revision."""
+
+    grant: Grant
+    in_force: Grant
+    steps: list[_Step]
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """A resource as it is, as it was, and when that changed."""
+
+    now: Resource
+    before: Resource | None = None
+    changed_ms: int = 0
+    revision: int = 0
+
+
+@dataclass(slots=True)
+class GrantsThen:
+    """Folds grants, their events and the catalogue."""
+
+    _grants: dict[bytes, _Held] = field(default_factory=dict)
+    _shelves: dict[str, _Shelf] = field(default_factory=dict)
+
+    def enter(self, act: int, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
+        """Take over what a statement in the log says; its signature was verified.
+
+        Raises:
+            RoleNotAllowed: the signer may not say it.
+            NoGrant, UnknownResource: what it is about is not in the bundle.
+            WrongState: it does not follow what is.
+            Malformed, Oversized, BadIdentifier: its form is wrong.
+        """
+        if act == audit_pb2.ACT_RESOURCE:
+            self._publish(statement, signer, time_ms)
+        elif act == audit_pb2.ACT_RESOURCE_STATE:
+            self._suspend(statement, signer, time_ms)
+        elif act == audit_pb2.ACT_GRANT:
+            grant = grants.parse_grant(statement, signer)
+            self._grants.setdefault(
+                grant.grant_id, _Held(grant, replace(grant, state=ACTIVE), [_Step(grant.state, time_ms)])
+            )
+        else:
+            self._decide(statement, signer, time_ms)
+
+    def check(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:
+        """Refuse an exchange that no grant of the time covers.
+
+        Args:
+            said: what the entry says.
+            from_ms, to_ms: between which times it was admitted, Unix milliseconds.
+
+        Raises:
+            NoGrant, GrantRevoked: the grant is not in the bundle, or was not in force.
+            UnknownResource: the catalogue entry is not in the bundle.
+            Whatever exchange.grants.check raises where the grant does not cover it.
+        """
+        held = self._grants.get(said.grant_id)
+        if held is None:
+            raise NoGrant(f"grant {said.grant_id[:8].hex()} is not in the log before it")
+        self._check_state(held, said.grant_revision, from_ms)
+        grant = held.in_force
+        shelf = self._shelves.get(grant.resource)
+        if shelf is None:
+            raise UnknownResource(grant.resource)
+        _check_resolves(said.resource, grant)
+        # A moment at which it may have been admitted and the grant's term runs, where there is one.
+        at_ms = min(max(from_ms, grant.not_before_ms), to_ms)
+        try:
+            _covers(grant, shelf.now, said, at_ms)
+        except ExchangeError:
+            if shelf.before is None or shelf.changed_ms < from_ms:
+                raise
+            _covers(grant, shelf.before, said, at_ms)
+
+    def _check_state(self, held: _Held, revision: int, from_ms: int) -> None:
+        name = held.grant.name
+        if revision >= len(held.steps):
+            raise NoGrant(f"{name}: revision {revision} is not in the log before it")
+        if held.steps[revision].state != ACTIVE:
+            raise GrantRevoked(f"{name}: revision {revision} was not in force")
+        if revision + 1 < len(held.steps) and held.steps[revision + 1].time_ms < from_ms:
+            raise GrantRevoked(f"{name}: revision {revision} was over")
+
+    def _decide(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
+        event = grants.read_event(statement)
+        held = self._grants.get(event.grant_id)
+        if held is None:
+            raise NoGrant(f"grant {event.grant_id[:8].hex()} is not in the log before it")
+        shelf = self._shelves.get(held.grant.resource)
+        held.grant = grants.apply_event(held.grant, statement, signer, shelf.now if shelf else None)
+        held.in_force = replace(held.grant, state=ACTIVE)
+        held.steps.append(_Step(held.grant.state, time_ms))
+
+    def _publish(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
+        new = parse_resource(statement)
+        check_publisher(new, signer.identity)
+        shelf = self._shelves.get(new.id)
+        if shelf is None:
+            self._shelves[new.id] = _Shelf(new)
+            return
+        if new.provider != shelf.now.provider or new.version <= shelf.now.version:
+            raise WrongState(f"{new.id} version {new.version}")
+        self._shelves[new.id] = replace(
+            shelf, now=new.with_suspended(shelf.now.suspended), before=shelf.now, changed_ms=time_ms
+        )
+
+    def _suspend(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
+        try:
+            body = directory_pb2.ResourceStateBody.FromString(statement.body)
+        except DecodeError:
+            raise Malformed("resource state") from None
+        shelf = self._shelves.get(body.id)
+        if shelf is None:
+            raise UnknownResource("resource state")
+        check_publisher(shelf.now, signer.identity)
+        if body.revision <= shelf.revision:
+            raise WrongState(f"{body.id} revision {body.revision}")
+        self._shelves[body.id] = _Shelf(
+            shelf.now.with_suspended(body.suspended), shelf.now, time_ms, body.revision
+        )
+
+
+def _covers(grant: Grant, resource: Resource, said: audit_pb2.ExchangeEntry, at_ms: int) -> None:
+    if said.provider_organisation != resource.provider:
+        raise NoGrant(resource.id)
+    grants.check(
+        grant,
+        resource,
+        consumer=said.consumer_organisation,
+        kind=said.kind,
+        fields=said.fields,
+        purpose=said.purpose,
+        matter=said.matter,
+        case_number=said.case_number,
+        now_ms=at_ms,
+    )
+
+
+def _check_resolves(requested: str, grant: Grant) -> None:
+    """Refuse a resource that does not lead to the grant's: itself, or the same of a narrower division."""
+    if requested == grant.resource:
+        return
+    division, alias, name = split_id(requested)
+    if not any(f"{wider}/{alias}/{name}" == grant.resource for wider in wider_divisions(division)):
+        raise NoGrant(grant.resource)
