@@ -12,7 +12,7 @@ from exchange.evidence.grants_then import DOMAINS as GRANT_DOMAINS
 from exchange.evidence.grants_then import GrantsThen
 from exchange.evidence.keys_then import KeysThen
 from exchange.evidence.revocations import Revocations
-from exchange.identity import Identity, Role, parse_uri
+from exchange.identity import PEOPLE, Identity, Role, parse_uri
 from exchange.log_keys import Epoch, check_opening
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2
@@ -20,6 +20,8 @@ from exchange.v1 import audit_pb2
 SIGNED_BY = {
     audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
     audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
+    audit_pb2.ACT_REVIEW_DRAW: (canonical.REVIEW_DRAW, frozenset({Role.OFFICER, Role.AUDITOR})),
+    audit_pb2.ACT_REVIEW_EVENT: (canonical.REVIEW_EVENT, PEOPLE | {Role.GATEWAY}),
 } | {act: (domain, frozenset({Role.STEWARD, Role.AGENT})) for act, domain in GRANT_DOMAINS.items()}
 """Acts read beside bundles, trust lists and epochs: the domain, and the roles that may sign."""
 

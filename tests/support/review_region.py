@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from nacl.signing import SigningKey
@@ -14,7 +14,10 @@ from exchange.rpc_errors import from_rpc_error
 from exchange.statement import StatementSigner
 from exchange.trust import Verified
 from exchange.v1 import audit_pb2, audit_pb2_grpc, common_pb2, review_pb2, review_pb2_grpc
+from gateway.audit.search import Searches
 from gateway.audit.sequencer import Sequencer
+from gateway.audit.tail import Tails
+from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.review.selection import Selection
@@ -89,7 +92,16 @@ class Served(Region):
             self.server,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(registrar=self.registrar, calls=calls, log=self.log, find=self.find), self.server
+            AuditService(
+                registrar=self.registrar,
+                calls=calls,
+                log=self.log,
+                find=self.find,
+                tails=cast(Tails, None),
+                searches=cast(Searches, None),
+                traces=cast(Traces, None),
+            ),
+            self.server,
         )
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         await self.server.start()
