@@ -13,13 +13,13 @@ import structlog
 from cryptography.x509 import load_der_x509_certificate
 from prometheus_client import CollectorRegistry
 
-from exchange.clock import NonceSource, SystemClock, system_random
+from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import ExchangeError, LogBehind
 from exchange.identity import identity_of
 from exchange.keys import BundleBook
-from exchange.keystore import FileKeyStore, KeyStore
+from exchange.keystore import FileKeyStore
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
 from exchange.telemetry import set_up_logs
@@ -41,31 +41,17 @@ from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
-from gateway.act_entries import ActEntries
 from gateway.admin_service import AdminService
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
-from gateway.audit.keeping import Keeper
 from gateway.audit.log_state import load_state, signer_of
-from gateway.audit.projection import Projection
 from gateway.audit.rotation import KeyRotation, keep_rotating
-from gateway.audit.scrub import Scrub
-from gateway.audit.search import SEARCH, Searches
-from gateway.audit.search_rows import SearchContent
-from gateway.audit.tag_terms import TagTerms
-from gateway.audit.tail import Tails
-from gateway.audit.terms import terms_of, trusted_now
-from gateway.audit.tiles import Tiles
-from gateway.audit.trace import Traces
-from gateway.audit.trace_rows import TRACE, TraceContent
-from gateway.audit.witness_setup import witnessing_of
-from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
 from gateway.directory_service import DirectoryService
+from gateway.evidence import Evidence, EvidenceParts
 from gateway.exchange_service import ExchangeService
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
-from gateway.log_face import LogFace, LogFaceParts
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
@@ -80,7 +66,6 @@ from gateway.state_store import StateStore
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
-TRACE_MARKS = "trace-marks"
 GRACE_S = 5.0
 SECOND_S = 1.0
 
@@ -92,15 +77,6 @@ class Listening:
     port: int
     metrics_port: int
     log_port: int
-
-
-def kept_key(keystore: KeyStore, name: str) -> bytes:
-    """Return 32 random bytes that are drawn once and never leave the key store."""
-    key = keystore.get(name)
-    if key is None:
-        key = system_random(32)
-        keystore.put(name, key)
-    return key
 
 
 class Gateway:
@@ -147,24 +123,6 @@ class Gateway:
         )
         self.registry = CollectorRegistry()
         self._metrics = GatewayMetrics(self.registry)
-        self.witnessing = witnessing_of(
-            config.witnesses,
-            folder=folder,
-            log=self.sequencer,
-            log_keys=lambda: self.sequencer.public_keys,
-            gateway=who,
-            append=self.sequencer.append,
-            clock=self._clock,
-            random=self._nonces,
-            registry=self.registry,
-        )
-        self.sequencer.hold_exchanges_back(self.witnessing.fault)
-        self.scrub = Scrub(log=self.sequencer, entries_per_s=config.scrub.entries_per_s)
-        self._projection = Projection(path=folder / SEARCH, log=self.sequencer, content=SearchContent())
-        witnessed = self.witnessing.witnessed_size
-        self._tails = Tails(log=self.sequencer, clock=self._clock, witnessed=witnessed)
-        self.witnessing.subscribe(lambda size: self._tails.wake())
-        self._searches = Searches(projection=self._projection, log=self.sequencer, witnessed=witnessed)
         self._book = BundleBook(anchor=self._anchor, path=None, clock=self._clock)
         self.state = RegionState(book=self._book)
         self.refusals = RefusalLimiter()
@@ -197,49 +155,24 @@ class Gateway:
         )
         self.links = Links()
         self.path = self._make_path(who.division)
-        tagged = Projection(path=folder / TRACE, log=self.sequencer, content=TraceContent(self.sequencer))
-        self._tagged = tagged
-        self.keeper = Keeper(
-            log=self.sequencer,
-            files=segments,
-            terms=terms_of(config.keeping),
-            entries=ActEntries(origin=self.origin, clock=self._clock, random=self._nonces),
-            actor=who,
-            now=lambda: trusted_now(self._clock, self.feed.current),
-            forget=(self._projection.forget, tagged.forget),
-        )
-        self._traces = Traces(
-            projection=tagged,
-            searches=self._searches,
-            log=self.sequencer,
-            keys=self.tag_keys,
-            delayed_days=config.tracing.delayed_purpose_days,
-            mark_key=kept_key(keystore, TRACE_MARKS),
-            record_read=self.registrar.record_read,
-            clock=self._clock,
-        )
-        self._tag_terms = TagTerms(
-            keys=self.tag_keys,
-            append=self.sequencer.append,
-            gateway=who,
-            origin=self.origin,
-            keep_days=config.keeping.keep_days,
-            clock=self._clock,
-            random=self._nonces,
-        )
-        self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
-        self.log_face = LogFace(
-            LogFaceParts(
-                shard=who.name,
-                log=Tiles(self.sequencer),
+        self.evidence = Evidence(
+            EvidenceParts(
+                config=config,
+                gateway=who,
+                keystore=keystore,
+                log=self.sequencer,
+                segments=segments,
                 registrar=self.registrar,
+                tag_keys=self.tag_keys,
                 anchor=self._anchor,
                 trust=self._trust,
-                clock=self._clock,
                 tls=self.membership.tls,
-                witnessed=self.witnessing.witnessed_note,
+                registry=self.registry,
+                clock=self._clock,
+                random=self._nonces,
             )
         )
+        self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
     # -- wiring ------------------------------------------------------------------------------------------
 
@@ -300,19 +233,7 @@ class Gateway:
         grant_pb2_grpc.add_GrantServiceServicer_to_server(
             GrantService(registrar=self.registrar, state=self.state, calls=calls), server
         )
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditService(
-                registrar=self.registrar,
-                calls=calls,
-                log=self.sequencer,
-                find=self._searches.find,
-                traces=self._traces,
-                tails=self._tails,
-                searches=self._searches,
-                witnessed=self.witnessing.witnessed_note,
-            ),
-            server,
-        )
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(self.evidence.service(calls), server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
             ReviewService(
                 registrar=self.registrar,
@@ -341,19 +262,14 @@ class Gateway:
 
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
-        log_fault = self.sequencer.fault
-        kept = (self.sequencer.damage, self.keeper.fault)
-        return [fault for fault in (log_fault, *kept) if fault is not None] + self.membership.faults()
+        return self.evidence.faults() + self.membership.faults()
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
         self._metrics.ready.set(not self.faults())
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
-        self._metrics.log_size.set(self.sequencer.head.size)
-        self._metrics.scrub_position.set(self.scrub.position)
-        self._metrics.scrub_passes.set(self.scrub.passes)
-        self.witnessing.measure()
+        self.evidence.measure(self._metrics)
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -370,18 +286,14 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.sequencer.open()
             stack.push_async_callback(self.sequencer.close)
-            stack.push_async_callback(self.witnessing.close)
-            await self.witnessing.before_signing()
+            await self.evidence.open(stack)
             self._stop_where_ended(self.feed.current)
-            for projection in (self._projection, self._tagged):
-                projection.start()
-                stack.push_async_callback(projection.close)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             stack.push_async_callback(self.registrar.close)
             await self._record_opening()
             self.feed.subscribe(self._trust_changed)
-            self.feed.subscribe(self._tails.trust_changed)
+            self.feed.subscribe(self.evidence.tails.trust_changed)
             chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
             server = GatewayServer(interceptors=chain)
             link_service = self._add_services(server.grpc)
@@ -390,20 +302,15 @@ class Gateway:
             )
             await server.start()
             stack.push_async_callback(server.grpc.stop, GRACE_S)
-            stack.callback(self._tails.drain)
             metrics_port = await self.ready_face.start(listen.metrics_host, listen.metrics_port)
             stack.push_async_callback(self.ready_face.stop)
-            log_port = await self.log_face.start(listen.log_host, listen.log_port)
-            stack.push_async_callback(self.log_face.stop)
+            log_port = await self.evidence.serve(stack)
             duties = [
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
-                self.witnessing.run(),
+                *self.evidence.duties(),
                 self.selection.run(),
-                self._tag_terms.run(),
                 self._each_second(),
-                self.keeper.run(),
-                self.scrub.run(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]
             tasks = [asyncio.create_task(duty) for duty in duties]

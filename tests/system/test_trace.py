@@ -113,7 +113,7 @@ async def test_neither_side_alone_can_enumerate(it: TracedHouse) -> None:
     inner = inner_tag(providers_key, "citizen_id", person)
     assert gateways_key is not None
     outer = OuterTags(gateways_key).of(inner)
-    await it.house.gateway._tagged.caught_up(it.house.log_size)
+    await it.house.gateway.evidence.tagged.caught_up(it.house.log_size)
     folder = it.house.folder
     gateway = _bytes_below(folder / "gateway-1")
     others = _bytes_below(folder / "authority") + _bytes_below(folder / "police-1")
@@ -139,7 +139,7 @@ async def test_an_erased_key_ends_traces_and_only_for_its_own_side(it: TracedHou
     period = it.house.gateway.tag_keys.periods[0]
     told = await it.shuqiao("wang", "certs", "erase-tag-key", period)
     assert told.code == 1 and told.document["error"]["code"] == "MALFORMED"
-    await it.house.gateway._tag_terms.erase(period)
+    await it.house.gateway.evidence.tag_terms.erase(period)
     assert await it.trace(0) == []
     again = await it.shuqiao("sun", "audit", "trace", "--case", "LJ-2026-1", "--why", "audit 3")
     assert [one["index"] for one in again.document["entries"]] == [index]
