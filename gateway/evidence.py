@@ -1,7 +1,7 @@
 """Wires what stands around the log: witnesses, scrub, keeping, the officers' stream, traces, tiles.
 
-`gateway/app.py` wires the exchange itself; what is here reads the log, vouches for it and keeps it. Nothing of it
-is on the path of an exchange but the reason to hold exchanges back.
+`gateway/app.py` wires the exchange itself; what is here reads the log, vouches for it and keeps it. Nothing
+of it is on the path of an exchange but the reason to hold exchanges back.
 """
 
 from collections.abc import Callable, Coroutine

@@ -108,7 +108,8 @@ async def test_everybody_is_shown_the_newest_head_that_the_witness_cosigned(regi
     assert open_checkpoint(told.witnessed, origin=origin, log_keys=[key]).size >= size
     assert [who for who, _ in cosignatures_of(told.witnessed, [region.witness.key])] == [region.witness.key]
     metrics = (await region.get("/metrics")).text
-    assert f"shuqiao_witnessed_entries {float(region.house.gateway.evidence.witnessing.witnessed_size())}" in metrics
+    size = region.house.gateway.evidence.witnessing.witnessed_size()
+    assert f"shuqiao_witnessed_entries {float(size)}" in metrics
     assert 'shuqiao_witness_well{witness="w1"} 1.0' in metrics
 
 
@@ -116,14 +117,15 @@ async def test_without_its_witness_the_log_alerts_and_refuses_and_with_it_goes_o
     gateway = region.house.gateway
     await region.witness.stop()
     assert await region.ask() == "answer"
-    await until(lambda: gateway.evidence.witnessing.fault() is not None, "the log is unwitnessed for too long")
+    witnessing = gateway.evidence.witnessing
+    await until(lambda: witnessing.fault() is not None, "the log is unwitnessed for too long")
     assert await region.ask() == "LOG_UNWITNESSED"
     red = await region.get("/ready")
     assert red.status_code == 503
     assert "LOG_UNWITNESSED" in [fault["code"] for fault in red.json()["faults"]]
     await until(lambda: "critical" in alerts(region.house), "the alert is an entry")
     await region.witness.start()
-    await until(lambda: gateway.evidence.witnessing.fault() is None, "the witness cosigns again")
+    await until(lambda: witnessing.fault() is None, "the witness cosigns again")
     assert (await region.get("/ready")).status_code == 200
     assert await region.ask() == "answer"
     await until(lambda: alerts(region.house)[-1:] == ["notice"], "the end is an entry, too")
