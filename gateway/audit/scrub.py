@@ -10,16 +10,17 @@ the end of their term are stood in for by their hashes.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint
-from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, StoreDamaged
+from exchange.errors import AuditUnavailable, ExchangeError, StoreDamaged
 from exchange.merkle import leaf_hash
 from exchange.tlog_tiles import TILE_BITS, TILE_HASHES, pyramid_of
+from gateway.audit.reading import Present
 
 PAUSE_S = 1.0
 
@@ -38,8 +39,8 @@ class Log(Protocol):
         """Return the hash of a complete subtree of what is durable, 32 bytes."""
         ...
 
-    def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on; may be called from any thread."""
+    def present(self, first: int, count: int) -> Present:
+        """Return at most `count` entries that are there from an index on; may be called from any thread."""
         ...
 
     def refuse_to_sign(self, error: ExchangeError) -> None:
@@ -102,17 +103,15 @@ class Scrub:
         self.position = first + count
         return count
 
-    def _read(self, first: int, count: int) -> list[bytes] | None:
-        try:
-            return [leaf_hash(leaf) for leaf in self._log.leaves(first, count)]
-        except EntryErased:
-            return None
+    def _read(self, first: int, count: int) -> dict[int, bytes]:
+        there = self._log.present(first, count).entries
+        return {index: leaf_hash(leaf) for index, leaf in there if index < first + count}
 
-    def _compare(self, first: int, count: int, hashes: list[bytes] | None) -> None:
+    def _compare(self, first: int, count: int, hashes: Mapping[int, bytes]) -> None:
         node = self._log.node
         stated = [node(0, index) for index in range(first, first + count)]
-        for index, (mine, other) in enumerate(zip(hashes or stated, stated, strict=True), first):
-            if mine != other:
+        for index, mine in hashes.items():
+            if mine != stated[index - first]:
                 raise StoreDamaged(f"entry {index} is not what was signed")
         if count == TILE_HASHES:
             left, right = pyramid_of(stated)[TILE_BITS - 1]

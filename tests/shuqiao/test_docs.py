@@ -11,7 +11,7 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from exchange.errors import BY_REASON
-from gateway.metrics import GatewayMetrics, PathMetrics
+from gateway.metrics import GatewayMetrics, PathMetrics, WitnessMetrics
 from shuqiao.cli.app import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ FILE = re.compile(
 )
 COMMAND = re.compile(r"\bshuqiao((?: --\w+(?: people/\w+| counter)?)*) ([a-z]+)(?: ([a-z][a-z-]*))?")
 NOT_COMMANDS = {"and", "is", "would"}
-HELD = {"keys/", "identity/", "authority/", "people/", "counter/", "wheelhouse/", ".venv/"}
+HELD = {"keys/", "identity/", "authority/", "people/", "counter/", "segments/", "wheelhouse/", ".venv/"}
 
 
 @pytest.fixture(params=PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -75,6 +75,7 @@ def test_the_operators_page_names_every_metric_and_no_other() -> None:
     registry = CollectorRegistry()
     PathMetrics(registry)
     GatewayMetrics(registry)
+    WitnessMetrics(registry, [])
     there = set()
     for family in registry.collect():
         there.add(family.name + ("_total" if family.type == "counter" else ""))
