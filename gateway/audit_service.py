@@ -67,6 +67,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         tails: serves those who follow the log.
         searches: serves those who search it.
         witnessed: returns the newest checkpoint that a quorum of witnesses cosigned, "" where there is none.
+        log_port: returns the port of the log's HTTPS face, 0 where it is not served.
         traces: serves those who trace a subject or a case.
     """
 
@@ -80,6 +81,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         tails: Tails,
         searches: Searches,
         witnessed: Callable[[], str] = lambda: "",
+        log_port: Callable[[], int] = lambda: 0,
         traces: Traces,
     ) -> None:
         self._registrar = registrar
@@ -89,6 +91,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._tails = tails
         self._searches = searches
         self._witnessed = witnessed
+        self._log_port = log_port
         self._traces = traces
 
     async def GetCheckpoint(
@@ -139,7 +142,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity
     ) -> audit_pb2.GetCheckpointResponse:
-        return audit_pb2.GetCheckpointResponse(checkpoint=self._log.checkpoint, witnessed=self._witnessed())
+        return audit_pb2.GetCheckpointResponse(
+            checkpoint=self._log.checkpoint, witnessed=self._witnessed(), log_port=self._log_port()
+        )
 
     async def _consistency(
         self, request: audit_pb2.GetConsistencyRequest, caller: Identity

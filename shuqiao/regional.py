@@ -245,6 +245,13 @@ def get_witnessed(channel: grpc.Channel) -> tuple[str, str]:
     return told.checkpoint, told.witnessed
 
 
+def get_log_port(channel: grpc.Channel) -> int:
+    """Return the port on which the gateway serves checkpoints and tiles, 0 where it does not."""
+    stub = audit_pb2_grpc.AuditServiceStub(channel)
+    with calling():
+        return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).log_port
+
+
 def _state_revision(channel: grpc.Channel, resource: str) -> int:
     """The highest revision of a resource's state, from the events that the signer may see."""
     stub = directory_pb2_grpc.DirectoryServiceStub(channel)
