@@ -17,7 +17,8 @@ from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import words
 from gateway.audit.filters import Filter, facts_of
-from gateway.audit.projection import Log, Projection, held
+from gateway.audit.projection import Projection
+from gateway.audit.projection_file import Log, held
 from gateway.audit.search_query import walk
 from gateway.audit.search_rows import exchange_key
 

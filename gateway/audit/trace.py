@@ -25,7 +25,8 @@ from exchange.subject_tags import TAG_BYTES, check_period, names_a_person
 from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit import search
-from gateway.audit.projection import Log, Projection, held
+from gateway.audit.projection import Projection
+from gateway.audit.projection_file import Log, held
 from gateway.audit.search import Searches
 from gateway.audit.search_rows import digest
 from gateway.audit.trace_rows import TRACE

@@ -10,7 +10,7 @@ from exchange.errors import Malformed
 from exchange.v1 import audit_pb2, reason_pb2
 from gateway.audit.filter_words import MAX_WORDS, short_hash, words
 from gateway.audit.filters import Filter, facts_of, prefixes
-from gateway.audit.projection import Projected
+from gateway.audit.projection_file import Projected
 from gateway.audit.search_query import walk
 from gateway.audit.search_rows import SearchContent
 from tests.support import entries
