@@ -47,14 +47,12 @@ class Projection:
         path: of the database file.
         log: the audit log.
         content: what is projected.
-        share: of the time that catching up may take of one core while exchanges run and nobody waits.
     """
 
-    def __init__(self, *, path: Path, log: Log, content: Content, share: float = QUIET_SHARE) -> None:
+    def __init__(self, *, path: Path, log: Log, content: Content) -> None:
         self.path = path
         self._log = log
         self._file = ProjectionFile(path=path, log=log, content=content)
-        self._share = share
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._wanted = threading.Event()
@@ -151,7 +149,7 @@ class Projection:
     # -- in the catching-up thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        pace = Pace(lambda: self._log.head.size, share=self._share)
+        pace = Pace(lambda: self._log.head.size, share=QUIET_SHARE)
         while not self._stopping.is_set():
             self._wanted.clear()
             try:

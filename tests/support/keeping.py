@@ -10,7 +10,7 @@ from exchange.keystore import KeyStore, MemoryKeyStore
 from exchange.v1 import audit_pb2
 from gateway.act_entries import ActEntries
 from gateway.audit.folder import segments_in
-from gateway.audit.keeping import Forget, Keeper
+from gateway.audit.keeping import Keeper
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.terms import DAY_MS, Terms
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
@@ -63,7 +63,6 @@ class KeptLog:
         files: SegmentFiles | None = None,
         store: SegmentStore | None = None,
         terms: Terms = TERMS,
-        forget: tuple[Forget, ...] = (),
     ) -> None:
         self.folder = folder
         self.keys = keys or MemoryKeyStore()
@@ -86,7 +85,6 @@ class KeptLog:
             entries=ActEntries(origin=ORIGIN, clock=self.clock, random=system_random),
             actor=GATEWAY,
             now=lambda: self.clock.now if self.trusted else None,
-            forget=forget,
             pause_s=0.0,
         )
 

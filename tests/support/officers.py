@@ -22,6 +22,8 @@ from gateway.calls import Calls
 from tests.support.audit import SIGNER, submit
 from tests.support.region import HEALTH, POLICE, Authority, Region
 
+MAX_TAILS = 4
+
 AUTHORITY = Authority()
 OFFICER = AUTHORITY.person(Role.OFFICER, "officer-1")
 AUDITOR = AUTHORITY.person(Role.AUDITOR, "auditor-1")
@@ -84,9 +86,8 @@ class Office:
         witnessed: size of the newest witnessed head.
     """
 
-    def __init__(self, folder: Path, *, max_tails: int = 4) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.max_tails = max_tails
         self.witnessed = 0
         self.port = 0
 
@@ -99,7 +100,7 @@ class Office:
         self.projection = Projection(path=self.folder / SEARCH, log=self.log, content=SearchContent())
         self.projection.start()
         self.searches = Searches(projection=self.projection, log=self.log, witnessed=lambda: self.witnessed)
-        self.tails = Tails(log=self.log, witnessed=lambda: self.witnessed, max_tails=self.max_tails)
+        self.tails = Tails(log=self.log, witnessed=lambda: self.witnessed, max_tails=MAX_TAILS)
         calls = Calls(registrar=self.region.registrar, peer=peer)
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         service = AuditService(
