@@ -149,9 +149,9 @@ class Evidence:
             calls=calls,
             log=self._parts.log,
             find=self.searches.find,
-            traces=self.traces,
             tails=self.tails,
             searches=self.searches,
+            trace=self.traces.answer,
             witnessed=self.witnessing.witnessed_note,
         )
 

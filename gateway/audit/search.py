@@ -90,7 +90,7 @@ class Searches:
         witnessed: returns the size of the newest head that witnesses have cosigned, 0 for none.
     """
 
-    def __init__(self, *, projection: Projection, log: Log, witnessed: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, *, projection: Projection, log: Log, witnessed: Callable[[], int]) -> None:
         self._projection = projection
         self._log = log
         self._witnessed = witnessed

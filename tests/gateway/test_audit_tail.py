@@ -18,7 +18,8 @@ from gateway.audit import past, recent, tail
 from gateway.audit.filters import Facts, Filter, facts_of
 from gateway.audit.recent import Recent
 from tests.support.audit import ORIGIN, SIGNER
-from tests.support.officers import AUDITOR, AUTHORITY, MAX_TAILS, OFFICER, Office, by, exchange
+from tests.support.callers import by
+from tests.support.officers import AUDITOR, AUTHORITY, MAX_TAILS, OFFICER, Office, exchange
 from tests.support.region import HEALTH
 
 REFUSED = audit_pb2.EntryFilter(decisions=[audit_pb2.DECISION_REFUSED])
