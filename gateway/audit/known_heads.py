@@ -8,9 +8,9 @@ from pathlib import Path
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.errors import BadConfiguration, ExchangeError, ReceiptBroken
 from exchange.receipt import from_tlog_proof
+from gateway.audit.witnessed_file import WITNESSED
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 
-WITNESSED = "witnessed"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 
 

@@ -30,6 +30,7 @@ from exchange.errors import (
     StoreDamaged,
 )
 from exchange.merkle import leaf_hash
+from exchange.receipt import MAX_LEAF_BYTES
 from gateway.audit.ancestry import Ancestry
 from gateway.audit.commit_thread import CommitThread
 from gateway.audit.errands import Errand, Errands, Work
@@ -41,7 +42,6 @@ from gateway.storage.ports import Group, HighWater, SegmentStore, StoredHead
 __all__ = ["Done", "Logged", "Sequencer"]
 
 MAX_GROUP = 256
-MAX_LEAF_BYTES = 65_535
 ADMINISTRATIVE_PLACES = 256
 QUIET_S = 0.5
 STALL_S = 3.0

@@ -29,6 +29,7 @@ from gateway.audit.projection import Projection
 from gateway.audit.projection_file import Log, held
 from gateway.audit.search import Searches
 from gateway.audit.search_rows import digest
+from gateway.audit.terms import DAY_MS
 from gateway.audit.trace_rows import TRACE
 from gateway.subject_tags import GatewayTagKeys
 
@@ -37,7 +38,6 @@ MAX_WHY = 200
 MAX_CASE = 200
 MAX_DIGITS = 18
 CAUGHT_UP_S = 5.0
-DAY_MS = 86_400_000
 MARK_DIGITS = 16
 _NAME = "trace"
 _MARK = b"shuqiao/trace-mark/1\0"
