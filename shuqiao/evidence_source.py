@@ -7,7 +7,7 @@ import grpc
 
 from exchange.errors import UnknownEntry
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from shuqiao.regional import CALL_TIMEOUT_S, calling
+from shuqiao.calling import CALL_TIMEOUT_S, calling
 
 MAX_INDEXES = 256
 READ_TIMEOUT_S = 3600.0

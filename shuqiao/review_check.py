@@ -24,7 +24,7 @@ from exchange.sampling import Sampler, seed_of
 from exchange.spans import root_of_run
 from exchange.trust import TrustAnchor
 from exchange.v1 import audit_pb2, audit_pb2_grpc, review_pb2
-from shuqiao.regional import CALL_TIMEOUT_S, calling
+from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.trust_files import LogKeys
 
 ENTRIES_PER_SECOND = 500
