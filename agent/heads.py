@@ -4,17 +4,15 @@ A head only grows, and only by a proof that the new log extends the old one.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from exchange.checkpoint import Checkpoint, parse_checkpoint
+from exchange.durable import replace_file
 from exchange.errors import ExchangeError, LogForked, StoreDamaged
 from exchange.lineage import split_origin
-from exchange.merkle import verify_consistency
+from exchange.merkle import HASH_BYTES, verify_consistency
 from exchange.v1 import common_pb2
-
-HASH_BYTES = 32
 
 
 class Seen(NamedTuple):
@@ -116,12 +114,7 @@ class Heads:
         if not self._dirty:
             return
         rows = {origin: seen.note for origin, seen in self._heads.items()}
-        draft = self._path.with_suffix(".draft")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(rows, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        replace_file(self._path, json.dumps(rows).encode())
         self._dirty = False
 
     def _load(self) -> None:

@@ -11,6 +11,7 @@
 
 import sqlalchemy as sa
 
+from certs.profiles import DAY_MS
 from certs.records import ACTS, TAG_ERASURES, Records, note
 from certs.tokens import in_good_standing
 from exchange.clock import Clock, Random
@@ -27,7 +28,6 @@ from exchange.subject_tags import (
     period_of,
 )
 
-DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 LEAD_MS = 14 * DAY_MS
 """How long before a period its key is made."""

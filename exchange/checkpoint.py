@@ -29,8 +29,8 @@ MAX_SIGNATURES = 32
 MAX_SIZE = 2**63 - 1
 KEY_BYTES = 32
 _ED25519 = b"\x01"
-_ID_BYTES = 4
-_SIGNATURE_BYTES = 64
+ID_BYTES = 4
+SIGNATURE_BYTES = 64
 MARK = "— "
 _FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
@@ -57,7 +57,7 @@ class Checkpoint:
 
 def key_id(name: str, public_key: bytes) -> bytes:
     """Return the 4-byte id of an Ed25519 key (32 bytes) under a name."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public_key).digest()[:_ID_BYTES]
+    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public_key).digest()[:ID_BYTES]
 
 
 def check_origin(origin: str) -> None:
@@ -134,7 +134,7 @@ class LogSigner:
     def sign_text(self, text: str) -> str:
         """Return a note of text that ends in a newline."""
         message = text.encode()
-        signed = [one + crypto_sign(message, secret)[:_SIGNATURE_BYTES] for one, secret in self._keys]
+        signed = [one + crypto_sign(message, secret)[:SIGNATURE_BYTES] for one, secret in self._keys]
         lines = [f"{MARK}{self.origin} {b64encode(one).decode()}\n" for one in signed]
         return f"{text}\n{''.join(lines)}"
 
@@ -158,11 +158,11 @@ def open_note(note: str, *, name: str, keys: Sequence[bytes]) -> str:
     for line in lines:
         signer, _, encoded = line.removeprefix(MARK).partition(" ")
         signature = decode_base64(encoded)
-        if not line.startswith(MARK) or not signer or len(signature) <= _ID_BYTES:
+        if not line.startswith(MARK) or not signer or len(signature) <= ID_BYTES:
             raise ReceiptBroken("signature line")
-        known = by_id.get(signature[:_ID_BYTES]) if signer == name else None
+        known = by_id.get(signature[:ID_BYTES]) if signer == name else None
         if known:
-            _verify(message, signature[_ID_BYTES:], known)
+            _verify(message, signature[ID_BYTES:], known)
             trusted = True
     if not trusted:
         raise ReceiptBroken("no signature by a key of the log")
@@ -193,7 +193,7 @@ def _verify(message: bytes, signature: bytes, keys: Sequence[bytes]) -> None:
             crypto_sign_open(signature + message, key)
         except (BadSignatureError, ValueError):
             continue
-        if len(signature) == _SIGNATURE_BYTES:
+        if len(signature) == SIGNATURE_BYTES:
             return
     raise ReceiptBroken("checkpoint signature")
 

@@ -20,10 +20,12 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
 from exchange.checkpoint import (
+    ID_BYTES,
     KEY_BYTES,
     MARK,
     MAX_NOTE_CHARS,
     MAX_SIGNATURES,
+    SIGNATURE_BYTES,
     check_origin,
     decode_base64,
     part_note,
@@ -32,10 +34,8 @@ from exchange.errors import BadConfiguration, ReceiptBroken
 
 COSIGNATURE = b"\x04"
 MAX_TIME_S = 2**63 - 1
-_ID_BYTES = 4
 _TIME_BYTES = 8
-_SIGNATURE_BYTES = 64
-_LINE_BYTES = _ID_BYTES + _TIME_BYTES + _SIGNATURE_BYTES
+_LINE_BYTES = ID_BYTES + _TIME_BYTES + SIGNATURE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class WitnessKey:
     def key_id(self) -> bytes:
         """The 4 bytes by which its lines are recognised."""
         hashed = hashlib.sha256(self.name.encode() + b"\n" + COSIGNATURE + self.public_key)
-        return hashed.digest()[:_ID_BYTES]
+        return hashed.digest()[:ID_BYTES]
 
     @property
     def text(self) -> str:
@@ -116,10 +116,10 @@ def parse_cosignature(line: str) -> Cosignature:
     blob = decode_base64(encoded)
     if len(blob) != _LINE_BYTES:
         raise ReceiptBroken("cosignature length")
-    time_s = int.from_bytes(blob[_ID_BYTES : _ID_BYTES + _TIME_BYTES], "big")
+    time_s = int.from_bytes(blob[ID_BYTES : ID_BYTES + _TIME_BYTES], "big")
     if time_s > MAX_TIME_S:
         raise ReceiptBroken("cosignature time")
-    return Cosignature(name, blob[:_ID_BYTES], time_s, blob[_ID_BYTES + _TIME_BYTES :])
+    return Cosignature(name, blob[:ID_BYTES], time_s, blob[ID_BYTES + _TIME_BYTES :])
 
 
 class Cosigner:
@@ -140,7 +140,7 @@ class Cosigner:
 
     def cosign(self, text: str, *, time_s: int) -> Cosignature:
         """Return the cosignature of a checkpoint's text, which ends in a newline, at a Unix time."""
-        signature = crypto_sign(_message(text, time_s), self._secret)[:_SIGNATURE_BYTES]
+        signature = crypto_sign(_message(text, time_s), self._secret)[:SIGNATURE_BYTES]
         return Cosignature(self.key.name, self.key.key_id, time_s, signature)
 
 
@@ -240,6 +240,6 @@ def _signer(line: str) -> tuple[str, bytes]:
     """Return the name and key id that a signature line bears."""
     name, _, encoded = line.removeprefix(MARK).partition(" ")
     blob = decode_base64(encoded)
-    if not line.startswith(MARK) or not name or len(blob) <= _ID_BYTES:
+    if not line.startswith(MARK) or not name or len(blob) <= ID_BYTES:
         raise ReceiptBroken("signature line")
-    return name, blob[:_ID_BYTES]
+    return name, blob[:ID_BYTES]

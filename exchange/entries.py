@@ -6,9 +6,8 @@ that logs the right digests under another purpose, case or department would dece
 
 from exchange.canonical import DIGEST_BYTES
 from exchange.errors import ReceiptBroken
+from exchange.receipt import ENTRY_VERSION
 from exchange.v1 import audit_pb2, exchange_pb2
-
-ENTRY_VERSION = 1
 
 
 def check_entry(entry: audit_pb2.AuditEntry, header: exchange_pb2.RequestHeader) -> None:

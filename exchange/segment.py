@@ -26,17 +26,17 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from exchange.canonical import DIGEST_BYTES
 from exchange.errors import BadConfiguration, StoreDamaged
+from exchange.receipt import MAX_LEAF_BYTES
 
 MAGIC = b"shuqiao-segment/1\n"
 CHUNK_ENTRIES = 256
 KEY_BYTES = 32
 SALT_BYTES = 16
-DIGEST_BYTES = 32
 TAG_BYTES = 16
 MAX_ENTRIES = 1 << 20
 MAX_ORIGIN_BYTES = 255
-MAX_LEAF_BYTES = 65_535
 MAX_BESIDE_BYTES = 1 << 18
 MAX_PLAIN_BYTES = CHUNK_ENTRIES * (MAX_LEAF_BYTES + MAX_BESIDE_BYTES + 8)
 MAX_HEADER_BYTES = len(MAGIC) + 2 + MAX_ORIGIN_BYTES + 16 + SALT_BYTES + DIGEST_BYTES

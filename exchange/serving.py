@@ -1,13 +1,18 @@
-"""What every process of the exchange does alike: end on a signal, say when it serves, let go of its tasks."""
+"""What every process does alike: bind, end on a signal, say when it serves, let go of its tasks."""
 
 import asyncio
 import gc
 import json
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
+
+from exchange.errors import BadConfiguration
+
+BACKLOG = 128
 
 
 def keep_private() -> None:
@@ -70,3 +75,28 @@ async def cancel_all(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         with suppress(asyncio.CancelledError):
             await task
+
+
+def bound(host: str, port: int, setting: str) -> socket.socket:
+    """Return a TCP socket that listens at an address.
+
+    Args:
+        host: an address or a name.
+        port: 0 takes a free one.
+        setting: the configuration's name of the port, for the error.
+
+    Raises:
+        BadConfiguration: it cannot be bound.
+    """
+    # The protocol is named because asyncio turns Nagle's delay off only where it is.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        # Whoever hears that the process is ready may ask at once, before anything takes connections.
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise BadConfiguration(f"{setting} {port}: {error.strerror}") from None
+    return sock

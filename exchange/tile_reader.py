@@ -32,6 +32,7 @@ from exchange.tlog_tiles import (
 )
 
 MAX_TILES = 256
+"""Full tiles that stay in memory, some 34 KiB each."""
 
 Fetch = Callable[[str], bytes]
 """Returns what is at a path below the log's address, its length bounded; raises UnknownEntry where nothing
@@ -65,17 +66,15 @@ class TiledTree:
     Args:
         fetch: reaches the log.
         head: a head that is believed.
-        max_tiles: how many full tiles stay in memory, some 34 KiB each.
 
     Raises:
         ReceiptBroken: the tiles at the edge do not lead to the head's root.
         UnknownEntry: one is missing.
     """
 
-    def __init__(self, *, fetch: Fetch, head: Checkpoint, max_tiles: int = MAX_TILES) -> None:
+    def __init__(self, *, fetch: Fetch, head: Checkpoint) -> None:
         self.head = head
         self._fetch = fetch
-        self._max_tiles = max_tiles
         self._full: OrderedDict[tuple[int, int], Pyramid] = OrderedDict()
         self._edge = {(tile.level, tile.n): self._read(tile) for tile in edge_tiles(head.size)}
         if merkle.root_at(head.size, self.node) != head.root:
@@ -150,7 +149,7 @@ class TiledTree:
         if known is None:
             known = self._checked(tile_in(level, n, self.head.size))
             self._full[key] = known
-            if len(self._full) > self._max_tiles:
+            if len(self._full) > MAX_TILES:
                 self._full.popitem(last=False)
         elif key in self._full:
             self._full.move_to_end(key)

@@ -3,9 +3,9 @@
 from exchange.canonical import NONCE_BYTES
 from exchange.clock import Clock, Random
 from exchange.identity import Identity
+from exchange.receipt import ENTRY_VERSION
 from exchange.v1 import audit_pb2, common_pb2, reason_pb2
 
-ENTRY_VERSION = 1
 MAX_SUBJECT = 250
 
 

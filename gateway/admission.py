@@ -155,7 +155,7 @@ class Admission:
     ) -> str:
         draw = read_draw(statement)
         check_issued(draw.issued_at_ms, now_ms)
-        self._state.reviews.check_draw(draw, verified.identity)
+        self._state.reviews.check_draw(verified.identity)
         return draw.review_id.hex()
 
     def _review_event(

@@ -26,41 +26,27 @@ from exchange.telemetry import set_up_logs
 from exchange.tls import peer
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
-from exchange.v1 import (
-    admin_pb2_grpc,
-    audit_pb2,
-    audit_pb2_grpc,
-    directory_pb2_grpc,
-    exchange_pb2_grpc,
-    grant_pb2_grpc,
-    link_pb2_grpc,
-    review_pb2_grpc,
-)
+from exchange.v1 import audit_pb2
 from gateway import interceptors
 from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
-from gateway.admin_service import AdminService
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
-from gateway.calls import Calls
 from gateway.config import GatewayConfig, load
-from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence, EvidenceParts
-from gateway.exchange_service import ExchangeService
-from gateway.grant_service import GrantService
-from gateway.link_service import LinkParts, LinkService
+from gateway.link_service import LinkService
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
-from gateway.review_service import ReviewService
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
+from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
 from gateway.state_store import StateStore
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
@@ -204,59 +190,21 @@ class Gateway:
         return peer(context, self._anchor, self.feed.current, self._clock.now_ms())
 
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
-        calls = Calls(registrar=self.registrar, peer=interceptors.caller)
-        link_service = LinkService(
-            LinkParts(
-                origin=self.origin,
-                path=self.path,
-                links=self.links,
-                registrar=self.registrar,
-                sequencer=self.sequencer,
-                trust_feed=self.feed,
-                peer=interceptors.caller,
-                clock=self._clock,
-                consumer_window=self._config.limits.consumer_window,
-                provider_window=self._config.limits.provider_window,
-                max_links=self._config.limits.max_links,
-            )
+        parts = ServiceParts(
+            path=self.path,
+            links=self.links,
+            registrar=self.registrar,
+            state=self.state,
+            log=self.sequencer,
+            evidence=self.evidence,
+            selection=self.selection,
+            rotation=self.rotation,
+            trust_feed=self.feed,
+            limits=self._config.limits,
+            faults=self.faults,
+            clock=self._clock,
         )
-        link_pb2_grpc.add_LinkServiceServicer_to_server(link_service, server)
-        exchange_pb2_grpc.add_ExchangeServiceServicer_to_server(
-            ExchangeService(path=self.path, peer=interceptors.caller), server
-        )
-        directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
-            DirectoryService(
-                registrar=self.registrar, state=self.state, calls=calls, linked=self.links.agents_of
-            ),
-            server,
-        )
-        grant_pb2_grpc.add_GrantServiceServicer_to_server(
-            GrantService(registrar=self.registrar, state=self.state, calls=calls), server
-        )
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(self.evidence.service(calls), server)
-        review_pb2_grpc.add_ReviewServiceServicer_to_server(
-            ReviewService(
-                registrar=self.registrar,
-                reviews=self.state.reviews,
-                selection=self.selection,
-                calls=calls,
-                check_head=self.sequencer.compare_head,
-            ),
-            server,
-        )
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminService(
-                registrar=self.registrar,
-                calls=calls,
-                log=self.sequencer,
-                trust_feed=self.feed,
-                agents=lambda: [(link.identity.uri, len(link.pending)) for link in self.links],
-                faults=lambda: [str(fault) for fault in self.faults()],
-                rotate=lambda overlap_s, by: self.rotation.order(overlap_s, by=by),
-            ),
-            server,
-        )
-        return link_service
+        return add_services(server, parts)
 
     # -- how it is ---------------------------------------------------------------------------------------
 

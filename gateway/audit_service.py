@@ -3,7 +3,7 @@
 1. Checkpoints and consistency proofs are for everybody: they show no entry.
 2. Officers and auditors read entries; that they do is an entry itself, durable before they see the first.
 3. An agent reads the entries of its own organisation's exchanges; all others are not there for it.
-4. Tails and searches are served by `gateway.audit.tail` and `gateway.audit.search`.
+4. Tails, searches and traces are served by `gateway.audit.tail`, `search` and `trace`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,6 @@ from exchange.v1 import audit_pb2, audit_pb2_grpc
 from gateway.audit import proofs, search, tail
 from gateway.audit.search import Searches
 from gateway.audit.tail import Tails
-from gateway.audit.trace import Traces
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
@@ -24,6 +23,9 @@ SERVICE = "/exchange.v1.AuditService"
 
 Find = Callable[[bytes], Awaitable[int | None]]
 """Returns the index of an exchange's entry by its id of 16 bytes, None where there is none."""
+
+Trace = Callable[[audit_pb2.TraceRequest, Identity], Awaitable[audit_pb2.TraceResponse]]
+"""Answers a trace once it has entered who traces; see `gateway.audit.trace`."""
 
 
 class Log(Protocol):
@@ -66,9 +68,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         find: looks an exchange up.
         tails: serves those who follow the log.
         searches: serves those who search it.
+        trace: answers those who trace a subject or a case.
         witnessed: returns the newest checkpoint that a quorum of witnesses cosigned, "" where there is none.
         log_port: returns the port of the log's HTTPS face, 0 where it is not served.
-        traces: serves those who trace a subject or a case.
     """
 
     def __init__(
@@ -80,9 +82,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         find: Find,
         tails: Tails,
         searches: Searches,
-        witnessed: Callable[[], str] = lambda: "",
-        log_port: Callable[[], int] = lambda: 0,
-        traces: Traces,
+        trace: Trace,
+        witnessed: Callable[[], str],
+        log_port: Callable[[], int],
     ) -> None:
         self._registrar = registrar
         self._calls = calls
@@ -90,9 +92,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._find = find
         self._tails = tails
         self._searches = searches
+        self._trace = trace
         self._witnessed = witnessed
         self._log_port = log_port
-        self._traces = traces
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Any
@@ -137,7 +139,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
 
     async def Trace(self, request: audit_pb2.TraceRequest, context: Any) -> audit_pb2.TraceResponse:
         """Return a page of a subject's or a case's trace."""
-        return await self._calls.run(f"{SERVICE}/Trace", request, context, self._traces.answer)
+        return await self._calls.run(f"{SERVICE}/Trace", request, context, self._trace)
 
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity

@@ -150,9 +150,9 @@ class Evidence:
             calls=calls,
             log=self._parts.log,
             find=self.searches.find,
-            traces=self.traces,
             tails=self.tails,
             searches=self.searches,
+            trace=self.traces.answer,
             witnessed=self.witnessing.witnessed_note,
             log_port=lambda: self._log_port,
         )

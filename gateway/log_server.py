@@ -15,8 +15,8 @@ import structlog
 import uvicorn
 from uvicorn.server import ServerState
 
+from exchange.serving import BACKLOG, bound
 from exchange.tls import load_identity
-from gateway.listening import BACKLOG, bound
 from gateway.peer_protocol import PeerProtocol
 
 HANDSHAKE_S = 5.0

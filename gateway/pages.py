@@ -16,6 +16,7 @@ DEFAULT_SIZE = 100
 MAX_SIZE = 500
 MAX_BYTES = 2 * 1024 * 1024
 MAX_TOKEN = 400
+MAX_DIGITS = 18
 _DOMAIN = b"shuqiao/page/1\0"
 _CHECK_BYTES = 8
 
@@ -58,6 +59,32 @@ def key_of(name: str, text: str) -> str:
     if held != name or raw[:_CHECK_BYTES] != _check(payload):
         raise Malformed("page_token")
     return key
+
+
+def token_at(name: str, scope: str, position: int | None) -> str:
+    """Return the token that goes on from a position in the log; empty for None, the end.
+
+    Args:
+        name: of the list.
+        scope: what is listed, without a colon: the token is good for nothing else.
+        position: an index of the log.
+    """
+    return "" if position is None else token(name, f"{scope}:{position}")
+
+
+def position_of(name: str, scope: str, text: str) -> int | None:
+    """Return the position from which to go on; None for an empty token.
+
+    Raises:
+        Malformed: not a token of that list and scope.
+    """
+    key = key_of(name, text)
+    if not key:
+        return None
+    held, _, number = key.partition(":")
+    if held != scope or not number.isdecimal() or len(number) > MAX_DIGITS:
+        raise Malformed("page_token")
+    return int(number)
 
 
 def fitting(items: Iterable[T], size: Callable[[T], int], *, most: int) -> list[T]:

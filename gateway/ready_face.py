@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from exchange.errors import ExchangeError
-from gateway.listening import bound
+from exchange.serving import bound
 
 
 class _Server(uvicorn.Server):

@@ -57,7 +57,6 @@ class Registrar:
         trust_feed: the newest trust list.
         clock: the time.
         origin: of the log.
-        region: the gateway's division, 6 digits; the anchor's where empty.
         refusals: which refusals become entries of their own.
         random: for salts.
     """
@@ -72,7 +71,6 @@ class Registrar:
         trust_feed: TrustFeed,
         clock: Clock,
         origin: str,
-        region: str = "",
         refusals: RefusalLimiter | None = None,
         random: Random = system_random,
     ) -> None:
@@ -85,7 +83,7 @@ class Registrar:
         self._clock = clock
         self._entries = ActEntries(origin=origin, clock=clock, random=random)
         self._refusals = refusals or RefusalLimiter()
-        self._admission = Admission(state=state, anchor=anchor, region=region or anchor.division)
+        self._admission = Admission(state=state, anchor=anchor, region=anchor.division)
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[int]] = set()
         self._subscribers: list[Subscriber] = []

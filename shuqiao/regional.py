@@ -24,9 +24,7 @@ from exchange.v1 import (
     grant_pb2,
     grant_pb2_grpc,
 )
-from shuqiao.calling import CALL_TIMEOUT_S as CALL_TIMEOUT_S
-from shuqiao.calling import HOP as HOP
-from shuqiao.calling import calling as calling
+from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
 from shuqiao.following import follow as follow
 from shuqiao.following import search as search
 from shuqiao.forms import timestamp

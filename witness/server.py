@@ -7,7 +7,6 @@ size, and its operator by `shuqiao audit witness show`.
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,13 @@ from starlette.routing import Route
 
 from exchange.add_checkpoint import MAX_REQUEST_BYTES, PATH
 from exchange.errors import BadConfiguration
+from exchange.serving import bound
 from witness.config import Listen
 from witness.judge import Reply
 
 BODY_TIMEOUT_S = 10.0
 THREADS = 4
 MAX_CONNECTIONS = 64
-BACKLOG = 128
 
 Judge = Callable[[bytes], Reply]
 
@@ -76,7 +75,7 @@ class WitnessServer:
             raise BadConfiguration(f"listen.certificate_file, listen.key_file: {error}") from None
         if config.ssl is not None:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
-        sock = _bind(listen.host, listen.port)
+        sock = bound(listen.host, listen.port, "listen.port")
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]))
         return int(sock.getsockname()[1])
@@ -111,18 +110,3 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > MAX_REQUEST_BYTES:
             return None
     return bytes(body)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    # The protocol is named because asyncio turns Nagle's delay off only where it is.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        # From here on callers are queued, and a second witness on this address is told.
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise BadConfiguration(f"listen.port {port}: {error.strerror}") from None
-    return sock

@@ -12,10 +12,10 @@ from exchange.errors import EvidenceBroken, ExchangeError
 from exchange.evidence.findings import Check, Findings
 from exchange.evidence.ranges import hashes_of, range_root
 from exchange.merkle import split_hashes
+from exchange.receipt import MAX_LEAF_BYTES
 from exchange.v1 import evidence_pb2
 
 MAX_ENTRIES = 256
-MAX_LEAF_BYTES = 65_535
 
 
 def proven_entries(

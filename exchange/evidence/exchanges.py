@@ -7,6 +7,7 @@ A refusal at the first step may repeat a signature that the gateway found wantin
 
 from collections.abc import Callable
 
+from exchange.canonical import DIGEST_BYTES
 from exchange.errors import EvidenceBroken, ExchangeError
 from exchange.evidence.findings import RAISED, Check, Findings
 from exchange.evidence.grants_then import GrantsThen
@@ -19,7 +20,6 @@ SLACK_MS = 2_000
 MAX_LIFE_MS = 302_000
 OUTAGE_MS = 24 * 3_600_000
 RELEASED = audit_pb2.DECISION_RELEASED
-DIGEST_BYTES = 32
 
 
 class Exchanges:

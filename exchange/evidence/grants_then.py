@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 from exchange import grants
 from exchange.canonical import GRANT, GRANT_EVENT, RESOURCE, RESOURCE_STATE
 from exchange.errors import ExchangeError, GrantRevoked, Malformed, NoGrant, UnknownResource, WrongState
-from exchange.grants import Grant
+from exchange.grants import ACTIVE, Grant
 from exchange.resources import Resource, check_publisher, parse_resource, split_id, wider_divisions
 from exchange.trust import Verified
-from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
 DOMAINS = {
     audit_pb2.ACT_RESOURCE: RESOURCE,
@@ -23,7 +23,6 @@ DOMAINS = {
     audit_pb2.ACT_GRANT: GRANT,
     audit_pb2.ACT_GRANT_EVENT: GRANT_EVENT,
 }
-ACTIVE = grant_pb2.GRANT_STATE_ACTIVE
 
 
 class _Step(NamedTuple):

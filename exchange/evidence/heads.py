@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from exchange.checkpoint import (
+    ID_BYTES,
     MARK,
     Checkpoint,
     decode_base64,
@@ -28,7 +29,6 @@ from exchange.witness_policy import WitnessPolicy
 
 MAX_HEADS = 1024
 UNKNOWN_SIGNATURE = "a signature of nobody known, twice, or out of order"
-_ID_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def normal_note(note: str, *, origin: str, log_keys: Iterable[bytes], witnesses:
 
 def _signer(line: str) -> tuple[str, bytes]:
     name, _, encoded = line.removeprefix(MARK).partition(" ")
-    return name, decode_base64(encoded)[:_ID_BYTES]
+    return name, decode_base64(encoded)[:ID_BYTES]
 
 
 @dataclass(slots=True, kw_only=True)

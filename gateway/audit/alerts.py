@@ -40,26 +40,22 @@ class Alerts:
         self._gateway = gateway
         self._entries = ActEntries(origin=origin, clock=clock, random=random)
 
-    async def enter(
-        self, error: ExchangeError, *, severity: Severity, since_ms: int, subject: str = ""
-    ) -> None:
+    async def enter(self, error: ExchangeError, *, severity: Severity, since_ms: int) -> None:
         """Enter an alert, and write it to the process's log whether or not it could be entered.
 
         Args:
-            error: what was noticed; its reason is entered.
+            error: what was noticed; its reason is entered, and its subject: names and numbers only.
             severity: how grave.
             since_ms: since when, Unix milliseconds.
-            subject: what it is about: names and numbers only; the error's where empty.
 
         Raises:
             AuditUnavailable, QueueFull: it could not be made durable; enter it again later.
         """
-        about = subject or error.subject
         write = (
             _log.info if severity == "notice" else _log.warning if severity == "warning" else _log.critical
         )
-        write("alert", reason=error.name, subject=about)
-        entry = self._entries.act(audit_pb2.ACT_ALERT, self._gateway, about)
+        write("alert", reason=error.name, subject=error.subject)
+        entry = self._entries.act(audit_pb2.ACT_ALERT, self._gateway, error.subject)
         entry.administrative.alert.CopyFrom(
             audit_pb2.AlertRecord(reason=error.reason, severity=severity, since_ms=since_ms)
         )

@@ -1,10 +1,9 @@
 """Builds the log entry of an exchange. No values, no personal data: ids, names, digests and signatures."""
 
+from exchange.receipt import ENTRY_VERSION
 from exchange.v1 import audit_pb2, exchange_pb2
 from gateway.record import Exchange
 
-ENTRY_VERSION = 1
-MAX_LEAF_BYTES = 65_535
 MAX_TEXT = 200
 
 

@@ -40,6 +40,7 @@ from gateway.storage.segments import SegmentFiles
 STRETCH = 1024
 PAUSE_S = 0.02
 IDLE_S = 60.0
+"""Until it looks again where there is nothing to do."""
 
 Forget = Callable[[int, int], Awaitable[None]]
 """Removes what a projection holds of the entries from an index to before another."""
@@ -59,7 +60,6 @@ class Keeper:
         now: the time where it is vouched for, None otherwise.
         forget: of each projection that holds entries.
         pause_s: between two steps, and between two chunks of a segment.
-        idle_s: until it looks again where there is nothing to do.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class Keeper:
         now: Callable[[], int | None],
         forget: tuple[Forget, ...] = (),
         pause_s: float = PAUSE_S,
-        idle_s: float = IDLE_S,
     ) -> None:
         self._log = log
         self._store = log.store
@@ -84,7 +83,6 @@ class Keeper:
         self._now = now
         self._forget = forget
         self._pause_s = pause_s
-        self._idle_s = idle_s
         self._not_before = (0, 0)
         self.fault: StoreDamaged | None = None
 
@@ -92,7 +90,7 @@ class Keeper:
         """Seal and erase until cancelled."""
         while True:
             more = await self.turn()
-            await asyncio.sleep(self._pause_s if more else self._idle_s)
+            await asyncio.sleep(self._pause_s if more else IDLE_S)
 
     async def turn(self) -> bool:
         """Do the next thing that is due and take note of what keeps it from being done.

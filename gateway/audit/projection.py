@@ -9,107 +9,35 @@
 4. An entry that was erased has no row: one made before is overwritten when it is (`forget`).
 5. It tells only where to look. Whoever asked gets the log's own bytes.
 
-A subclass or user adds meaning by a `Content`; see `gateway.audit.search`.
+What is in it a `Content` says (`gateway.audit.projection_file`); see `gateway.audit.search_rows`.
 """
 
 import asyncio
-import hashlib
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
-from google.protobuf.message import DecodeError
 
-from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, StoreDamaged
-from exchange.v1 import audit_pb2
+from exchange.errors import AuditUnavailable, ExchangeError, StoreDamaged
 from gateway.audit.erasures import Erasures
-from gateway.audit.kept import kept_leaves
 from gateway.audit.pace import Pace
+from gateway.audit.projection_file import Content, Log, ProjectionFile
 from gateway.audit.questions import Questions, is_damage
-from gateway.fold import Head
 
-STEP, READ = 4096, 256
-"""Entries of one transaction: pages that many of them touch are written once; and of one reading."""
-PIECE = 16
-"""Entries that are parsed and added at a time, before others get their turn."""
+STEP = 4096
+"""Entries of one transaction: pages that many of them touch are written once."""
 POLL_S = 1.0
 RETRY_S = 1.0
 QUIET_SHARE, HURRIED_SHARE, ASKED_SHARE = 0.08, 0.15, 0.2
 """Of one core while exchanges run: to catch up while nobody waits, while somebody does, and for questions."""
 CAUGHT_UP_S = 5.0
-
-_PROGRESS = """
-CREATE TABLE IF NOT EXISTS progress (only INTEGER PRIMARY KEY CHECK (only = 1), version INTEGER NOT NULL,
-                                     next INTEGER NOT NULL, last BLOB NOT NULL) STRICT
-"""
 _log = structlog.get_logger("gateway.audit")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Projected:
-    """One entry on its way into a projection."""
-
-    index: int
-    leaf: bytes
-    entry: audit_pb2.AuditEntry
-
-
-def held(db: sqlite3.Connection) -> int:
-    """Return up to where a projection holds the log, as the file that is asked says itself."""
-    row = db.execute("SELECT next FROM progress").fetchone()
-    return int(row[0])
-
-
-class _Foreign(Exception):
-    """The file is of another log or version."""
-
-
-class Content(Protocol):
-    """What is projected. All is called in the projection's threads.
-
-    Attributes:
-        version: of the schema and of what `add` makes of an entry; another version is made anew.
-        schema: SQL statements, for an empty file.
-    """
-
-    version: int
-    schema: str
-
-    def add(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> None:
-        """Add the rows of some entries, ascending; adding an entry again must change nothing.
-
-        Raises:
-            sqlite3.Error: it cannot; the whole step is undone.
-        """
-        ...
-
-    def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
-        """Remove the rows of the entries from an index to before another.
-
-        Raises:
-            sqlite3.Error: it cannot; nothing is removed then.
-        """
-        ...
-
-
-class Log(Protocol):
-    """What is needed of the audit log; used from other threads than the event loop's."""
-
-    @property
-    def head(self) -> Head:
-        """The newest durable head."""
-        ...
-
-    def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on; EntryErased where one of them is gone."""
-        ...
 
 
 class Projection:
@@ -119,14 +47,12 @@ class Projection:
         path: of the database file.
         log: the audit log.
         content: what is projected.
-        share: of the time that catching up may take of one core while exchanges run and nobody waits.
     """
 
-    def __init__(self, *, path: Path, log: Log, content: Content, share: float = QUIET_SHARE) -> None:
+    def __init__(self, *, path: Path, log: Log, content: Content) -> None:
         self.path = path
         self._log = log
-        self._content = content
-        self._share = share
+        self._file = ProjectionFile(path=path, log=log, content=content)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._wanted = threading.Event()
@@ -134,10 +60,13 @@ class Projection:
         self._waiters: set[tuple[int, asyncio.Future[None]]] = set()
         self._questions = Questions(path, Pace(lambda: log.head.size, share=ASKED_SHARE))
         self._erasures = Erasures()
-        self._db: sqlite3.Connection | None = None
         self._spoilt = False
-        self.size = 0
         self.fault: ExchangeError | None = None
+
+    @property
+    def size(self) -> int:
+        """Up to where it holds the log."""
+        return self._file.size
 
     def start(self) -> None:
         """Begin to catch up, on the event loop; the log is open."""
@@ -220,7 +149,7 @@ class Projection:
     # -- in the catching-up thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        pace = Pace(lambda: self._log.head.size, share=self._share)
+        pace = Pace(lambda: self._log.head.size, share=QUIET_SHARE)
         while not self._stopping.is_set():
             self._wanted.clear()
             try:
@@ -232,126 +161,47 @@ class Projection:
                 self._fail(error)
                 pause_s = RETRY_S
             self._wanted.wait(pause_s)
-        self._disconnect()
+        self._file.close()
 
     def _catch_up(self, pace: Pace) -> None:
-        db = self._db
-        if db is None or self._spoilt or self._questions.damaged:
-            db = self._open()
-        self._forget_erased(db)
+        if not self._file.is_open or self._spoilt or self._questions.damaged:
+            self._open()
+        self._forget_erased()
         while self.size < self._log.head.size and not self._stopping.is_set():
-            self._forget_erased(db)
-            self._step(db, min(STEP, self._log.head.size - self.size), pace)
+            self._forget_erased()
+            self._file.step(min(STEP, self._log.head.size - self.size), partial(self._rest, pace))
             self._call(self._settle, None)
 
-    def _step(self, db: sqlite3.Connection, count: int, pace: Pace) -> None:
-        """Project the next entries. A crash in here loses them from the projection only."""
-        end = self.size + count
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            # Where the last entry was erased there is nothing to know the log by; the digest is of nothing.
-            last = b""
-            for first in range(self.size, end, READ):
-                leaves = kept_leaves(self._log, first, min(READ, end - first))
-                for at in range(0, len(leaves), PIECE):
-                    self._add(db, leaves[at : at + PIECE], pace)
-                last = _digest(leaves[-1][1]) if leaves and leaves[-1][0] == end - 1 else b""
-            progress = (self._content.version, end, last)
-            db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?)", progress)
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.rollback()
-            raise
-        self.size = end
-
-    def _add(self, db: sqlite3.Connection, leaves: Sequence[tuple[int, bytes]], pace: Pace) -> None:
-        begun = time.thread_time()
-        self._content.add(db, _parsed(leaves))
-        rest_s = pace.rest_s(time.thread_time() - begun, share=HURRIED_SHARE if self._waiters else 0)
+    def _rest(self, pace: Pace, worked_s: float) -> None:
+        rest_s = pace.rest_s(worked_s, share=HURRIED_SHARE if self._waiters else 0)
         if rest_s:
             self._stopping.wait(rest_s)
 
-    def _forget_erased(self, db: sqlite3.Connection) -> None:
+    def _forget_erased(self) -> None:
         while erasure := self._erasures.next():
-            self._forget(db, erasure.first, erasure.end)
+            self._file.forget(erasure.first, erasure.end)
             erasure.done = True
             self._call(self._settle, None)
 
-    def _forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
-        kept = kept_leaves(self._log, first, min(end, self.size) - first) if first < self.size else []
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            self._content.forget(db, first, end)
-            self._content.add(db, _parsed(kept))
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.rollback()
-            raise
-
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> None:
         spoilt = self._spoilt or self._questions.damaged
         self._spoilt = self._questions.damaged = False
-        self._disconnect()
-        if not spoilt:
-            try:
-                return self._connect()
-            except (sqlite3.Error, _Foreign) as error:
-                if not is_damage(error) and not isinstance(error, _Foreign):
-                    raise
-                _log.warning("projection_made_anew", name=self.path.name, reason=type(error).__name__)
-        # Nothing is lost: everything in the file is in the log.
-        self._disconnect()
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        if not spoilt and self._file.open():
+            return
+        self._file.remove()
         self._questions.reopen()
-        return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        self._db = db = sqlite3.connect(self.path, isolation_level=None)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA wal_autocheckpoint = 4000")
-        db.execute("PRAGMA cache_size = -32768")
-        # What was erased must not stay readable in free pages.
-        db.execute("PRAGMA secure_delete = ON")
-        db.execute(_PROGRESS)
-        row = db.execute("SELECT version, next, last FROM progress").fetchone()
-        version, size, last = row or (self._content.version, 0, b"")
-        if version != self._content.version or not self._same_log(size, last):
-            raise _Foreign
-        if row is None:
-            # A crash in here leaves an empty file, which the next start fills.
-            begin = f"INSERT INTO progress VALUES (1, {self._content.version:d}, 0, x'')"  # noqa: S608  a number
-            db.executescript(f"BEGIN IMMEDIATE; {self._content.schema}; {begin}; COMMIT;")
-        self.size = size
-        return db
-
-    def _same_log(self, size: int, last: bytes) -> bool:
-        if size > self._log.head.size:
-            return False
-        if not last:
-            return True
-        try:
-            return [_digest(leaf) for leaf in self._log.leaves(size - 1, 1)] == [last]
-        except EntryErased:
-            return True
+        if not self._file.open():
+            raise StoreDamaged(self.path.name)
 
     def _fail(self, error: Exception) -> None:
         """Tell who waits; the file is closed, and opened or made anew at the next attempt."""
-        self._disconnect()
+        self._file.close()
         self._spoilt = self._spoilt or is_damage(error)
         told = error if isinstance(error, ExchangeError) else StoreDamaged(self.path.name)
         if self.fault is None:
             _log.warning("projection_stands", name=self.path.name, error=type(error).__name__)
         self.fault = told
         self._call(self._settle, told)
-
-    def _disconnect(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
 
     def _call(self, callback: Callable[[ExchangeError | None], None], error: ExchangeError | None) -> None:
         assert self._loop is not None
@@ -366,21 +216,6 @@ class Projection:
             if future.done():
                 continue
             if error is not None:
-                future.set_exception(type(error)(error.subject))
+                future.set_exception(error.again())
             elif size <= self.size:
                 future.set_result(None)
-
-
-def _parsed(leaves: Sequence[tuple[int, bytes]]) -> list[Projected]:
-    """Return entries parsed; one that cannot be is a matter of verification, not of search."""
-    entries = []
-    for index, leaf in leaves:
-        try:
-            entries.append(Projected(index, leaf, audit_pb2.AuditEntry.FromString(leaf)))
-        except DecodeError:
-            continue
-    return entries
-
-
-def _digest(leaf: bytes) -> bytes:
-    return hashlib.sha256(leaf).digest()

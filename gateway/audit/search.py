@@ -12,17 +12,17 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
-from exchange.errors import AuditUnavailable, EntryErased, Malformed
+from exchange.errors import AuditUnavailable, EntryErased
 from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import words
 from gateway.audit.filters import Filter, facts_of
-from gateway.audit.projection import Log, Projection, held
+from gateway.audit.projection import Projection
+from gateway.audit.projection_file import Log, held
 from gateway.audit.search_query import walk
 from gateway.audit.search_rows import exchange_key
 
 SEARCH = "search.db"
-MAX_DIGITS = 18
 CAUGHT_UP_S = 1.0
 _NAME = "search"
 _FIND = """
@@ -48,12 +48,10 @@ class Asked(NamedTuple):
         start = "" if self.position is None else f" from {self.position}"
         return f"Search{start}: {words(self.filter)}"
 
-    def token(self, position: int) -> str:
-        """Return the token that goes on from a position."""
-        return pages.token(_NAME, f"{self._scope()}{position}")
-
-    def _scope(self) -> str:
-        return f"{'-' if self.newest_first else '+'}{self.filter.digest.hex()[:32]}:"
+    @property
+    def scope(self) -> str:
+        """What a token of this search is good for: its direction and filter."""
+        return f"{'-' if self.newest_first else '+'}{self.filter.digest.hex()[:32]}"
 
 
 class Found(NamedTuple):
@@ -63,6 +61,11 @@ class Found(NamedTuple):
     position: int | None
     searched_size: int
 
+    @property
+    def told(self) -> list[audit_pb2.FoundEntry]:
+        """The entries as they travel."""
+        return [audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in self.entries]
+
 
 def read(request: audit_pb2.SearchRequest) -> Asked:
     """Check what is asked for.
@@ -71,13 +74,7 @@ def read(request: audit_pb2.SearchRequest) -> Asked:
         Malformed: the filter, the page size or the token is none, or the token is another search's.
     """
     asked = Asked(Filter(request.filter), request.newest_first, pages.page_size(request.page_size), None)
-    key = pages.key_of(_NAME, request.page_token)
-    if not key:
-        return asked
-    number = key.removeprefix(asked._scope())
-    if number == key or not number.isdecimal() or len(number) > MAX_DIGITS:
-        raise Malformed("page_token")
-    return asked._replace(position=int(number))
+    return asked._replace(position=pages.position_of(_NAME, asked.scope, request.page_token))
 
 
 class Searches:
@@ -89,7 +86,7 @@ class Searches:
         witnessed: returns the size of the newest head that witnesses have cosigned, 0 for none.
     """
 
-    def __init__(self, *, projection: Projection, log: Log, witnessed: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, *, projection: Projection, log: Log, witnessed: Callable[[], int]) -> None:
         self._projection = projection
         self._log = log
         self._witnessed = witnessed
@@ -115,6 +112,16 @@ class Searches:
         return found[0] if found else None
 
     async def answer(self, asked: Asked, size: int) -> audit_pb2.SearchResponse:
+        """Return a page as it travels; see `page`."""
+        found = await self.page(asked, size)
+        return audit_pb2.SearchResponse(
+            entries=found.told,
+            next_page_token=pages.token_at(_NAME, asked.scope, found.position),
+            searched_size=found.searched_size,
+            witnessed_size=self._witnessed(),
+        )
+
+    async def page(self, asked: Asked, size: int) -> Found:
         """Return a page.
 
         Args:
@@ -126,13 +133,7 @@ class Searches:
             TooMany: too many search.
         """
         await self._projection.caught_up(size, timeout_s=CAUGHT_UP_S)
-        found = await self._projection.query(lambda db: self._page(db, asked, min(size, held(db))))
-        return audit_pb2.SearchResponse(
-            entries=[audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in found.entries],
-            next_page_token="" if found.position is None else asked.token(found.position),
-            searched_size=found.searched_size,
-            witnessed_size=self._witnessed(),
-        )
+        return await self._projection.query(lambda db: self._page(db, asked, min(size, held(db))))
 
     def _page(self, db: sqlite3.Connection, asked: Asked, end: int) -> Found:
         """Look for a page, in the projection's reading thread."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from exchange.v1 import audit_pb2
 from gateway.audit.filters import facts, prefixes
-from gateway.audit.projection import Projected
+from gateway.audit.projection_file import Projected
 
 EXCHANGE_ID_BYTES = 16
 PART = 16_384
@@ -29,7 +29,7 @@ INSERT INTO part VALUES (?, ?, ?) ON CONFLICT (n) DO UPDATE
 
 
 class SearchContent:
-    """The rows of `search.db`; see `gateway.audit.projection.Content`.
+    """The rows of `search.db`; see `gateway.audit.projection_file.Content`.
 
     `above` and `holder` are the digests of a resource's first part and of its first two. A part tells the
     range of times of its entries: times may go backward, the log's order does not.

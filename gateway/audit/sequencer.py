@@ -14,8 +14,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any
 
 import structlog
 
@@ -30,7 +30,9 @@ from exchange.errors import (
     StoreDamaged,
 )
 from exchange.merkle import leaf_hash
+from exchange.receipt import MAX_LEAF_BYTES
 from gateway.audit.ancestry import Ancestry
+from gateway.audit.commit_thread import CommitThread
 from gateway.audit.errands import Errand, Errands, Work
 from gateway.audit.groups import Done, InFlight, Line, Logged, Submission
 from gateway.audit.headroom import Headroom
@@ -40,12 +42,9 @@ from gateway.storage.ports import Group, HighWater, SegmentStore, StoredHead
 __all__ = ["Done", "Logged", "Sequencer"]
 
 MAX_GROUP = 256
-MAX_LEAF_BYTES = 65_535
 ADMINISTRATIVE_PLACES = 256
 QUIET_S = 0.5
 STALL_S = 3.0
-
-T = TypeVar("T")
 
 _log = structlog.get_logger("gateway.audit")
 
@@ -87,7 +86,6 @@ class Sequencer(AuditLog):
         self._doubtful: InFlight | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
-        self._handed_at = self._heard_at = 0.0  # when the worker was last given something, and last heard of
         self._held_back: Callable[[], ExchangeError | None] = lambda: None
 
     def hold_exchanges_back(self, reason: Callable[[], ExchangeError | None]) -> None:
@@ -103,9 +101,9 @@ class Sequencer(AuditLog):
             AuditUnavailable: it cannot be opened now.
         """
         self._loop = asyncio.get_running_loop()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="audit-commit")
+        self._thread = CommitThread()
         try:
-            self._adopt(await self._loop.run_in_executor(self._worker, self._restore))
+            self._adopt(await self._thread.run(self._restore))
         except BaseException:
             self._let_go()
             raise
@@ -124,7 +122,7 @@ class Sequencer(AuditLog):
         """Why an exchange's entry cannot be appended; None while it can. Readiness asks here first."""
         if self._sticky or self._trouble:
             return self._sticky or self._trouble
-        if self._busy and self._loop.time() - self._handed_at > STALL_S:
+        if self._busy and self._thread.handed_s > STALL_S:
             return AuditUnavailable("the disk does not answer")
         try:
             self._headroom.check()
@@ -182,7 +180,7 @@ class Sequencer(AuditLog):
         """
         stopped = self._sticky or self._trouble
         if stopped is not None:
-            raise _again(stopped)
+            raise stopped.again()
         if self._closing:
             raise Draining(self.origin)
         future = self._errands.add(work)
@@ -194,7 +192,7 @@ class Sequencer(AuditLog):
     def _run(self, errand: Errand) -> None:
         """Hand an errand to the commit thread."""
         self._busy = True
-        self._hand(errand.work, lambda job: self._ran(job, errand))
+        self._thread.hand(errand.work, lambda job: self._ran(job, errand))
 
     def _ran(self, job: "Future[None]", errand: Errand) -> None:
         self._busy = False
@@ -212,11 +210,11 @@ class Sequencer(AuditLog):
 
         To be called every second. What it finds shows in `fault`.
         """
-        quiet = self._loop.time() - self._heard_at >= QUIET_S
+        quiet = self._thread.heard_s >= QUIET_S
         if quiet and not (self._busy or self._closing or self._sticky or self._trouble):
             self._busy = True
             self._idle.clear()
-            self._hand(self._measure, self._probed)
+            self._thread.hand(self._measure, self._probed)
 
     def _measure(self) -> tuple[StoredHead | None, int]:
         return self._store.probe(), self._store.free_bytes()
@@ -234,21 +232,10 @@ class Sequencer(AuditLog):
         self._begin()
         self._settle()
 
-    def _hand(self, work: Callable[..., T], then: "Callable[[Future[T]], None]", *arguments: Any) -> None:
-        """Give the worker something to do, and go on with it on the event loop."""
-        self._handed_at = self._loop.time()
-
-        def heard(job: "Future[T]") -> None:
-            self._heard_at = self._loop.time()
-            then(job)
-
-        job = self._worker.submit(work, *arguments)
-        job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(heard, job))
-
     def _admit(self, leaves: Sequence[bytes], *, administrative: bool = False) -> None:
         stopped = self._sticky or self._trouble or (None if administrative else self._held_back())
         if stopped is not None:
-            raise _again(stopped)
+            raise stopped.again()
         if self._closing:
             raise Draining(self.origin)
         if max(map(len, leaves)) > MAX_LEAF_BYTES:
@@ -284,7 +271,7 @@ class Sequencer(AuditLog):
         except Exception as error:
             self._recover(group, error)
             return
-        self._hand(self._make_durable, lambda job: self._committed(group, job), group.note)
+        self._thread.hand(self._make_durable, lambda job: self._committed(group, job), group.note)
 
     def _sign(self, taken: Sequence[tuple[Submission, Sequence[bytes]]]) -> InFlight:
         leaves = [leaf for _, part in taken for leaf in part]
@@ -338,7 +325,7 @@ class Sequencer(AuditLog):
         for submission in submissions:
             if not submission.settled:
                 submission.settled = True
-                self._call(submission.done, _again(error))
+                self._call(submission.done, error.again())
         self._line.drop_settled()
         self._settle()
 
@@ -349,7 +336,7 @@ class Sequencer(AuditLog):
         self._doubtful = group or self._doubtful
         self._retry, self._busy = None, True
         self._idle.clear()
-        self._hand(self._restore, lambda job: self._reloaded(group, job))
+        self._thread.hand(self._restore, lambda job: self._reloaded(group, job))
         _log.error("audit_write_failed", subject=subject)
 
     def _reloaded(self, group: InFlight | None, job: Future[Restored]) -> None:
@@ -414,11 +401,6 @@ class Sequencer(AuditLog):
         return restored
 
     def _let_go(self) -> None:
-        self._worker.shutdown()
+        self._thread.close()
         self._store.close()
         self._high_water.close()
-
-
-def _again(error: ExchangeError) -> ExchangeError:
-    """Return an error of its own for one more caller."""
-    return type(error)(error.subject)

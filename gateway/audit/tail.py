@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from exchange.clock import Clock, SystemClock
+from exchange.clock import Clock
 from exchange.errors import (
     CertificateExpired,
     Draining,
@@ -119,22 +119,22 @@ class Tails:
     Args:
         log: the audit log.
         witnessed: returns the size of the newest head that a quorum of witnesses has cosigned, 0 for none.
-        max_tails: how many may read at a time.
         clock: the time.
+        max_tails: how many may read at a time.
     """
 
     def __init__(
         self,
         *,
         log: Log,
-        witnessed: Callable[[], int] = lambda: 0,
+        witnessed: Callable[[], int],
+        clock: Clock,
         max_tails: int = MAX_TAILS,
-        clock: Clock | None = None,
     ) -> None:
         self._log = log
         self._witnessed = witnessed
+        self._clock = clock
         self._max_tails = max_tails
-        self._clock = clock or SystemClock()
         self._followers: set[Follower] = set()
         self._recent = Recent()
         self._past = Past(log)

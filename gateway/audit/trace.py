@@ -25,18 +25,18 @@ from exchange.subject_tags import TAG_BYTES, check_period, names_a_person
 from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit import search
-from gateway.audit.projection import Log, Projection, held
+from gateway.audit.filters import Filter
+from gateway.audit.projection import Projection
+from gateway.audit.projection_file import Log, held
 from gateway.audit.search import Searches
 from gateway.audit.search_rows import digest
+from gateway.audit.terms import DAY_MS
 from gateway.audit.trace_rows import TRACE
 from gateway.subject_tags import GatewayTagKeys
 
 MAX_PERIODS = 64
 MAX_WHY = 200
 MAX_CASE = 200
-MAX_DIGITS = 18
-CAUGHT_UP_S = 5.0
-DAY_MS = 86_400_000
 MARK_DIGITS = 16
 _NAME = "trace"
 _MARK = b"shuqiao/trace-mark/1\0"
@@ -50,15 +50,6 @@ class Arm(NamedTuple):
 
     period: str
     tag: bytes
-
-
-class Found(NamedTuple):
-    """Entries, where to go on (None at the end), the periods that were erased, and how far was looked."""
-
-    entries: list[tuple[int, bytes]]
-    position: int | None
-    erased: set[str]
-    searched_size: int
 
 
 class Traces:
@@ -116,15 +107,21 @@ class Traces:
         elif which != "case_number" or not 0 < len(request.case_number) <= MAX_CASE:
             raise Malformed("target")
         scope = self._mark(request)
-        position = _position(request.page_token, scope)
+        position = pages.position_of(_NAME, scope, request.page_token)
         await self._record_read(caller, f"Trace {which} {scope} {why}")
         until = self._log.head.size
+        erased: set[str] = set()
         if which == "subject":
-            response = await self._subject(request, caller, position, until, size, scope)
+            found, erased = await self._subject(request.subject, caller, position, until, size)
         else:
-            response = await self._case(request.case_number, position, until, size, scope)
-        response.delayed_purpose_days.update(self._delayed_days)
-        return response
+            found = await self._case(request.case_number, position, until, size)
+        return audit_pb2.TraceResponse(
+            entries=found.told,
+            next_page_token=pages.token_at(_NAME, scope, found.position),
+            searched_size=found.searched_size,
+            erased_periods=sorted(erased),
+            delayed_purpose_days=self._delayed_days,
+        )
 
     def _mark(self, request: audit_pb2.TraceRequest) -> str:
         if request.HasField("subject"):
@@ -137,50 +134,26 @@ class Traces:
 
     # -- a case ------------------------------------------------------------------------------------------
 
-    async def _case(
-        self, case_number: str, position: int, until: int, size: int, scope: str
-    ) -> audit_pb2.TraceResponse:
-        asked = search.read(
-            audit_pb2.SearchRequest(filter=audit_pb2.EntryFilter(case_number=case_number), page_size=size)
-        )
-        asked = asked._replace(position=position or None)
-        found = await self._searches.answer(asked, until)
-        response = audit_pb2.TraceResponse(entries=found.entries, searched_size=found.searched_size)
-        if found.next_page_token:
-            following = search.read(
-                audit_pb2.SearchRequest(
-                    filter=audit_pb2.EntryFilter(case_number=case_number), page_token=found.next_page_token
-                )
-            )
-            response.next_page_token = pages.token(_NAME, f"{scope}:{following.position}")
-        return response
+    async def _case(self, case_number: str, position: int | None, until: int, size: int) -> search.Found:
+        fitting = Filter(audit_pb2.EntryFilter(case_number=case_number))
+        asked = search.Asked(filter=fitting, newest_first=False, page_size=size, position=position)
+        return await self._searches.page(asked, until)
 
     # -- a subject ---------------------------------------------------------------------------------------
 
     async def _subject(
-        self,
-        request: audit_pb2.TraceRequest,
-        caller: Identity,
-        position: int,
-        until: int,
-        size: int,
-        scope: str,
-    ) -> audit_pb2.TraceResponse:
-        end = min(until, await self._projection.caught_up(until, timeout_s=CAUGHT_UP_S))
-        tags = [(one.period, self._keys.outer(one.period, one.tag)) for one in request.subject.tags]
+        self, subject: audit_pb2.SubjectTags, caller: Identity, position: int | None, until: int, size: int
+    ) -> tuple[search.Found, set[str]]:
+        """Return a page, and the periods of which nothing can be found any more."""
+        end = min(until, await self._projection.caught_up(until))
+        tags = [(one.period, self._keys.outer(one.period, one.tag)) for one in subject.tags]
         arms = [Arm(period, tag) for period, tag in tags if tag is not None]
         hidden = self._hidden(caller)
-        found = await self._projection.query(lambda db: self._page(db, arms, hidden, position, end, size))
-        given = {one.period for one in request.subject.tags}
-        return audit_pb2.TraceResponse(
-            entries=[audit_pb2.FoundEntry(index=index, leaf=leaf) for index, leaf in found.entries],
-            next_page_token=(
-                "" if found.position is None else pages.token(_NAME, f"{scope}:{found.position}")
-            ),
-            searched_size=found.searched_size,
-            # Of a period that the gateway tagged in and the authority gives no tag for, that key is gone.
-            erased_periods=sorted(found.erased | (set(self._keys.periods) - given)),
+        found, erased = await self._projection.query(
+            lambda db: (self._page(db, arms, hidden, position or 0, end, size), _erased(db))
         )
+        # Of a period that the gateway tagged in and the authority gives no tag for, that key is gone.
+        return found, erased | (set(self._keys.periods) - {one.period for one in subject.tags})
 
     def _hidden(self, caller: Identity) -> list[tuple[int, int]]:
         """Return what is held back from a caller: digests of purposes, and since when."""
@@ -197,14 +170,13 @@ class Traces:
         position: int,
         end: int,
         size: int,
-    ) -> Found:
+    ) -> search.Found:
         """Look for a page, in the projection's reading thread."""
         # The file may have been made anew since it was caught up: it says itself how far it goes.
         end = min(end, held(db))
         broken = db.execute("SELECT min(idx) FROM broken").fetchone()[0]
         if broken is not None:
             raise StoreDamaged(f"{TRACE}: tags beside entry {broken}")
-        erased = {row[0] for row in db.execute("SELECT period FROM erased")}
         more = " AND NOT (purpose = ? AND time_ms > ?)" * len(hidden)
         # A constant text so many times, and a number; everything from outside is a value.
         rest = f"{more} ORDER BY idx LIMIT {size + 1}"
@@ -221,10 +193,10 @@ class Traces:
             leaf = self._leaf(index)
             total += len(leaf or b"")
             if place == size or (entries and total > pages.MAX_BYTES):
-                return Found(entries, index, erased, end)
+                return search.Found(entries, index, end)
             if leaf is not None:
                 entries.append((index, leaf))
-        return Found(entries, None, erased, end)
+        return search.Found(entries, None, end)
 
     def _leaf(self, index: int) -> bytes | None:
         try:
@@ -261,11 +233,6 @@ def check_subject(subject: audit_pb2.SubjectTags) -> None:
         raise Malformed("a period twice")
 
 
-def _position(token: str, scope: str) -> int:
-    key = pages.key_of(_NAME, token)
-    if not key:
-        return 0
-    held, _, number = key.partition(":")
-    if held != scope or not number.isdecimal() or len(number) > MAX_DIGITS:
-        raise Malformed("page_token")
-    return int(number)
+def _erased(db: sqlite3.Connection) -> set[str]:
+    """Return the periods whose keys were erased, as the file says."""
+    return {row[0] for row in db.execute("SELECT period FROM erased")}

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from exchange.errors import StoreDamaged
 from exchange.v1 import audit_pb2
-from gateway.audit.projection import Projected
+from gateway.audit.projection_file import Projected
 from gateway.audit.search_rows import digest
 from gateway.subject_tags import check_list
 
@@ -27,7 +27,7 @@ class Beside(Protocol):
 
 
 class TraceContent:
-    """The rows of `trace.db`; see `gateway.audit.projection.Content`.
+    """The rows of `trace.db`; see `gateway.audit.projection_file.Content`.
 
     Args:
         log: the audit log.

@@ -21,14 +21,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from exchange import merkle
 from exchange.errors import ReceiptBroken
 from exchange.merkle import HASH_BYTES, node_hash
-from exchange.receipt import MAX_LEAF_BYTES
+from exchange.receipt import ENTRY_VERSION, MAX_LEAF_BYTES
 from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES
 from exchange.v1 import audit_pb2
 from gateway.audit.epoch_walk import EpochWalk
 from gateway.storage.ports import Segment
 
 MAX_GAP = 1_000_000
-ENTRY_VERSION = 1
 SALT_BYTES = 16
 _TILES_BEYOND = "SELECT level, n FROM tile WHERE (n + 1) << (8 * (level + 1)) > ?"
 _LEAVES = "SELECT leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"

@@ -113,8 +113,8 @@ class Reviews:
             if not self._by_index[index].selection_index:
                 yield self._by_index[index]
 
-    def check_draw(self, draw: Draw, who: Identity) -> None:
-        """Refuse a draw that somebody may not make, or not now.
+    def check_draw(self, who: Identity) -> None:
+        """Refuse a draw by somebody who may not make one, or not now.
 
         Raises:
             RoleNotAllowed, TooMany.

@@ -90,12 +90,12 @@ class Selection:
             else:
                 await self._woken.wait()
 
-    async def wait(self, review: Review, patience_s: float = PATIENCE_S) -> int:
+    async def wait(self, review: Review) -> int:
         """Return the index of the entry with a review's items; 0 where there is none after a while."""
         if not review.selection_index:
             stated = self._stated.setdefault(review.draw.review_id, asyncio.Event())
             try:
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(PATIENCE_S):
                     await stated.wait()
             except TimeoutError:
                 return 0

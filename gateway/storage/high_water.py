@@ -9,6 +9,7 @@ never newer.
 import os
 from pathlib import Path
 
+from exchange.durable import sync_folder
 from exchange.errors import AuditUnavailable
 
 HIGH_WATER = "high-water"
@@ -78,13 +79,5 @@ class HighWaterFile:
             finally:
                 os.close(file)
             draft.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

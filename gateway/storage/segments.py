@@ -37,7 +37,6 @@ class SegmentFiles:
         keys: the gateway's key store.
         origin: of the log.
         random: where keys and salts come from.
-        max_cached_bytes: of opened chunks.
     """
 
     def __init__(
@@ -47,13 +46,11 @@ class SegmentFiles:
         keys: KeyStore,
         origin: str,
         random: Random = system_random,
-        max_cached_bytes: int = MAX_CACHED_BYTES,
     ) -> None:
         self._folder = folder
         self._keys = keys
         self._origin = origin
         self._random = random
-        self._max_cached_bytes = max_cached_bytes
         self._lock = threading.Lock()
         self._open: OrderedDict[tuple[int, int], tuple[Layout, SegmentCipher]] = OrderedDict()
         self._chunks: OrderedDict[tuple[int, int], list[Item]] = OrderedDict()
@@ -161,6 +158,6 @@ class SegmentFiles:
     def _keep(self, place: tuple[int, int], items: list[Item]) -> None:
         self._chunks[place] = items
         self._sizes[place] = sum(len(item.leaf) + sum(map(len, item.beside)) for item in items)
-        while len(self._chunks) > 1 and sum(self._sizes.values()) > self._max_cached_bytes:
+        while len(self._chunks) > 1 and sum(self._sizes.values()) > MAX_CACHED_BYTES:
             oldest, _ = self._chunks.popitem(last=False)
             del self._sizes[oldest]

@@ -41,7 +41,7 @@ def rotate(
 ) -> None:
     """Order the change as an administrator, or tell how far the one under way has come."""
     from exchange.v1 import admin_pb2, admin_pb2_grpc
-    from shuqiao.regional import CALL_TIMEOUT_S, calling
+    from shuqiao.calling import CALL_TIMEOUT_S, calling
 
     call = of(context)
     with call.gateway() as channel, calling():

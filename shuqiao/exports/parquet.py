@@ -23,15 +23,13 @@ class ParquetSink:
     Args:
         folder: made where it is absent.
         settle_after: this many records make a part.
-        settle_s: while entries are followed, so many seconds make one too.
     """
 
-    lags = False
+    settle_s, lags = 600.0, False
 
-    def __init__(self, folder: Path, *, settle_after: int = PART_RECORDS, settle_s: float = 600.0) -> None:
+    def __init__(self, folder: Path, *, settle_after: int = PART_RECORDS) -> None:
         self._folder = folder
         self.settle_after = settle_after
-        self.settle_s = settle_s
         self._held: list[Record] = []
 
     def open(self, length: int) -> None:

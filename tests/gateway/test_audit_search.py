@@ -16,7 +16,8 @@ from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import short_hash
 from gateway.audit.filters import Filter, facts_of
-from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, by, exchange
+from tests.support.callers import by
+from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, exchange
 from tests.support.region import HEALTH, POLICE, Region
 
 CASE = "LJ-2026-000017"

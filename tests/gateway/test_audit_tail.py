@@ -18,7 +18,8 @@ from gateway.audit import past, recent, tail
 from gateway.audit.filters import Facts, Filter, facts_of
 from gateway.audit.recent import Recent
 from tests.support.audit import ORIGIN, SIGNER
-from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, by, exchange
+from tests.support.callers import by
+from tests.support.officers import AUDITOR, AUTHORITY, MAX_TAILS, OFFICER, Office, exchange
 from tests.support.region import HEALTH
 
 REFUSED = audit_pb2.EntryFilter(decisions=[audit_pb2.DECISION_REFUSED])
@@ -280,7 +281,7 @@ async def test_what_is_committed_is_parsed_once_for_all_who_follow(
 
 
 async def test_places_are_few_and_given_back(office: Office) -> None:
-    followers = [Follower(office, follow=True) for _ in range(office.max_tails)]
+    followers = [Follower(office, follow=True) for _ in range(MAX_TAILS)]
     for follower in followers:
         await follower.read()
     call = office.audit.Tail(audit_pb2.TailRequest(), metadata=by(OFFICER))

@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
 
 from exchange import errors as e
-from exchange.identity import Role, parse_uri
+from exchange.identity import Role
 from exchange.merkle import leaf_hash, root_from_path, root_of
 from exchange.rpc_errors import from_rpc_error
-from exchange.statement import StatementSigner
-from exchange.trust import Verified
 from exchange.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -32,12 +30,12 @@ from gateway.audit.projection import Projection
 from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.tail import Tails
-from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
 from gateway.grant_service import GrantService
 from gateway.trust_watch import TrustWatch
+from tests.support.callers import by, nothing_traced, peer
 from tests.support.keeping import KeptLog, present
 from tests.support.region import (
     CIVIL,
@@ -56,15 +54,6 @@ AUDITOR = AUTHORITY.person(Role.AUDITOR, "auditor-1")
 OPERATOR = AUTHORITY.person(Role.OPERATOR, "operator-1")
 HEALTH_AGENT = AUTHORITY.person(Role.AGENT, "health-1", HEALTH)
 CIVIL_STEWARD = AUTHORITY.person(Role.STEWARD, "wang", CIVIL)
-
-
-def peer(context: Any) -> Verified:
-    """Take the caller from the call's metadata, as mutual TLS would give it."""
-    metadata = dict(context.invocation_metadata())
-    if "caller" not in metadata:
-        raise e.NoIdentity("no certificate")
-    identity = parse_uri(metadata["caller"])
-    return Verified(identity=identity, certificate=None, serial=1, not_after_ms=1 << 60)  # type: ignore[arg-type]
 
 
 class Served(Region):
@@ -106,9 +95,11 @@ class Served(Region):
                 calls=calls,
                 log=self.log,
                 find=self.find,
-                tails=Tails(log=self.log, max_tails=1),
-                searches=Searches(projection=self.projection, log=self.log),
-                traces=cast(Traces, None),
+                tails=Tails(log=self.log, witnessed=lambda: 0, clock=self.clock, max_tails=1),
+                tails=Tails(log=self.log, log_port=lambda: 0,
+                searches=Searches(projection=self.projection, log=self.log, witnessed=lambda: 0),
+                trace=nothing_traced,
+                witnessed=lambda: "",
             ),
             server,
         )
@@ -143,10 +134,6 @@ async def region(tmp_path: Path) -> AsyncIterator[Served]:
     await served.channel.close()
     await server.stop(None)
     await served.projection.close()
-
-
-def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
-    return (("caller", signer.identity.uri),)
 
 
 async def refused(call: Any) -> e.ExchangeError:

@@ -28,13 +28,12 @@ KEYS = {ORIGIN: (SIGNER.public_key,)}
 def entry(
     number: int,
     *,
-    exchange_id: bytes = b"",
     decision: audit_pb2.Decision.ValueType = audit_pb2.DECISION_RELEASED,
     size: int = 0,
 ) -> bytes:
     """Return the leaf of an exchange's entry; `size` pads it."""
     made = audit_pb2.AuditEntry(salt=number.to_bytes(16, "big"), version=1, gateway=ORIGIN, time_ms=number)
-    made.exchange.exchange_id = exchange_id or number.to_bytes(16, "big")
+    made.exchange.exchange_id = number.to_bytes(16, "big")
     made.exchange.decision = decision
     made.exchange.operator = "x" * size
     return made.SerializeToString()
@@ -237,11 +236,9 @@ def verify_place(leaf: bytes, logged: Logged) -> None:
     assert root_from_path(logged.index, head.size, leaf_hash(leaf), logged.proof) == head.root
 
 
-async def write_log(
-    folder: Path, count: int, *, first: int = 0, group: int = 100, files: SegmentFiles | None = None
-) -> str:
+async def write_log(folder: Path, count: int, *, first: int = 0, group: int = 100) -> str:
     """Append entries to a folder's log and return the newest checkpoint."""
-    log = sequencer_in(folder, signer=SIGNER, files=files)
+    log = sequencer_in(folder, signer=SIGNER)
     await log.open()
     for start in range(first, first + count, group):
         numbers = range(start, min(start + group, first + count))

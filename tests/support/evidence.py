@@ -16,7 +16,7 @@ from exchange.errors import by_reason
 from exchange.evidence.building import BundleWriter, block_of, digest_of_indexes
 from exchange.evidence.heads import normal_note
 from exchange.evidence.ranges import edges_from_paths
-from exchange.evidence.records import Kind, read_records
+from exchange.evidence.records import Kind
 from exchange.evidence.trusted import KnownHead, Trusted
 from exchange.identity import Role
 from exchange.merkle import batch_paths, consistency_proof, leaf_hash, root_of
@@ -235,9 +235,9 @@ class SmallLog:
     def root(self, size: int) -> bytes:
         return root_of([leaf_hash(leaf) for leaf in self.leaves[:size]])
 
-    def sign_head(self, size: int = 0) -> str:
-        """Sign and cosign the head of a size."""
-        size = size or self.size
+    def sign_head(self) -> str:
+        """Sign and cosign the newest head."""
+        size = self.size
         note = LOG.sign(Checkpoint(ORIGIN, size, self.root(size)))
         self.notes[size] = note = cosigned(note, self.clock.ms // 1000 + size)
         return note
@@ -413,8 +413,3 @@ def signed_file(log: SmallLog, items: Sequence[Item], signer: Any = None) -> byt
         writer.add(kind, raw)
     writer.finish(signer or log.auditor, now_ms=log.clock.ms, random=log.random)
     return file.getvalue()
-
-
-def items_of(content: bytes) -> list[Item]:
-    """Return the records of a file, the manifest too."""
-    return [(record.kind, record.content) for record in read_records(io.BytesIO(content))]

@@ -49,7 +49,7 @@ from exchange.statement import StatementSigner
 from exchange.subject_tags import InnerTags, period_of
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
-from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2, trust_pb2
+from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, trust_pb2
 from gateway.access.guards import standard_guards
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
@@ -553,7 +553,3 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110  nobody announces it
             await asyncio.sleep(0)
-
-
-def body_of(signed: common_pb2.Signed) -> exchange_pb2.RequestBody:
-    return exchange_pb2.RequestBody.FromString(signed.body)

@@ -10,7 +10,7 @@ from exchange.keystore import KeyStore, MemoryKeyStore
 from exchange.v1 import audit_pb2
 from gateway.act_entries import ActEntries
 from gateway.audit.folder import segments_in
-from gateway.audit.keeping import Forget, Keeper
+from gateway.audit.keeping import Keeper
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.terms import DAY_MS, Terms
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
@@ -39,7 +39,7 @@ def aged(number: int, time_ms: int = START_MS) -> bytes:
     """Return a leaf: each fiftieth an administrative one that stays, each fifty-first one that does not."""
     entry = audit_pb2.AuditEntry(salt=number.to_bytes(16, "big"), version=1, gateway=ORIGIN, time_ms=time_ms)
     if number % ACT_EVERY < 2:
-        entry.administrative.act = audit_pb2.ACT_READ if number % ACT_EVERY else audit_pb2.ACT_REVIEW_EVENT
+        entry.administrative.act = audit_pb2.ACT_READ if number % ACT_EVERY else audit_pb2.ACT_ALERT
         entry.administrative.actor = f"number {number}"
     else:
         entry.exchange.exchange_id = number.to_bytes(16, "big")
@@ -63,7 +63,6 @@ class KeptLog:
         files: SegmentFiles | None = None,
         store: SegmentStore | None = None,
         terms: Terms = TERMS,
-        forget: tuple[Forget, ...] = (),
     ) -> None:
         self.folder = folder
         self.keys = keys or MemoryKeyStore()
@@ -86,7 +85,6 @@ class KeptLog:
             entries=ActEntries(origin=ORIGIN, clock=self.clock, random=system_random),
             actor=GATEWAY,
             now=lambda: self.clock.now if self.trusted else None,
-            forget=forget,
             pause_s=0.0,
         )
 

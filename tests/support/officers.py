@@ -1,14 +1,12 @@
 """A gateway's log as officers reach it: AuditService over a real server and a real log on disk."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 
-from exchange.errors import EntryErased, NoIdentity
-from exchange.identity import Role, parse_uri
-from exchange.statement import StatementSigner
-from exchange.trust import Verified
+from exchange.errors import EntryErased
+from exchange.identity import Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
 from gateway.audit.folder import sequencer_in
 from gateway.audit.projection import Projection
@@ -16,28 +14,17 @@ from gateway.audit.search import SEARCH, Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tail import Tails
-from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from tests.support.audit import SIGNER, submit
+from tests.support.callers import nothing_traced, peer
 from tests.support.region import HEALTH, POLICE, Authority, Region
+
+MAX_TAILS = 4
 
 AUTHORITY = Authority()
 OFFICER = AUTHORITY.person(Role.OFFICER, "officer-1")
 AUDITOR = AUTHORITY.person(Role.AUDITOR, "auditor-1")
-
-
-def peer(context: Any) -> Verified:
-    """Take the caller from the call's metadata, as mutual TLS would give it."""
-    metadata = dict(context.invocation_metadata())
-    if "caller" not in metadata:
-        raise NoIdentity("no certificate")
-    identity = parse_uri(metadata["caller"])
-    return Verified(identity=identity, certificate=None, serial=1, not_after_ms=1 << 60)  # type: ignore[arg-type]
-
-
-def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
-    return (("caller", signer.identity.uri),)
 
 
 def exchange(number: int, **changes: Any) -> bytes:
@@ -84,9 +71,8 @@ class Office:
         witnessed: size of the newest witnessed head.
     """
 
-    def __init__(self, folder: Path, *, max_tails: int = 4) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.max_tails = max_tails
         self.witnessed = 0
         self.port = 0
 
@@ -99,7 +85,9 @@ class Office:
         self.projection = Projection(path=self.folder / SEARCH, log=self.log, content=SearchContent())
         self.projection.start()
         self.searches = Searches(projection=self.projection, log=self.log, witnessed=lambda: self.witnessed)
-        self.tails = Tails(log=self.log, witnessed=lambda: self.witnessed, max_tails=self.max_tails)
+        self.tails = Tails(
+            log=self.log, witnessed=lambda: self.witnessed, clock=self.region.clock, max_tails=MAX_TAILS
+        )
         calls = Calls(registrar=self.region.registrar, peer=peer)
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         service = AuditService(
@@ -109,7 +97,9 @@ class Office:
             find=self.searches.find,
             tails=self.tails,
             searches=self.searches,
-            traces=cast(Traces, None),
+            trace=nothing_traced,
+            witnessed=lambda: "",
+            log_port=lambda: 0,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(service, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")

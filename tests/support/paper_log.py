@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
-from exchange.checkpoint import Checkpoint, LogSigner
+from exchange.checkpoint import Checkpoint
 from exchange.errors import UnknownEntry
 from exchange.merkle import leaf_hash, node_hash, root_at, root_of
 from exchange.tlog_tiles import CHECKPOINT, TILE_BITS, TILE_HASHES, EntryBundle, encode_bundle, parse_path
@@ -40,14 +40,13 @@ class PaperLog:
         entries: the leaves; add to them to let it grow.
     """
 
-    def __init__(self, entries: Sequence[bytes], *, signer: LogSigner = SIGNER) -> None:
+    def __init__(self, entries: Sequence[bytes]) -> None:
         self.entries = list(entries)
-        self._signer = signer
 
     def read(self, path: str) -> bytes:
         hashes = [leaf_hash(leaf) for leaf in self.entries]
         if path == CHECKPOINT:
-            return self._signer.sign(Checkpoint(ORIGIN, len(hashes), root_of(hashes))).encode()
+            return SIGNER.sign(Checkpoint(ORIGIN, len(hashes), root_of(hashes))).encode()
         part = parse_path(path)
         first = part.n << TILE_BITS
         if isinstance(part, EntryBundle):

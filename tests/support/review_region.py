@@ -2,28 +2,29 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 from nacl.signing import SigningKey
 
 from exchange import errors as e
 from exchange.checkpoint import LogSigner
-from exchange.identity import Role, parse_uri
+from exchange.identity import Role
 from exchange.rpc_errors import from_rpc_error
 from exchange.statement import StatementSigner
-from exchange.trust import Verified
 from exchange.v1 import audit_pb2, audit_pb2_grpc, common_pb2, review_pb2, review_pb2_grpc
-from gateway.audit.search import Searches
+from gateway.audit.projection import Projection
+from gateway.audit.search import SEARCH, Searches
+from gateway.audit.search_rows import SearchContent
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tail import Tails
-from gateway.audit.trace import Traces
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
 from gateway.storage.high_water import HighWaterFile
 from gateway.storage.sqlite import SqliteAuditStore
+from tests.support.callers import by, nothing_traced, peer
 from tests.support.region import CIVIL, HEALTH, ORIGIN, Authority, Region
 from tests.support.reviewing import draw_body, event_body, exchange, signed
 
@@ -37,16 +38,6 @@ WANG = AUTHORITY.person(Role.ADMIN, "wang")
 OPERATOR = AUTHORITY.person(Role.OPERATOR, "zhou")
 GATEWAY = AUTHORITY.person(Role.GATEWAY, "gateway-1", hosts=["localhost"])
 LOG_KEY = SigningKey(b"k" * 32)
-
-
-def peer(context: Any) -> Verified:
-    """Take the caller from the call's metadata, as mutual TLS would give it."""
-    identity = parse_uri(dict(context.invocation_metadata())["caller"])
-    return Verified(identity=identity, certificate=None, serial=1, not_after_ms=1)  # type: ignore[arg-type]
-
-
-def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
-    return (("caller", signer.identity.uri),)
 
 
 class Served(Region):
@@ -80,6 +71,7 @@ class Served(Region):
             clock=self.clock,
             retry_s=0.01,
         )
+        unread = Projection(path=self.folder / SEARCH, log=self.log, content=SearchContent())
         self.server = grpc.aio.server()
         review_pb2_grpc.add_ReviewServiceServicer_to_server(
             ReviewService(
@@ -97,9 +89,11 @@ class Served(Region):
                 calls=calls,
                 log=self.log,
                 find=self.find,
-                tails=cast(Tails, None),
-                searches=cast(Searches, None),
-                traces=cast(Traces, None),
+                tails=Tails(log=self.log, witnessed=lambda: 0, clock=self.clock),
+                tails=Tails(log=self.log, log_port=lambda: 0,
+                searches=Searches(projection=unread, log=self.log, witnessed=lambda: 0),
+                trace=nothing_traced,
+                witnessed=lambda: "",
             ),
             self.server,
         )

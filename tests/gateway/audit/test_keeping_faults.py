@@ -164,13 +164,13 @@ def test_a_crash_at_any_line_leaves_rows_or_a_verified_segment_and_the_next_star
 # -- failures that are told, in pairs: it did not persist, or it did -----------------------------------------
 
 
-def failing(target: Any, name: str, *, persists: bool, error: Exception, times: int = 1) -> Callable[[], int]:
+def failing(target: Any, name: str, *, persists: bool, error: Exception) -> Callable[[], int]:
     """Make a method fail once, before or after its work; return what tells how often it did."""
     real, failed = getattr(target, name), 0
 
     def fail(*arguments: Any) -> Any:
         nonlocal failed
-        if failed == times:
+        if failed:
             return real(*arguments)
         if persists:
             real(*arguments)
@@ -179,7 +179,7 @@ def failing(target: Any, name: str, *, persists: bool, error: Exception, times: 
 
     async def fail_later(*arguments: Any) -> Any:
         nonlocal failed
-        if failed == times:
+        if failed:
             return await real(*arguments)
         if persists:
             await real(*arguments)

@@ -12,7 +12,8 @@ import pytest
 from exchange.errors import AuditUnavailable, EntryErased, StoreDamaged, TooMany
 from gateway.audit import questions
 from gateway.audit.pace import Pace
-from gateway.audit.projection import Log, Projected, Projection
+from gateway.audit.projection import Projection
+from gateway.audit.projection_file import Log, Projected
 from gateway.audit.sequencer import Sequencer
 from tests.support.audit import MemoryAuditStore, MemoryHighWater, entry, memory_sequencer, submit
 

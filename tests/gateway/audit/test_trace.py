@@ -69,7 +69,7 @@ class Desk:
             projection.start()
         self.traces = Traces(
             projection=self.tagged,
-            searches=Searches(projection=self.found, log=self.log),
+            searches=Searches(projection=self.found, log=self.log, witnessed=lambda: 0),
             log=self.log,
             keys=self.keys,
             delayed_days=self.delayed,

@@ -1,0 +1,128 @@
+"""Registers what the gateway serves over gRPC: one service each for links, exchanges, directory and so on.
+
+Who may call which method is `gateway.access.method_table`'s; here a service only gets its parts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from exchange.clock import Clock
+from exchange.errors import ExchangeError
+from exchange.trust_feed import TrustFeed
+from exchange.v1 import (
+    admin_pb2_grpc,
+    audit_pb2_grpc,
+    directory_pb2_grpc,
+    exchange_pb2_grpc,
+    grant_pb2_grpc,
+    link_pb2_grpc,
+    review_pb2_grpc,
+)
+from gateway import interceptors
+from gateway.admin_service import AdminService
+from gateway.audit.rotation import KeyRotation
+from gateway.audit.sequencer import Sequencer
+from gateway.calls import Calls
+from gateway.config import Limits
+from gateway.directory_service import DirectoryService
+from gateway.evidence import Evidence
+from gateway.exchange_service import ExchangeService
+from gateway.grant_service import GrantService
+from gateway.link_service import LinkParts, LinkService
+from gateway.path import Path
+from gateway.registrar import Registrar
+from gateway.review.selection import Selection
+from gateway.review_service import ReviewService
+from gateway.routing.links import Links
+from gateway.state import RegionState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceParts:
+    """What the services are made of.
+
+    Attributes:
+        faults: returns what keeps exchanges from succeeding, now.
+    """
+
+    path: Path
+    links: Links
+    registrar: Registrar
+    state: RegionState
+    log: Sequencer
+    evidence: Evidence
+    selection: Selection
+    rotation: KeyRotation
+    trust_feed: TrustFeed
+    limits: Limits
+    faults: Callable[[], Sequence[ExchangeError]]
+    clock: Clock
+
+
+def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
+    """Register every service with a server that was not started.
+
+    Returns:
+        The service of the agents' links, which is drained before the server stops.
+    """
+    calls = Calls(registrar=parts.registrar, peer=interceptors.caller)
+    links = _link_service(parts)
+    link_pb2_grpc.add_LinkServiceServicer_to_server(links, server)
+    exchange_pb2_grpc.add_ExchangeServiceServicer_to_server(
+        ExchangeService(path=parts.path, peer=interceptors.caller), server
+    )
+    directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
+        DirectoryService(
+            registrar=parts.registrar, state=parts.state, calls=calls, linked=parts.links.agents_of
+        ),
+        server,
+    )
+    grant_pb2_grpc.add_GrantServiceServicer_to_server(
+        GrantService(registrar=parts.registrar, state=parts.state, calls=calls), server
+    )
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
+    review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
+    return links
+
+
+def _link_service(parts: ServiceParts) -> LinkService:
+    return LinkService(
+        LinkParts(
+            origin=parts.log.origin,
+            path=parts.path,
+            links=parts.links,
+            registrar=parts.registrar,
+            sequencer=parts.log,
+            trust_feed=parts.trust_feed,
+            peer=interceptors.caller,
+            clock=parts.clock,
+            consumer_window=parts.limits.consumer_window,
+            provider_window=parts.limits.provider_window,
+            max_links=parts.limits.max_links,
+        )
+    )
+
+
+def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
+    return ReviewService(
+        registrar=parts.registrar,
+        reviews=parts.state.reviews,
+        selection=parts.selection,
+        calls=calls,
+        check_head=parts.log.compare_head,
+    )
+
+
+def _admin_service(parts: ServiceParts, calls: Calls) -> AdminService:
+    return AdminService(
+        registrar=parts.registrar,
+        calls=calls,
+        log=parts.log,
+        trust_feed=parts.trust_feed,
+        agents=lambda: [(link.identity.uri, len(link.pending)) for link in parts.links],
+        faults=lambda: [str(fault) for fault in parts.faults()],
+        rotate=lambda overlap_s, by: parts.rotation.order(overlap_s, by=by),
+    )
