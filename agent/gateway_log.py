@@ -56,7 +56,7 @@ class GatewayLog:
         if next_ is None:
             return False
         sizes = kept_since(self.origin, self.epochs())
-        self._log.warning("log goes on under another origin", before=self.origin, origin=next_.origin)
+        self._log.warning("log goes on under another origin", gateway=next_.origin)
         self._region.follow(next_.origin, sizes[0] if sizes else 0)
         self.origin = next_.origin
         return True

@@ -119,18 +119,19 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             if item.selected.index > after and (not wanted or item.selected.index in wanted)
         ]
         await self._registrar.record_read(caller, f"GetReview {review.draw.review_id.hex()}")
-        items = pages.fitting(self._told(rest[: most + 1]), lambda one: one.ByteSize(), most=most)
+        items = pages.fitting(self._told(rest[: most + 1], caller), lambda one: one.ByteSize(), most=most)
         response = review_pb2.GetReviewResponse(review=_summary(review, caller), items=items)
         if len(items) < len(rest):
             response.next_page_token = pages.token(list_name, str(items[-1].entry.index))
         return response
 
-    def _told(self, items: Sequence[Item]) -> Iterator[review_pb2.ReviewItem]:
+    def _told(self, items: Sequence[Item], caller: Identity) -> Iterator[review_pb2.ReviewItem]:
+        overseer = caller.role in REVIEWERS
         for item in items:
             yield review_pb2.ReviewItem(
                 entry=self._entry(item.selected.index),
                 party=item.selected.party,
-                rules=item.selected.rules,
+                rules=item.selected.rules if overseer else (),
                 state=item.state,
                 revision=item.revision,
                 assignee=item.assignee,

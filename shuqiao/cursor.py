@@ -38,7 +38,7 @@ class Cursor:
             BadConfiguration: it is another one, or one that was opened anew after a loss.
         """
         if self.origin and self.origin != origin:
-            raise BadConfiguration(f"{self._path}: {self.origin}, not {origin}")
+            raise BadConfiguration(f"{self._path} is for {self.origin}; the log is {origin} now")
 
     def write(self, origin: str, next_index: int, length: int = 0) -> None:
         """Keep a place durably.

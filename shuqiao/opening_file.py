@@ -15,7 +15,7 @@ from exchange.log_keys import SIGNERS, Epoch, check_age, read_epoch
 from exchange.trust import TrustAnchor
 from exchange.v1 import common_pb2, trust_pb2
 from shuqiao.regional import Signer
-from shuqiao.words import Text
+from shuqiao.words import Text, unread
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[Epoch, list[common_pb2.Statement]]:
     try:
         statements = list(trust_pb2.RegisterGatewayRequest.FromString(content).epoch)
     except DecodeError as error:
-        raise BadConfiguration(f"{path}: {type(error).__name__}") from error
+        raise BadConfiguration(f"{path}: {unread(error)}") from error
     if not 0 < len(statements) <= SIGNERS:
         raise BadConfiguration(f"{path}: no opening of an epoch")
     return read_epoch(statements[0].body), statements

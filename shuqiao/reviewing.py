@@ -13,6 +13,7 @@ from exchange import canonical
 from exchange.checkpoint import Checkpoint
 from exchange.clock import Clock, Random
 from exchange.errors import DeadlinePassed, UnknownEntry
+from exchange.identity import Identity, Role
 from exchange.review import ASSIGN, CLOSE, CONFIRM, CONTEST, JUSTIFY, MAX_RANGE, VERSION
 from exchange.v1 import audit_pb2, common_pb2, review_pb2, review_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
@@ -138,7 +139,7 @@ def find_review(channel: grpc.Channel, text: str) -> bytes:
     fitting = [one.review_id for one in list_reviews(channel) if one.review_id.hex().startswith(text.lower())]
     if not text or len(fitting) != 1:
         named = ", ".join(review_id[:6].hex() for review_id in fitting[:8])
-        raise UnknownEntry(f"{text}: {named or 0}", hop=HOP)
+        raise UnknownEntry(f"review {text}" + (f": {named}" if named else ""), hop=HOP)
     return fitting[0]
 
 
@@ -201,6 +202,31 @@ def step(
         with calling():
             answer = stub.Act(review_pb2.ActRequest(event=statement), timeout=CALL_TIMEOUT_S)
         yield Stepped(item.entry.index, answer.state, answer.index)
+
+
+def waits(item: review_pb2.ReviewItem, action: int) -> bool:
+    """Return whether an item is due for an action, whoever takes it."""
+    return item.state in OPEN_TO[action]
+
+
+def may(item: review_pb2.ReviewItem, action: int, who: Identity, *, assignee: str = "") -> bool:
+    """Return whether an item is somebody's to take an action with, as far as its entry and parties tell.
+
+    The gateway judges by the same rules; asking first keeps refusals out of the log.
+
+    Args:
+        item: as it was read by `who`.
+        action: one of OPEN_TO.
+        who: would take it.
+        assignee: SPIFFE id, to assign.
+    """
+    if action == JUSTIFY:
+        return who.role in (Role.STEWARD, Role.ADMIN) or item.party == who.uri
+    if item.party in (who.uri, assignee):
+        return False
+    if action == CLOSE:
+        return item.assignee == who.uri
+    return action == ASSIGN or item.closer != who.uri
 
 
 def found_text(item: review_pb2.ReviewItem) -> str:

@@ -29,6 +29,7 @@ from exchange.errors import (
     UnknownEntry,
     WrongState,
 )
+from exchange.lineage import split_origin
 from exchange.tile_reader import Fetch, TiledTree, fetch_checkpoint
 from exchange.tlog_tiles import (
     CHECKPOINT,
@@ -91,7 +92,7 @@ def export_tiles(
         LogBehind, LogForked: the log does not extend what the mirror has; nothing was changed.
         ReceiptBroken: something that the log serves does not verify.
         StoreDamaged: the mirror's checkpoint is none of this log's.
-        BadConfiguration: the folder cannot be written.
+        BadConfiguration: the folder cannot be written, or mirrors an earlier epoch of the log.
         WrongState: another export is writing it.
         ExchangeError: whatever `fetch` raises.
     """
@@ -154,11 +155,16 @@ class _Mirror:
         """Return the head that the mirror states; an empty log's where it is new."""
         try:
             with (self._folder / CHECKPOINT).open("rb") as file:
-                note = file.read(4 * MAX_NOTE_CHARS).decode()
-            return open_checkpoint(note, origin=self._origin, log_keys=self._log_keys)
+                note = file.read(4 * MAX_NOTE_CHARS).decode(errors="replace")
         except FileNotFoundError:
             return Checkpoint(self._origin, 0, b"")
-        except (ReceiptBroken, UnicodeDecodeError) as error:
+        mirrored = note.partition("\n")[0]
+        if mirrored != self._origin and split_origin(mirrored)[0] == split_origin(self._origin)[0]:
+            # An earlier epoch: left as it is, for it may be the only copy of what was lost.
+            raise BadConfiguration(f"{self._folder} is for {mirrored}; the log is {self._origin} now")
+        try:
+            return open_checkpoint(note, origin=self._origin, log_keys=self._log_keys)
+        except ReceiptBroken as error:
             raise StoreDamaged(f"{self._folder / CHECKPOINT}") from error
 
     def _bundle(self, tree: TiledTree, bundle: EntryBundle, done: Exported) -> bool:

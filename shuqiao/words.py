@@ -160,3 +160,8 @@ def term(word: str, language: Language) -> str:
     """Return a word of the contract in a language; a word that has no translation as it is."""
     text = _ENUMS.get(word)
     return text.of(language) if text else word
+
+
+def unread(error: Exception) -> str:
+    """Return why a file could not be read: what the system says, or that it does not hold what it should."""
+    return getattr(error, "strerror", None) or "not a file of this kind"

@@ -489,7 +489,7 @@ class ReviewItem(_message.Message):
 
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[Global___ReviewRule.ValueType]:
-        """The rules that made it likely; empty for random draws."""
+        """The rules that made it likely; empty for random draws, and for whoever only answers for the item."""
 
     def __init__(
         self,

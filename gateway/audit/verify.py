@@ -157,7 +157,7 @@ def _verify(
         if walk.roots.get(opened.index) != opened.epoch.kept_root:
             report.fault(f"entry {opened.index}", "opens an epoch upon other entries than those below it")
     _check_head(head, keys, walk, report)
-    for mark in seen:
+    for mark in dict.fromkeys(seen):
         if mark.size > walk.size:
             report.fault(HIGH_WATER, f"the log ends at {walk.size}, but {mark.size} entries were signed")
         elif walk.roots.get(mark.size) != mark.root:

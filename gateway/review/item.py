@@ -134,7 +134,7 @@ def _check_reviewer(item: Item, who: Identity) -> None:
 
 def _check_apart(item: Item, uri: str) -> None:
     if uri == item.selected.person or uri in item.justifiers:
-        raise SecondPersonRequired(item.name)
+        raise SecondPersonRequired(f"{item.name} concerns {uri}")
 
 
 def _moved(item: Item, event: Event, who: Identity) -> Item:

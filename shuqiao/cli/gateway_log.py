@@ -40,27 +40,36 @@ def rotate(
     ] = 24,
 ) -> None:
     """Order the change as an administrator, or tell how far the one under way has come."""
+    from exchange.checkpoint import verifier_key
     from exchange.v1 import admin_pb2, admin_pb2_grpc
     from shuqiao.calling import CALL_TIMEOUT_S, calling
+    from shuqiao.regional import get_checkpoint
 
     call = of(context)
-    with call.gateway() as channel, calling():
-        answer = admin_pb2_grpc.AdminServiceStub(channel).RotateLogKey(
-            admin_pb2.RotateLogKeyRequest(overlap_s=overlap_hours * 3600), timeout=CALL_TIMEOUT_S
-        )
+    with call.gateway() as channel:
+        with calling():
+            answer = admin_pb2_grpc.AdminServiceStub(channel).RotateLogKey(
+                admin_pb2.RotateLogKeyRequest(overlap_s=overlap_hours * 3600), timeout=CALL_TIMEOUT_S
+            )
+        origin = get_checkpoint(channel).partition("\n")[0]
     said = {
         "announcing": Text(
             "新密钥正在公布：信任列表满有效期后启用", "The region is told of the key; then it signs"
         ),
         "overlap": Text("新旧密钥同时签名", "The old key and the new one sign"),
     }
-    key = answer.next_key.hex()
-    call.out.show(
-        {"ok": True, "next_key": key, "stage": answer.stage},
-        lambda: call.out.done(
-            Text("{said.zh}：{key}", "{said.en}: {key}").filled(said=said[answer.stage], key=key)
-        ),
+    key, known_as = answer.next_key.hex(), verifier_key(origin, answer.next_key)
+    witnesses = Text(
+        "见证人须在重叠期结束前将此公钥加入 logs：{key}",
+        "Witnesses add this key to their logs before the overlap ends: {key}",
     )
+
+    def people() -> None:
+        call.out.done(Text("{said.zh}：{key}", "{said.en}: {key}").filled(said=said[answer.stage], key=key))
+        call.out.say(witnesses.filled(key=known_as))
+
+    document = {"ok": True, "next_key": key, "verifier_key": known_as, "stage": answer.stage}
+    call.out.show(document, people)
 
 
 @epoch.command("propose", help="提出：读取保留与丢失的范围 | Propose: read what is kept and what is lost")

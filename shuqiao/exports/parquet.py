@@ -57,6 +57,7 @@ class ParquetSink:
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=".part-") as scratch:
                 draft = Path(scratch) / "part.parquet"
                 _write(self._held, Path(scratch) / "rows.csv", draft)
+                draft.chmod(0o600)
                 with draft.open("rb+") as file:
                     os.fsync(file.fileno())
                 os.replace(draft, part)

@@ -96,10 +96,10 @@ class Served(Region):
                 log=self.log,
                 find=self.find,
                 tails=Tails(log=self.log, witnessed=lambda: 0, clock=self.clock, max_tails=1),
-                tails=Tails(log=self.log, log_port=lambda: 0,
                 searches=Searches(projection=self.projection, log=self.log, witnessed=lambda: 0),
                 trace=nothing_traced,
                 witnessed=lambda: "",
+                log_port=lambda: 0,
             ),
             server,
         )

@@ -293,6 +293,14 @@ async def test_stewards_and_admins_see_what_they_answer_for_and_nothing_else(reg
     assert (await region.get(CHEN, drawn.review_id, items=[64])).items == []
 
 
+async def test_whoever_only_answers_for_an_item_is_not_told_why_it_was_drawn(region: Served) -> None:
+    await region.exchanges(3, case_number="")
+    drawn = await region.draw(strategy=RISK, count=50)
+    assert all(item.rules for item in (await region.get(SUN, drawn.review_id)).items)
+    seen = (await region.get(CHEN, drawn.review_id)).items
+    assert len(seen) == 3 and not any(item.rules for item in seen)
+
+
 async def test_a_review_without_an_item_of_theirs_is_not_there_for_stewards(region: Served) -> None:
     drawn = await region.draw(count=5)
     assert isinstance(await refused(region.get(WU, drawn.review_id)), e.UnknownEntry)

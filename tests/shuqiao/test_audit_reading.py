@@ -124,9 +124,10 @@ def test_the_place_is_kept_and_gone_on_from(
 ) -> None:
     place = tmp_path / "place"
     assert shuqiao("audit", "tail", "--cursor", str(place), "--limit", "3", *mode).code == 0
-    assert json.loads(place.read_text()) == {"origin": ORIGIN, "next_index": 3}
+    assert json.loads(place.read_text()) == {"origin": ORIGIN, "next_index": 3, "length": 0}
     assert shuqiao("audit", "tail", "--cursor", str(place), "--from", "1", *mode).code == 0
-    assert [request.from_index for request in region.received] == [0, 3]
+    tails = [request for request in region.received if isinstance(request, audit_pb2.TailRequest)]
+    assert [request.from_index for request in tails] == [0, 3]
     assert json.loads(place.read_text())["next_index"] == 5
 
 
@@ -154,11 +155,14 @@ def test_a_file_that_holds_no_place_is_refused(shuqiao: Shuqiao, tmp_path: Path,
     assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")
 
 
-def test_a_place_in_another_log_is_refused_and_left_as_it_is(shuqiao: Shuqiao, tmp_path: Path) -> None:
+def test_a_place_in_another_log_is_refused_and_left_as_it_is(
+    shuqiao: Shuqiao, region: Region, tmp_path: Path
+) -> None:
     place = tmp_path / "place"
     place.write_text('{"origin": "970100.yunchuan.example/gateway-9", "next_index": 1}')
     ran = shuqiao("audit", "tail", "--cursor", str(place), "--json")
     assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")
+    assert not any(isinstance(request, audit_pb2.TailRequest) for request in region.received)
     assert json.loads(place.read_text())["next_index"] == 1
 
 

@@ -279,6 +279,7 @@ def test_parquet_parts_hold_every_entry_once_and_go_on(tmp_path: Path) -> None:
     assert {row[1] for row in rows} == {'a "quoted", 数桥\ncase'}
     assert rows[3][2] == 1_790_000_000_003
     assert not list(folder.glob(".part-*"))
+    assert {part.stat().st_mode & 0o777 for part in folder.glob("*.parquet")} == {0o600}
 
 
 # -- syslog ----------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from exchange import canonical
+from exchange.identity import parse_uri
 from exchange.v1 import audit_pb2, common_pb2, review_pb2
-from shuqiao import views
+from shuqiao import reviewing, views
 from shuqiao.cli.audit.review_tables import WORDS
 from tests.support.command_region import CONSUMER, HOUSEHOLD, Person, Region, Shuqiao, exchange_leaf
 from tests.support.region import DIVISION, DOMAIN, ORIGIN
@@ -40,7 +41,7 @@ def item(index: int, state: int, *steps: audit_pb2.AuditEntry, **changes: Any) -
     leaf = exchange_leaf(audit_pb2.DECISION_RELEASED)
     return review_pb2.ReviewItem(
         entry=audit_pb2.FoundEntry(index=index, leaf=leaf),
-        party=CONSUMER,
+        party=changes.pop("party", CONSUMER),
         rules=[review_pb2.REVIEW_RULE_NO_CASE],
         state=state,  # type: ignore[arg-type]
         revision=len(steps),
@@ -181,11 +182,48 @@ def test_confirming_repeats_verdict_and_text_of_the_first_person(
     [(("assign",), [3]), (("confirm",), [7]), (("justify", "-t", "x"), [9]), (("contest", "-t", "x"), [7])],
 )
 def test_all_means_the_items_that_wait_for_it(
-    shuqiao: Shuqiao, region: Region, command: tuple[str, ...], due: list[int]
+    shuqiao: Shuqiao, region: Region, person: Person, command: tuple[str, ...], due: list[int]
 ) -> None:
+    region.review_items[2].party = person.identity().uri
     ran = shuqiao("audit", "review", command[0], "ab", "--all", *command[1:], "--json")
     assert [one["item"] for one in ran.document["items"]] == due
     assert [body.item for body in sent(region)] == due
+
+
+@pytest.mark.parametrize(
+    ("command", "changes"),
+    [
+        (("assign",), {"party": "own"}),
+        (("assign", "--to", ZHAO), {"party": ZHAO}),
+        (("close", "--verdict", "in-order"), {"state": JUSTIFIED, "assignee": ZHAO}),
+        (("confirm",), {"state": CLOSING, "closer": "own"}),
+    ],
+)
+def test_all_leaves_to_others_what_is_theirs_and_names_it(
+    shuqiao: Shuqiao, region: Region, person: Person, command: tuple[str, ...], changes: dict[str, Any]
+) -> None:
+    own = person.identity().uri
+    told: dict[str, Any] = {"state": DRAWN} | changes
+    told |= {name: own for name, value in changes.items() if value == "own"}
+    region.review_items = [item(5, **told)]
+    ran = shuqiao("audit", "review", command[0], "ab", "--all", *command[1:], "--json")
+    assert (ran.code, ran.document["items"], ran.document["left"]) == (0, [], [5])
+    assert "5" in shuqiao("audit", "review", command[0], "ab", "--all", *command[1:]).out
+    assert sent(region) == []
+
+
+@pytest.mark.parametrize(("party", "due"), [(ZHAO, True), (SUN, False), (CONSUMER, False)])
+def test_of_those_who_review_only_whom_an_entry_is_about_may_justify_it(party: str, due: bool) -> None:
+    due_item = item(5, ASSIGNED, party=party)
+    assert reviewing.may(due_item, review_pb2.REVIEW_ACTION_JUSTIFY, parse_uri(ZHAO)) is due
+
+
+def test_a_finding_without_a_text_is_refused_before_anything_is_sent(
+    shuqiao: Shuqiao, region: Region
+) -> None:
+    ran = shuqiao("audit", "review", "close", "ab", "9", "--verdict", "finding", "--json")
+    assert (ran.code, ran.document["error"]["subject"]) == (2, "--verdict finding --text TEXT")
+    assert sent(region) == []
 
 
 def test_where_nothing_waits_all_says_so(shuqiao: Shuqiao, region: Region) -> None:
@@ -212,7 +250,7 @@ def test_a_review_that_is_not_there_is_unknown(shuqiao: Shuqiao, text: str) -> N
 def test_how_a_review_begins_must_name_one_only(shuqiao: Shuqiao, region: Region) -> None:
     region.reviews[1].review_id = b"\xab" * 31 + b"\0"
     told = shuqiao("audit", "review", "show", "ab", "--json").document["error"]
-    assert told["subject"] == f"ab: {'ab' * 6}, {'ab' * 6}"
+    assert told["subject"] == f"review ab: {'ab' * 6}, {'ab' * 6}"
 
 
 def test_every_word_of_the_contract_has_both_languages() -> None:

@@ -134,6 +134,18 @@ def test_a_log_that_is_behind_or_forked_changes_nothing(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
+def test_a_mirror_of_an_earlier_epoch_is_left_as_it_is(tmp_path: Path) -> None:
+    source = Source(300)
+    export(tmp_path, source)
+    before = files(tmp_path)
+    source.grow(1)
+    (tmp_path / "checkpoint").write_bytes(
+        before["checkpoint"].replace(ORIGIN.encode(), f"{ORIGIN}/epoch-2".encode())
+    )
+    with pytest.raises(BadConfiguration, match="epoch-2"):
+        export(tmp_path, source)
+
+
 def test_a_checkpoint_of_another_key_changes_nothing(tmp_path: Path) -> None:
     source = Source(300)
     export(tmp_path, source)

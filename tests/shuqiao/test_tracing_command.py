@@ -69,6 +69,12 @@ def test_a_case_needs_no_authority(shuqiao: Shuqiao, region: Region, file: Path)
     assert region.received[0].case_number == "LJ-1"
 
 
+def test_a_case_may_come_from_a_file(shuqiao: Shuqiao, region: Region, tmp_path: Path) -> None:
+    (tmp_path / "case").write_text("LJ-1\nsomething else\n")
+    assert shuqiao("audit", "trace", "--case", f"@{tmp_path / 'case'}", "--why", "complaint 17").code == 0
+    assert region.received[0].case_number == "LJ-1"
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from nacl.signing import SigningKey
 
+from exchange.checkpoint import verifier_key
 from exchange.configuration import read_passphrase
 from exchange.cosignature import add_lines, parse_witness_key
 from exchange.keystore import FileKeyStore
@@ -40,6 +41,14 @@ def test_a_witness_is_set_up_with_a_key_that_stays(shuqiao: Shuqiao, tmp_path: P
         "witness.example/w1+"
         in shuqiao("audit", "witness", "init", "--config", str(config), "--name", "witness.example/w1").out
     )
+
+
+def test_both_lines_of_a_key_file_are_taken_while_a_log_changes_its_key(
+    shuqiao: Shuqiao, tmp_path: Path
+) -> None:
+    old, new = (verifier_key("log.example/one", bytes([n]) * 32) for n in (1, 2))
+    init(shuqiao, tmp_path / "witness.toml", "--log", f"{new}\n{old}\n")
+    assert load(tmp_path / "witness.toml").logs == (new, old)
 
 
 def test_the_key_is_encrypted_at_rest(shuqiao: Shuqiao, tmp_path: Path) -> None:

@@ -227,6 +227,19 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
             witnessed_size=self.region.witnessed_size,
         )
 
+    def Trace(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        at = int(request.page_token or 0)
+        found = [audit_pb2.FoundEntry(index=n, leaf=leaf) for n, leaf in enumerate(self.region.leaves)]
+        return audit_pb2.TraceResponse(
+            entries=found[at : at + 1],
+            next_page_token=str(at + 1) if at + 1 < len(found) else "",
+            searched_size=len(found),
+            delayed_purpose_days={"investigation": 30},
+            erased_periods=["2026Q1"],
+        )
+
 
 class Reviews(review_pb2_grpc.ReviewServiceServicer):
     def __init__(self, region: Region) -> None:
@@ -263,19 +276,6 @@ class Reviews(review_pb2_grpc.ReviewServiceServicer):
             review=review,
             items=wanted[at : at + 1],
             next_page_token=str(at + 1) if len(wanted) > at + 1 else "",
-        )
-
-    def Trace(self, request: Any, context: Any) -> Any:
-        """One a page, so that paging shows."""
-        self.region.take(request, context)
-        at = int(request.page_token or 0)
-        found = [audit_pb2.FoundEntry(index=n, leaf=leaf) for n, leaf in enumerate(self.region.leaves)]
-        return audit_pb2.TraceResponse(
-            entries=found[at : at + 1],
-            next_page_token=str(at + 1) if at + 1 < len(found) else "",
-            searched_size=len(found),
-            delayed_purpose_days={"investigation": 30},
-            erased_periods=["2026Q1"],
         )
 
 

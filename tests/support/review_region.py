@@ -90,10 +90,10 @@ class Served(Region):
                 log=self.log,
                 find=self.find,
                 tails=Tails(log=self.log, witnessed=lambda: 0, clock=self.clock),
-                tails=Tails(log=self.log, log_port=lambda: 0,
                 searches=Searches(projection=unread, log=self.log, witnessed=lambda: 0),
                 trace=nothing_traced,
                 witnessed=lambda: "",
+                log_port=lambda: 0,
             ),
             self.server,
         )

@@ -118,4 +118,6 @@ def test_two_people_let_a_log_go_on_by_the_commands(own: RealRegion, tmp_path: P
     own.world.restart(GATEWAY)
     order = ["gateway", "rotate-log-key", "--overlap-hours", "2"]
     assert _refused(own, AUDITOR, *order) == "ROLE_NOT_ALLOWED"
-    assert _done(own, first, *order)["stage"] == "announcing"
+    ordered = _done(own, first, *order)
+    assert ordered["stage"] == "announcing"
+    assert ordered["verifier_key"] in (home / "log-key.pub").read_text().splitlines()

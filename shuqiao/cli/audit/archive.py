@@ -14,9 +14,11 @@ ERASED = Text(
 )
 
 EPOCH = Text(
-    "{origin} 自第 {first} 条起；其后至第 {lost} 条已丢失；{note}",
-    "{origin} from entry {first} on; what followed up to {lost} is lost; {note}",
+    "{origin} 自第 {first} 条起；{lost_zh}；由 {people} 开启：{note}",
+    "{origin} from entry {first} on; {lost_en}; opened by {people}: {note}",
 )
+LOST = Text("此前的第 {first} – {last} 条已丢失", "entries {first} – {last} of before are lost")
+NONE_LOST = Text("未丢失记录", "no entries are lost")
 
 
 def verify_log(
@@ -55,7 +57,7 @@ def verify_log(
             (Text("根", "Root"), report.root.hex()),
             (Text("公钥来源", "Key"), source),
         ]
-        facts += [(Text("纪元", "Epoch"), EPOCH.filled(**_epoch(opened))) for opened in report.epochs]
+        facts += [(Text("纪元", "Epoch"), _told(opened)) for opened in report.epochs]
         if report.sealed:
             said = (OPENED if report.opened else BY_TILES).filled(n=report.sealed)
             facts.append((Text("已封存", "Sealed"), said))
@@ -81,6 +83,22 @@ def _epoch(opened: Any) -> dict[str, object]:
         "note": epoch.note,
         "opened_by": list(opened.people),
     }
+
+
+def _told(opened: Any) -> Text:
+    """Return an epoch in words."""
+    facts = _epoch(opened)
+    first, end = opened.epoch.kept_size, opened.epoch.lost_size
+    lost = LOST.filled(first=first, last=end - 1) if end > first else NONE_LOST
+    people = ", ".join("/".join(uri.split("/")[3:]) for uri in opened.people)
+    return EPOCH.filled(
+        origin=facts["origin"],
+        first=first,
+        lost_zh=lost.zh,
+        lost_en=lost.en,
+        people=people,
+        note=facts["note"],
+    )
 
 
 def _segment_keys(config: Path) -> Any:

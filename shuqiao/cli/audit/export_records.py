@@ -86,6 +86,7 @@ def run(call: Invocation, options: RecordOptions, wanted: "audit_pb2.EntryFilter
     """Export until the log ends, or for ever with --follow."""
     from exchange.errors import BadConfiguration
     from shuqiao import regional
+    from shuqiao.cli.audit.reading import check_place
     from shuqiao.cursor import Cursor
     from shuqiao.exports.pseudonyms import read_key
     from shuqiao.exports.run import export
@@ -93,6 +94,9 @@ def run(call: Invocation, options: RecordOptions, wanted: "audit_pb2.EntryFilter
     if sum(map(bool, (options.ocsf, options.csv, options.parquet, options.syslog))) != 1:
         raise BadConfiguration("--ocsf | --csv | --parquet | --syslog")
     sink, kept = _sink(options)
+    place = Cursor(kept) if kept is not None else None
+    if place is not None:
+        check_place(call, place)
 
     def read(first: int) -> "Iterator[Frame]":
         return regional.follow(call.gateway, first=first, wanted=wanted, go_on=options.follow)
@@ -108,7 +112,7 @@ def run(call: Invocation, options: RecordOptions, wanted: "audit_pb2.EntryFilter
     done = export(
         read,
         sink,
-        place=Cursor(kept) if kept is not None else None,
+        place=place,
         first=options.first,
         pseudonyms=read_key(options.pseudonyms) if options.pseudonyms else None,
         go_on=options.follow,

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shuqiao.words import unread
+
 if TYPE_CHECKING:
     from exchange.v1 import audit_pb2
 
 MAX_FILE_BYTES = 4096
-_HIDDEN = "；写作 @文件 时从文件读取首行"
-_HIDDEN_EN = "; @FILE takes the file's first line"
+FIRST_LINE = "；写作 @文件 时从文件读取首行"
+FIRST_LINE_EN = "; @FILE takes the file's first line"
 
 Texts = list[str] | None
 
@@ -48,9 +50,12 @@ class FilterOptions:
     ] = None
     purpose: Annotated[str, typer.Option("--purpose", help="用途代码 | Coded purpose")] = ""
     matter: Annotated[str, typer.Option("--matter", help="事项代码 | Coded matter")] = ""
-    case: Annotated[str, typer.Option("--case", help=f"办件编号{_HIDDEN} | Case number{_HIDDEN_EN}")] = ""
+    case: Annotated[
+        str, typer.Option("--case", help=f"办件编号{FIRST_LINE} | Case number{FIRST_LINE_EN}")
+    ] = ""
     operator: Annotated[
-        str, typer.Option("--operator", help=f"经办人代号{_HIDDEN} | Pseudonym of the operator{_HIDDEN_EN}")
+        str,
+        typer.Option("--operator", help=f"经办人代号{FIRST_LINE} | Pseudonym of the operator{FIRST_LINE_EN}"),
     ] = ""
     actor: Annotated[
         str, typer.Option("--actor", help="操作者的 SPIFFE 标识 | SPIFFE id of who acted or was refused")
@@ -95,8 +100,8 @@ def filter_from(options: FilterOptions) -> "audit_pb2.EntryFilter":
         reasons=_numbers("--reason", options.reason, reason_pb2.Reason.items(), "REASON_"),
         purpose=options.purpose,
         matter=options.matter,
-        case_number=_typed("--case", options.case),
-        operator=_typed("--operator", options.operator),
+        case_number=typed("--case", options.case),
+        operator=typed("--operator", options.operator),
         actor=options.actor,
         acts=_numbers("--act", options.act, audit_pb2.Act.items(), "ACT_"),
         since_ms=moment_ms("--since", options.since),
@@ -149,7 +154,7 @@ def _numbers(option: str, names: Texts, known: Iterable[tuple[str, int]], prefix
     return found
 
 
-def _typed(option: str, text: str) -> str:
+def typed(option: str, text: str) -> str:
     """Return a text; "@file" stands for the file's first line, which then is in no list of processes."""
     from exchange.errors import BadConfiguration
 
@@ -159,7 +164,7 @@ def _typed(option: str, text: str) -> str:
         with Path(text[1:]).open(encoding="utf-8") as file:
             return file.readline(MAX_FILE_BYTES).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{option} {text}: {type(error).__name__}") from error
+        raise BadConfiguration(f"{option} {text}: {unread(error)}") from error
 
 
 def _grant(text: str) -> bytes:

@@ -9,7 +9,7 @@ import typer
 from shuqiao.cli.audit import evidence
 from shuqiao.cli.audit.archive import verify_log
 from shuqiao.cli.invocation import Invocation, of
-from shuqiao.words import Text
+from shuqiao.words import Text, unread
 
 Key = Annotated[
     str,
@@ -150,7 +150,7 @@ def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{file}: {type(error).__name__}") from error
+        raise BadConfiguration(f"{file}: {unread(error)}") from error
     receipt, note = from_tlog_proof(text)
     origin = note.partition("\n")[0]
     _, head = verify_receipt_file(text, origin=origin, log_keys=keys.of(origin), lineage=keys.lineage(origin))

@@ -71,6 +71,8 @@ def tail(
     wanted = filter_from(options)
     place = Cursor(cursor) if cursor is not None else None
     start = first if place is None or place.next_index is None else place.next_index
+    if place is not None:
+        check_place(call, place)
     frames = regional.follow(
         call.gateway,
         first=start,
@@ -121,6 +123,15 @@ def search(
         call.out.say(
             Text("检索至记录 {size} 之前", "Searched the entries before {size}").filled(size=searched)
         )
+
+
+def check_place(call: Invocation, place: Cursor) -> None:
+    """Refuse a place that is of another log or epoch, before it is asked for entries that are not there."""
+    from shuqiao.regional import get_checkpoint
+
+    if place.origin:
+        with call.gateway() as channel:
+            place.check(get_checkpoint(channel).partition("\n")[0])
 
 
 def _print(

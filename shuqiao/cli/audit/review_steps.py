@@ -7,6 +7,7 @@ import typer
 
 from shuqiao.cli.audit import review_tables
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.output import UNSURE
 from shuqiao.words import Text
 
 Review = Annotated[
@@ -19,7 +20,7 @@ Items = Annotated[
 ]
 All = Annotated[
     bool,
-    typer.Option("--all", help="所有可以这样办理的条目 | Every item with which this can be done"),
+    typer.Option("--all", help="所有等您办理这一步的条目 | Every item that waits for this step by you"),
 ]
 Told = Annotated[
     str,
@@ -126,13 +127,15 @@ def _step(
 
     if bool(items) == everything:
         raise BadConfiguration("ITEM... | --all")
+    if verdict is Verdict.FINDING and not text:
+        raise BadConfiguration("--verdict finding --text TEXT")
     number = review_pb2.ReviewAction.Value(f"REVIEW_ACTION_{action.upper()}")
     stated = verdict.name if verdict else "UNSPECIFIED"
     taken: list[dict[str, object]] = []
     with call.gateway() as channel:
         review_id = reviewing.find_review(channel, review)
         found = reviewing.get_review(channel, review_id, items or ()).items
-        chosen = _chosen(found, items, number)
+        chosen, left = _chosen(call, found, items, number, assignee)
         for stepped in reviewing.step(
             channel,
             call.signer,
@@ -150,24 +153,42 @@ def _step(
             said = Text("条目 {item} 现为：{zh}，记录 {index}", "Item {item} is now {en}, entry {index}")
             word = review_tables.WORDS[state]
             call.out.done(said.filled(item=stepped.item, index=stepped.entry, zh=word.zh, en=word.en))
-    empty = Text("没有可以这样办理的条目", "There is no item with which this can be done")
     call.out.show(
-        {"ok": True, "review_id": review_id.hex(), "items": taken},
-        lambda: None if taken else call.out.say(empty),
+        {"ok": True, "review_id": review_id.hex(), "items": taken, "left": left},
+        lambda: _rest(call, bool(taken), left),
     )
 
 
-def _chosen(found: list[Any], items: list[int] | None, action: int) -> list[Any]:
-    """Return the items named, all of them there; without names those whose state fits the action."""
+def _rest(call: Invocation, taken: bool, left: list[int]) -> None:
+    """Say what `--all` did not touch."""
+    if left:
+        said = Text("须由他人办理的条目：{items}", "Items that are for others to deal with: {items}")
+        call.out.say(said.filled(items=" ".join(map(str, left))), UNSURE)
+    elif not taken:
+        call.out.say(Text("没有可以这样办理的条目", "There is no item with which this can be done"))
+
+
+def _chosen(
+    call: Invocation, found: list[Any], items: list[int] | None, action: int, assignee: str
+) -> tuple[list[Any], list[int]]:
+    """Return the items named, all of them there.
+
+    Without names: those that wait for the action by the caller, and the indexes of those that wait for it by
+    somebody else.
+    """
     from exchange.errors import UnknownEntry
     from shuqiao import reviewing
 
     if not items:
-        return [item for item in found if item.state in reviewing.OPEN_TO[action]]
+        me = call.holder.identity()
+        waiting = [item for item in found if reviewing.waits(item, action)]
+        mine = [item for item in waiting if reviewing.may(item, action, me, assignee=assignee)]
+        due = {item.entry.index for item in mine}
+        return mine, [item.entry.index for item in waiting if item.entry.index not in due]
     missing = set(items) - {item.entry.index for item in found}
     if missing:
         raise UnknownEntry(", ".join(map(str, sorted(missing))), hop="gateway")
-    return found
+    return found, []
 
 
 def _uri(to: str, me: Any) -> str:

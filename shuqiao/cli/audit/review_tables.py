@@ -64,6 +64,11 @@ def word(name: object) -> object:
     return WORDS.get(str(name), name)
 
 
+def _short(uri: str) -> str:
+    """Return "→ officer/zhao" for whom an item was assigned to; nothing for nobody."""
+    return f"→ {'/'.join(uri.split('/')[3:])}" if uri else ""
+
+
 def styled(name: str) -> Cell:
     """Return a word with its colour."""
     return Cell(word(name), STYLES.get(name, ""))
@@ -116,13 +121,14 @@ def review(call: Invocation, view: dict[str, Any]) -> None:
 def _item(call: Invocation, item: dict[str, Any]) -> None:
     entry = item["entry"]
     title = Text("条目 {i}", "Item {i}").filled(i=entry["index"])
+    rules = [word(rule) for rule in item["rules"]]
     call.out.facts(
         title,
         [
             (Text("状态", "State"), styled(item["state"])),
             (Text("结论", "Verdict"), styled(item["verdict"])),
             (Text("由谁说明", "To be justified by"), item["party"]),
-            (Text("抽中缘由", "Drawn because"), [word(rule) for rule in item["rules"]]),
+            *([(Text("抽中缘由", "Drawn because"), rules)] if rules else []),
             (Text("承办人", "Assigned to"), item["assignee"]),
             *((Text(name, name), value) for name, value in entry.items() if value not in ("", [], 0)),
         ],
@@ -134,7 +140,7 @@ def _item(call: Invocation, item: dict[str, Any]) -> None:
             word(step["action"]),
             step["actor"],
             styled(step["verdict"]),
-            step["text"] or step["assignee"],
+            " ".join(filter(None, (_short(step["assignee"]), step["text"]))),
         ]
         for step in item["history"]
     ]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shuqiao.cli.audit.filters import FIRST_LINE, FIRST_LINE_EN, typed
 from shuqiao.cli.audit.tables import DECISION_STYLES
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import UNSURE, Cell
-from shuqiao.words import Text, term
+from shuqiao.words import Text, term, unread
 
 if TYPE_CHECKING:
     from shuqiao.tracing import Traced
@@ -45,8 +46,8 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "trace",
-        help="追溯：某人（单位）的数据给了谁，或一个办件的全过程（安全员、审计）"
-        " | Trace whose data went where, or the course of a case (officer, auditor)",
+        help="追溯某人（单位）的数据去向，或一个办件的全过程"
+        " | Trace whose data went where, or the course of a case",
     )(trace)
 
 
@@ -67,7 +68,9 @@ def trace(
     format: Annotated[
         Format, typer.Option("--format", help="标识的种类 | Kind of identifier")
     ] = Format.CITIZEN_ID,
-    case: Annotated[str, typer.Option("--case", help="办件编号 | Case number")] = "",
+    case: Annotated[
+        str, typer.Option("--case", help=f"办件编号{FIRST_LINE} | Case number{FIRST_LINE_EN}")
+    ] = "",
 ) -> None:
     """Trace exactly one subject or one case."""
     from exchange.errors import BadConfiguration
@@ -78,7 +81,7 @@ def trace(
         raise BadConfiguration("--subject @FILE|- | --case NUMBER")
     if case:
         with call.gateway() as channel:
-            _show(call, tracing.trace_case(channel, case, why=why))
+            _show(call, tracing.trace_case(channel, typed("--case", case), why=why))
         return
     identifier = _identifier(subject)
     with call.authority() as channel:
@@ -99,7 +102,7 @@ def _identifier(source: str) -> str:
         with Path(source[1:]).open(encoding="utf-8") as file:
             return file.readline(MAX_CHARS).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"--subject: {type(error).__name__}") from None
+        raise BadConfiguration(f"--subject: {unread(error)}") from None
 
 
 def _show(call: Invocation, found: "Traced") -> None:

@@ -85,7 +85,7 @@ def init(
         host, port = installing.host_and_port("--listen", listen)
         values: dict[tuple[str, str], str | int | list[str]] = {
             ("", "name"): name,
-            ("", "logs"): list(log or ()),
+            ("", "logs"): [line for told in log or () for line in told.split("\n") if line.strip()],
             ("listen", "host"): host,
             ("listen", "port"): port,
         }
