@@ -21,6 +21,7 @@ from gateway.audit.search import Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tag_terms import TagTerms
+from gateway.audit.terms import trusted_now
 from gateway.audit.trace import Traces
 from gateway.audit.trace_rows import TRACE, TraceContent
 from gateway.subject_tags import GatewayTagKeys
@@ -345,7 +346,7 @@ async def test_the_gateways_key_ends_with_the_term_of_its_entries_and_its_tags_f
     old, new = await desk.exchange(MOTHER, at_ms=OLDER_MS), await desk.exchange(MOTHER)
     terms = TagTerms(
         keys=desk.keys, append=desk.log.append, gateway=GATEWAY, origin=ORIGIN, keep_days=90,
-        clock=desk.clock, random=system_random,
+        clock=desk.clock, random=system_random, now=desk.clock.now_ms,
     )  # fmt: skip
     assert await desk.trace(MOTHER) == [old, new] and await terms.turn() == []
     desk.clock.ms = period_start_ms("2026Q4") + 90 * DAY_MS + 600_000
@@ -360,6 +361,16 @@ async def test_the_gateways_key_ends_with_the_term_of_its_entries_and_its_tags_f
     assert periods == [("2026Q4",)]
 
 
+async def test_a_clock_that_nobody_vouches_for_ends_no_key(desk: Desk) -> None:
+    await desk.exchange(MOTHER, at_ms=OLDER_MS)
+    terms = TagTerms(
+        keys=desk.keys, append=desk.log.append, gateway=GATEWAY, origin=ORIGIN, keep_days=90,
+        clock=desk.clock, random=system_random, now=lambda: trusted_now(desk.clock, None),
+    )  # fmt: skip
+    desk.clock.ms += 10 * 365 * DAY_MS
+    assert await terms.turn() == [] and desk.keys.periods == ["2026Q3"]
+
+
 async def test_a_key_stands_while_its_end_cannot_be_entered(desk: Desk) -> None:
     await desk.exchange(MOTHER, at_ms=OLDER_MS)
 
@@ -368,7 +379,7 @@ async def test_a_key_stands_while_its_end_cannot_be_entered(desk: Desk) -> None:
 
     terms = TagTerms(
         keys=desk.keys, append=fails, gateway=GATEWAY, origin=ORIGIN, keep_days=1,
-        clock=desk.clock, random=system_random,
+        clock=desk.clock, random=system_random, now=desk.clock.now_ms,
     )  # fmt: skip
     with pytest.raises(AuditUnavailable):
         await terms.turn()
