@@ -241,6 +241,7 @@ class Gateway:
                 selection=self.selection,
                 calls=calls,
                 check_head=self.sequencer.compare_head,
+                gaps=self.sequencer.gaps,
             ),
             server,
         )

@@ -161,7 +161,7 @@ async def test_items_that_no_gateway_signed_are_not_believed(
         await checked(region, review_id)
 
 
-@pytest.mark.parametrize(("which", "error"), [("leaf", e.ReceiptBroken), ("gap", e.StoreDamaged)])
+@pytest.mark.parametrize(("which", "error"), [("leaf", e.ReceiptBroken), ("gap", e.ReceiptBroken)])
 async def test_entries_that_are_not_those_of_the_log_are_found(
     region: Served, monkeypatch: pytest.MonkeyPatch, which: str, error: type[e.ExchangeError]
 ) -> None:

@@ -42,7 +42,7 @@ LOG_KEY = SigningKey(b"k" * 32)
 def peer(context: Any) -> Verified:
     """Take the caller from the call's metadata, as mutual TLS would give it."""
     identity = parse_uri(dict(context.invocation_metadata())["caller"])
-    return Verified(identity=identity, certificate=None, serial=1, not_after_ms=1)  # type: ignore[arg-type]
+    return Verified(identity=identity, certificate=None, serial=1, not_after_ms=1 << 62)  # type: ignore[arg-type]
 
 
 def by(signer: StatementSigner) -> tuple[tuple[str, str], ...]:
@@ -88,6 +88,7 @@ class Served(Region):
                 selection=self.selection,
                 calls=calls,
                 check_head=self.log.compare_head,
+                gaps=self.log.gaps,
             ),
             self.server,
         )
@@ -97,7 +98,7 @@ class Served(Region):
                 calls=calls,
                 log=self.log,
                 find=self.find,
-                tails=cast(Tails, None),
+                tails=Tails(log=self.log, clock=self.clock),
                 searches=cast(Searches, None),
                 traces=cast(Traces, None),
             ),
