@@ -39,7 +39,7 @@ def aged(number: int, time_ms: int = START_MS) -> bytes:
     """Return a leaf: each fiftieth an administrative one that stays, each fifty-first one that does not."""
     entry = audit_pb2.AuditEntry(salt=number.to_bytes(16, "big"), version=1, gateway=ORIGIN, time_ms=time_ms)
     if number % ACT_EVERY < 2:
-        entry.administrative.act = audit_pb2.ACT_READ if number % ACT_EVERY else audit_pb2.ACT_REVIEW_EVENT
+        entry.administrative.act = audit_pb2.ACT_READ if number % ACT_EVERY else audit_pb2.ACT_ALERT
         entry.administrative.actor = f"number {number}"
     else:
         entry.exchange.exchange_id = number.to_bytes(16, "big")

@@ -50,7 +50,7 @@ async def test_while_the_log_is_down_or_closing_no_errand_is_taken() -> None:
     store = MemoryAuditStore()
     log = memory_sequencer(store, MemoryHighWater())
     await log.open()
-    log._refuse_to_sign(LogForked("size 1"))
+    log.refuse_to_sign(LogForked("size 1"))
     with pytest.raises(LogForked):
         await log.between(lambda: None)
     await log.close()

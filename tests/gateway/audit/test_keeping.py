@@ -228,7 +228,7 @@ async def test_nothing_is_done_while_the_log_is_down(tmp_path: Path) -> None:
     kept = KeptLog(tmp_path)
     await kept.log.open()
     await kept.append(SIZE)
-    kept.log._refuse_to_sign(StoreDamaged("something else"))
+    kept.log.refuse_to_sign(StoreDamaged("something else"))
     kept.clock.now = START_MS + 40 * DAY_MS
     assert await kept.settle() == 0
     await kept.log.close()
