@@ -1,9 +1,9 @@
 """The witness's HTTP face: `POST /add-checkpoint`, over plain HTTP or HTTPS with TLS 1.3.
 
 A request's head and body are bounded in size and time; a connection on which none comes is closed, so that
-strangers who only hold connections keep no log from its witness for long. The few that are judged at a time are judged in threads, because
-each waits for the disk. There is nothing to read here: what a witness holds it tells whoever asks with an old
-size, and its operator by `shuqiao audit witness show`.
+strangers who only hold connections keep no log from its witness for long. The few that are judged at a time
+are judged in threads, because each waits for the disk. There is nothing to read here: what a witness holds it
+tells whoever asks with an old size, and its operator by `shuqiao audit witness show`.
 """
 
 import asyncio
