@@ -124,7 +124,7 @@ def test_the_place_is_kept_and_gone_on_from(
 ) -> None:
     place = tmp_path / "place"
     assert shuqiao("audit", "tail", "--cursor", str(place), "--limit", "3", *mode).code == 0
-    assert json.loads(place.read_text()) == {"origin": ORIGIN, "next_index": 3}
+    assert json.loads(place.read_text()) == {"origin": ORIGIN, "next_index": 3, "length": 0}
     assert shuqiao("audit", "tail", "--cursor", str(place), "--from", "1", *mode).code == 0
     assert [request.from_index for request in region.received] == [0, 3]
     assert json.loads(place.read_text())["next_index"] == 5
