@@ -7,7 +7,8 @@
 3. Entries of marked purposes show to officers only after so many days; auditors see them all. Which purposes
    are marked, and for how long, is always told: what is missing tells nothing. Pages are as full as if what
    is held back were not there.
-4. A case is traced by its number, with every exchange and refusal that claims it, in the order of the log.
+4. A case is traced by its number, with every exchange and refusal that claims it, in the order of the log;
+   what is held back, here too.
 """
 
 import hashlib
@@ -35,6 +36,8 @@ MAX_PERIODS = 64
 MAX_WHY = 200
 MAX_CASE = 200
 MAX_DIGITS = 18
+MAX_ROUNDS = 8
+"""Searches for one page of a case, of which some entries are held back."""
 CAUGHT_UP_S = 5.0
 DAY_MS = 86_400_000
 MARK_DIGITS = 16
@@ -122,7 +125,7 @@ class Traces:
         if which == "subject":
             response = await self._subject(request, caller, position, until, size, scope)
         else:
-            response = await self._case(request.case_number, position, until, size, scope)
+            response = await self._case(request.case_number, caller, position, until, size, scope)
         response.delayed_purpose_days.update(self._delayed_days)
         return response
 
@@ -138,22 +141,44 @@ class Traces:
     # -- a case ------------------------------------------------------------------------------------------
 
     async def _case(
-        self, case_number: str, position: int, until: int, size: int, scope: str
+        self, case_number: str, caller: Identity, position: int, until: int, size: int, scope: str
     ) -> audit_pb2.TraceResponse:
-        asked = search.read(
-            audit_pb2.SearchRequest(filter=audit_pb2.EntryFilter(case_number=case_number), page_size=size)
+        wanted = audit_pb2.SearchRequest(
+            filter=audit_pb2.EntryFilter(case_number=case_number), page_size=size
         )
-        asked = asked._replace(position=position or None)
-        found = await self._searches.answer(asked, until)
-        response = audit_pb2.TraceResponse(entries=found.entries, searched_size=found.searched_size)
-        if found.next_page_token:
-            following = search.read(
-                audit_pb2.SearchRequest(
-                    filter=audit_pb2.EntryFilter(case_number=case_number), page_token=found.next_page_token
-                )
-            )
-            response.next_page_token = pages.token(_NAME, f"{scope}:{following.position}")
+        asked, held_back = search.read(wanted), self._held_back(caller)
+        response = audit_pb2.TraceResponse()
+        for _ in range(MAX_ROUNDS):
+            found = await self._searches.answer(asked._replace(position=position or None), until)
+            response.searched_size = found.searched_size
+            shown = [one for one in found.entries if not held_back(one.leaf)]
+            room = size - len(response.entries)
+            response.entries.extend(shown[:room])
+            following = None
+            if found.next_page_token:
+                wanted.page_token = found.next_page_token
+                following = search.read(wanted).position
+            if len(shown) > room:
+                following = shown[room].index
+            if following is None:
+                return response
+            position = following
+            if len(shown) >= room or len(shown) == len(found.entries):
+                break
+        response.next_page_token = pages.token(_NAME, f"{scope}:{position}")
         return response
+
+    def _held_back(self, caller: Identity) -> Callable[[bytes], bool]:
+        """Return what tells whether an entry is held back from a caller."""
+        hidden = {} if caller.role is Role.AUDITOR else self._delayed_days
+        now_ms = self._clock.now_ms()
+
+        def held_back(leaf: bytes) -> bool:
+            entry = audit_pb2.AuditEntry.FromString(leaf)
+            days = hidden.get(entry.exchange.purpose)
+            return days is not None and entry.time_ms > now_ms - days * DAY_MS
+
+        return held_back
 
     # -- a subject ---------------------------------------------------------------------------------------
 

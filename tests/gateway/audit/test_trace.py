@@ -317,6 +317,33 @@ async def test_a_marked_purpose_shows_to_officers_only_after_its_days_and_to_aud
         assert await desk.trace(MOTHER) == [plain, marked, other]
 
 
+def flat(told: list[list[int]]) -> list[int]:
+    return [index for page in told for index in page]
+
+
+async def test_the_course_of_a_case_holds_back_what_a_subjects_trace_does(tmp_path: Path) -> None:
+    async with desk_at(tmp_path, delayed={"investigation": 30}) as desk:
+        plain, marked = [], []
+        for _ in range(7):
+            marked += [await desk.exchange(purpose="investigation", case_number="LJ-9") for _ in range(3)]
+            plain.append(await desk.exchange(case_number="LJ-9"))
+
+        async def course(who: Identity, size: int) -> list[list[int]]:
+            told, token = [], ""
+            while True:
+                answer = await desk.ask(who, case_number="LJ-9", page_size=size, page_token=token)
+                told.append([one.index for one in answer.entries])
+                token = answer.next_page_token
+                if not token:
+                    return told
+
+        assert (await course(OFFICER, 3))[:2] == [plain[:3], plain[3:6]]
+        assert flat(await course(OFFICER, 1)) == flat(await course(OFFICER, 100)) == plain
+        assert flat(await course(AUDITOR, 5)) == sorted(plain + marked)
+        desk.clock.ms = NOW_MS + 30 * DAY_MS
+        assert flat(await course(OFFICER, 5)) == sorted(plain + marked)
+
+
 async def test_what_is_held_back_leaves_no_sign_in_pages_or_words(tmp_path: Path) -> None:
     async with desk_at(tmp_path, delayed={"investigation": 30}) as desk:
         for _ in range(3):
