@@ -125,6 +125,7 @@ class Evidence:
             keep_days=p.config.keeping.keep_days,
             clock=p.clock,
             random=p.random,
+            now=lambda: trusted_now(p.clock, p.trust()),
         )
 
     def _read_by_officers(self) -> None:

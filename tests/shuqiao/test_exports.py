@@ -247,7 +247,7 @@ def test_a_place_of_another_log_is_refused(tmp_path: Path) -> None:
         export(frames([entry(0)]), FileSink(tmp_path / "log", ocsf_lines), place=place)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "＝1", "＠SUM(A1)"])
 def test_no_cell_is_a_formula(text: str) -> None:
     made = csv_line(record(0, entry(0, case_number=text), ORIGIN))
     cells = next(csv.reader(io.StringIO(made)))

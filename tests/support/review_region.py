@@ -80,6 +80,7 @@ class Served(Region):
                 selection=self.selection,
                 calls=calls,
                 check_head=self.log.compare_head,
+                gaps=self.log.gaps,
             ),
             self.server,
         )
