@@ -383,6 +383,6 @@ async def test_a_gateway_whose_clock_goes_backward_refuses_and_its_log_stays_who
     monkeypatch.undo()
     assert (await ask(house)).HasField("answer")
     report = verify_folder(
-        house.folder / "gateway-1", {house.gateway.origin: (house.gateway._signer.public_key,)}
+        house.folder / "gateway-1", {house.gateway.origin: (*house.gateway.sequencer.public_keys,)}
     )
     assert report.faults == []
