@@ -25,7 +25,7 @@ demo: $(VENV)/.runtime  ## one governed exchange with real processes
 setup: $(VENV)/.dev $(VENV)/.bench
 
 test: $(VENV)/.dev  ## all tests but the long ones
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" -n 2 --dist loadfile
 
 check: lint test  ## everything that must hold before a change lands
 

@@ -6,7 +6,7 @@ docs/errors.md are one to one; a test holds them together.
 
 from collections.abc import Callable
 from enum import Enum
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from exchange.sentences import SENTENCES, Sentence
 from exchange.v1 import reason_pb2 as r
@@ -35,7 +35,6 @@ class ExchangeError(Exception):
         subject: what it is about: names and ids only, never values.
         hop: which process says so, for example "gateway/gateway-1"; filled in where it is caught if empty.
         retry_after_ms: when to try again, where that is known.
-        receipt: serialised proof of the refusal's place in the log, where there is one.
     """
 
     reason: ClassVar["r.Reason.ValueType"] = r.REASON_INTERNAL
@@ -57,6 +56,10 @@ class ExchangeError(Exception):
     def sentence(self) -> Sentence:
         """Reason and remedy in both languages."""
         return SENTENCES[self.name]
+
+    def again(self) -> Self:
+        """Return an error of its own for one more caller: each gets a traceback of its own."""
+        return type(self)(self.subject, hop=self.hop, retry_after_ms=self.retry_after_ms)
 
     def __str__(self) -> str:
         about = f" [{self.subject}]" if self.subject else ""

@@ -16,10 +16,12 @@ Source: c2sp.org/tlog-policy.
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from exchange.checkpoint import parse_verifier_key
 from exchange.cosignature import WitnessKey, parse_witness_key
 from exchange.errors import BadConfiguration
+from exchange.files import read_bounded
 
 MAX_POLICY_BYTES = 65_536
 MAX_LINES_OF_A_KIND = 32
@@ -97,6 +99,19 @@ class WitnessPolicy:
             if sum(member in held for member in group.members) >= group.threshold:
                 held.add(group.name)
         return self.quorum in held
+
+
+def read_policy(path: Path) -> WitnessPolicy:
+    """Read a policy file.
+
+    Raises:
+        BadConfiguration: it cannot be read, or every fault in it with its line.
+    """
+    content = read_bounded(path, MAX_POLICY_BYTES)
+    try:
+        return parse_policy(content)
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{path}: {error.subject}") from None
 
 
 def parse_policy(content: bytes) -> WitnessPolicy:

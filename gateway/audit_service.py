@@ -70,6 +70,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         searches: serves those who search it.
         trace: answers those who trace a subject or a case.
         witnessed: returns the newest checkpoint that a quorum of witnesses cosigned, "" where there is none.
+        log_port: returns the port of the log's HTTPS face, 0 where it is not served.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         searches: Searches,
         trace: Trace,
         witnessed: Callable[[], str],
+        log_port: Callable[[], int],
     ) -> None:
         self._registrar = registrar
         self._calls = calls
@@ -92,6 +94,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._searches = searches
         self._trace = trace
         self._witnessed = witnessed
+        self._log_port = log_port
 
     async def GetCheckpoint(
         self, request: audit_pb2.GetCheckpointRequest, context: Any
@@ -141,7 +144,9 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     async def _checkpoint(
         self, request: audit_pb2.GetCheckpointRequest, caller: Identity
     ) -> audit_pb2.GetCheckpointResponse:
-        return audit_pb2.GetCheckpointResponse(checkpoint=self._log.checkpoint, witnessed=self._witnessed())
+        return audit_pb2.GetCheckpointResponse(
+            checkpoint=self._log.checkpoint, witnessed=self._witnessed(), log_port=self._log_port()
+        )
 
     async def _consistency(
         self, request: audit_pb2.GetConsistencyRequest, caller: Identity

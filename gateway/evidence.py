@@ -70,6 +70,7 @@ class Evidence:
 
     def __init__(self, parts: EvidenceParts) -> None:
         self._parts = parts
+        self._log_port = 0
         config, log, folder = parts.config, parts.log, parts.config.folder
         self.witnessing = witnessing_of(
             config.witnesses,
@@ -124,6 +125,7 @@ class Evidence:
             keep_days=p.config.keeping.keep_days,
             clock=p.clock,
             random=p.random,
+            now=lambda: trusted_now(p.clock, p.trust()),
         )
 
     def _read_by_officers(self) -> None:
@@ -153,6 +155,7 @@ class Evidence:
             searches=self.searches,
             trace=self.traces.answer,
             witnessed=self.witnessing.witnessed_note,
+            log_port=lambda: self._log_port,
         )
 
     async def open(self, stack: AsyncExitStack) -> None:
@@ -171,9 +174,9 @@ class Evidence:
         """Serve tiles and checkpoints; return the port."""
         stack.callback(self.tails.drain)
         listen = self._parts.config.listen
-        port = await self.log_face.start(listen.log_host, listen.log_port)
+        self._log_port = await self.log_face.start(listen.log_host, listen.log_port)
         stack.push_async_callback(self.log_face.stop)
-        return port
+        return self._log_port
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run for as long as the gateway does."""

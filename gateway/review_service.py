@@ -3,12 +3,15 @@
 1. A draw names a head that the log has; the range lies below it.
 2. Overseers see every review. Stewards and administrators see the items that they answer for, and no others.
 3. That entries are read here is an entry itself, durable before the first is shown.
+4. Nothing is drawn from a range of which a part was erased: nobody could draw it again. An item whose entry
+   was erased meanwhile is shown without it, so that the review can be brought to its end.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from exchange.errors import Malformed, UnknownEntry
+from exchange.errors import EntryErased, Malformed, UnknownEntry
 from exchange.identity import Identity
 from exchange.review import MAX_COUNT, SELECT, read_draw, read_event
 from exchange.v1 import audit_pb2, common_pb2, review_pb2, review_pb2_grpc
@@ -18,6 +21,7 @@ from gateway.registrar import Registrar
 from gateway.review.item import REVIEWERS, Item
 from gateway.review.reviews import Review, Reviews, tally
 from gateway.review.selection import Selection
+from gateway.storage.ports import Gap
 
 SERVICE = "/exchange.v1.ReviewService"
 
@@ -34,6 +38,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         selection: draws.
         calls: what every call has around it.
         check_head: compares a head with the log.
+        gaps: returns the ranges that were erased, ascending.
     """
 
     def __init__(
@@ -44,12 +49,14 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         selection: Selection,
         calls: Calls,
         check_head: CheckHead,
+        gaps: Callable[[], Sequence[Gap]],
     ) -> None:
         self._registrar = registrar
         self._reviews = reviews
         self._selection = selection
         self._calls = calls
         self._check_head = check_head
+        self._gaps = gaps
 
     async def Draw(self, request: review_pb2.DrawRequest, context: Any) -> review_pb2.DrawResponse:
         """Draw a sample."""
@@ -74,6 +81,9 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     async def _draw(self, request: review_pb2.DrawRequest, caller: Identity) -> review_pb2.DrawResponse:
         draw = read_draw(request.draw)
         self._check_head(common_pb2.LogHead(origin=draw.origin, size=draw.size, root=draw.root))
+        for gap in self._gaps():
+            if gap.first < draw.end and draw.first < gap.end:
+                raise EntryErased(f"{gap.first} to {gap.end - 1}")
         index = await self._registrar.record(audit_pb2.ACT_REVIEW_DRAW, caller, request.draw)
         selection_index = await self._selection.wait(self._reviews.one(draw.review_id))
         return review_pb2.DrawResponse(review_id=draw.review_id, index=index, selection_index=selection_index)
@@ -119,11 +129,15 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             if item.selected.index > after and (not wanted or item.selected.index in wanted)
         ]
         await self._registrar.record_read(caller, f"GetReview {review.draw.review_id.hex()}")
-        items = pages.fitting(self._told(rest[: most + 1], caller), lambda one: one.ByteSize(), most=most)
+        # In a thread: each entry may be in another sealed chunk.
+        items = await asyncio.to_thread(self._fitting, rest[: most + 1], caller, most)
         response = review_pb2.GetReviewResponse(review=_summary(review, caller), items=items)
         if len(items) < len(rest):
             response.next_page_token = pages.token(list_name, str(items[-1].entry.index))
         return response
+
+    def _fitting(self, items: Sequence[Item], caller: Identity, most: int) -> list[review_pb2.ReviewItem]:
+        return pages.fitting(self._told(items, caller), lambda one: one.ByteSize(), most=most)
 
     def _told(self, items: Sequence[Item], caller: Identity) -> Iterator[review_pb2.ReviewItem]:
         overseer = caller.role in REVIEWERS
@@ -141,7 +155,10 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             )
 
     def _entry(self, index: int) -> audit_pb2.FoundEntry:
-        return audit_pb2.FoundEntry(index=index, leaf=self._registrar.leaf(index))
+        try:
+            return audit_pb2.FoundEntry(index=index, leaf=self._registrar.leaf(index))
+        except EntryErased:
+            return audit_pb2.FoundEntry(index=index)
 
 
 def _summary(review: Review, caller: Identity) -> review_pb2.ReviewSummary:

@@ -113,6 +113,7 @@ def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
         selection=parts.selection,
         calls=calls,
         check_head=parts.log.compare_head,
+        gaps=parts.log.gaps,
     )
 
 

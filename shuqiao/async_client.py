@@ -14,7 +14,7 @@ import grpc
 
 from exchange.errors import AgentAway, DeadlinePassed, ExchangeError
 from exchange.v1 import agent_pb2, agent_pb2_grpc
-from shuqiao.channel import GRACE_S, MAX_BATCH, OPTIONS, TokenFile, again, lost, metadata_of, target_of
+from shuqiao.channel import GRACE_S, MAX_BATCH, OPTIONS, TokenFile, lost, metadata_of, target_of
 from shuqiao.questions import (
     DEFAULT_TIMEOUT_S,
     Answer,
@@ -63,7 +63,7 @@ class _Stream:
     def submit(self, query: Query, claims: Mapping[str, Value] | None = None) -> _Future:
         """Queue a question and return its outcome to come; cancelling that forgets the question."""
         if self.ended is not None:
-            raise again(self.ended)
+            raise self.ended.again()
         tag = next(self._tags)
         self._queue.append(request_of(query, tag, claims))
         self._queued.set()
@@ -112,7 +112,7 @@ class _Stream:
         self.ended = self.ended or error
         for future in list(self._waiting.values()):
             if not future.done():
-                future.set_exception(again(self.ended))
+                future.set_exception(self.ended.again())
         self._waiting.clear()
 
     async def close(self) -> None:

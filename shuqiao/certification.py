@@ -8,8 +8,9 @@ from exchange import canonical
 from exchange.clock import Clock
 from exchange.errors import AuthorityAway, BadToken
 from exchange.v1 import common_pb2, trust_pb2, trust_pb2_grpc
+from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.forms import timestamp
-from shuqiao.regional import CALL_TIMEOUT_S, PAGE, Signer, calling
+from shuqiao.regional import PAGE, Signer
 
 HOP = "authority"
 

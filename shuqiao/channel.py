@@ -55,11 +55,6 @@ def metadata_of(token_file: TokenFile) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 
 
-def again(error: ExchangeError) -> ExchangeError:
-    """Return a copy to raise: one broken stream fails many questions, each with a traceback of its own."""
-    return type(error)(error.subject, hop=error.hop, retry_after_ms=error.retry_after_ms)
-
-
 def lost(error: grpc.RpcError, *, address: str) -> ExchangeError:
     """Return what a failed call means.
 

@@ -7,7 +7,8 @@ import grpc
 
 from exchange.errors import UnknownEntry
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from shuqiao.regional import CALL_TIMEOUT_S, calling
+from shuqiao.calling import CALL_TIMEOUT_S, calling
+from shuqiao.following import frames
 
 MAX_INDEXES = 256
 READ_TIMEOUT_S = 3600.0
@@ -52,6 +53,7 @@ class GatewaySource:
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
         self._stub = audit_pb2_grpc.AuditServiceStub(channel)
 
     def checkpoints(self) -> tuple[str, str]:
@@ -63,18 +65,13 @@ class GatewaySource:
     def entries(self, wanted: audit_pb2.EntryFilter, *, first: int, end: int) -> Iterator[Entry]:
         """Yield the entries of a range that fit a filter, in order."""
         request = audit_pb2.TailRequest(from_index=first, filter=wanted)
-        with calling():
-            stream = self._stub.Tail(request, timeout=READ_TIMEOUT_S)
-            try:
-                for answer in stream:
-                    for index, leaf in zip(answer.indexes, answer.leaves, strict=True):
-                        if index >= end:
-                            return
-                        yield Entry(index, leaf)
-                    if answer.next_index >= end:
-                        return
-            finally:
-                stream.cancel()
+        for frame in frames(self._channel, request, timeout_s=READ_TIMEOUT_S):
+            for index, leaf in frame.entries:
+                if index >= end:
+                    return
+                yield Entry(index, leaf)
+            if frame.next_index >= end:
+                return
 
     def entry(self, exchange_id: bytes) -> Entry:
         """Return the entry of an exchange by its id of 16 bytes.

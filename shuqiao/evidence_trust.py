@@ -6,6 +6,7 @@ from pathlib import Path
 from exchange.errors import BadConfiguration
 from exchange.evidence.records import is_bundle
 from exchange.evidence.trusted import MAX_HEAD_FILE_BYTES, KnownHead, Trusted, known_heads
+from exchange.files import read_bounded
 from exchange.v1 import common_pb2
 from exchange.witness_policy import MAX_POLICY_BYTES
 from shuqiao.trust_files import MAX_FILE_BYTES, ROOT_NAME, read_log_keys
@@ -48,10 +49,10 @@ def read_trusted(
         else:
             log_key = next((origin, key) for origin, (key, *_) in keys.by_origin.items())
     return Trusted(
-        root_pem=read_file(pinned, MAX_FILE_BYTES),
+        root_pem=read_bounded(pinned, MAX_FILE_BYTES),
         trust_list=statement,
         log_key=log_key,
-        policy=read_file(policy, MAX_POLICY_BYTES) if policy is not None else None,
+        policy=read_bounded(policy, MAX_POLICY_BYTES) if policy is not None else None,
         heads=read_heads(heads),
     )
 
@@ -74,20 +75,4 @@ def _beginning(path: Path) -> bytes:
         raise BadConfiguration(f"{path}: {error.strerror}") from error
     if len(content) == MAX_HEAD_FILE_BYTES and not is_bundle(content):
         raise BadConfiguration(f"{path}: larger than {MAX_HEAD_FILE_BYTES} bytes")
-    return content
-
-
-def read_file(path: Path, most: int) -> bytes:
-    """Return a file's content.
-
-    Raises:
-        BadConfiguration: it cannot be read, or is larger than `most` bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    if len(content) > most:
-        raise BadConfiguration(f"{path}: larger than {most} bytes")
     return content

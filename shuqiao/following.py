@@ -26,7 +26,6 @@ SEARCH_PAGE = 500
 
 Dial = Callable[[], AbstractContextManager[grpc.Channel]]
 """Opens a channel to the gateway."""
-State = "audit_pb2.EntryState.ValueType"
 
 
 class Tailed(NamedTuple):
@@ -118,14 +117,15 @@ def follow(
             from_index=position, follow=go_on, limit=left, filter=wanted, state=state
         )
         try:
-            for frame in _frames(dial, request):
-                failures, begun = 0, True
-                # Counted before it is told: whoever breaks off inside begins at its own next_index.
-                position = frame.next_index
-                left = max(0, left - len(frame.entries))
-                yield frame
-                if limit and not left:
-                    return
+            with dial() as channel:
+                for frame in frames(channel, request):
+                    failures, begun = 0, True
+                    # Counted before it is told: whoever breaks off inside begins at its own next_index.
+                    position = frame.next_index
+                    left = max(0, left - len(frame.entries))
+                    yield frame
+                    if limit and not left:
+                        return
             if not go_on:
                 return
             raise GatewayAway("the stream ended", hop=HOP)
@@ -173,22 +173,33 @@ def search(
             return
 
 
-def _frames(dial: Dial, request: audit_pb2.TailRequest) -> Iterator[Frame]:
-    """Yield what one connection tells."""
+def frames(
+    channel: grpc.Channel, request: audit_pb2.TailRequest, *, timeout_s: float | None = None
+) -> Iterator[Frame]:
+    """Yield what one connection tells, each frame where the one before ended.
+
+    Args:
+        channel: to the gateway.
+        request: what is read.
+        timeout_s: seconds for all of it; None while the log is followed.
+
+    Raises:
+        ReceiptBroken: frames do not follow each other.
+        ExchangeError: whatever ended the stream.
+    """
     position = request.from_index
-    with dial() as channel:
-        stream = audit_pb2_grpc.AuditServiceStub(channel).Tail(request)
-        try:
-            while True:
-                with calling():
-                    answer = next(stream, None)
-                if answer is None:
-                    return
-                frame = _checked(answer, position)
-                position = frame.next_index
-                yield frame
-        finally:
-            stream.cancel()
+    stream = audit_pb2_grpc.AuditServiceStub(channel).Tail(request, timeout=timeout_s)
+    try:
+        while True:
+            with calling():
+                answer = next(stream, None)
+            if answer is None:
+                return
+            frame = _checked(answer, position)
+            position = frame.next_index
+            yield frame
+    finally:
+        stream.cancel()
 
 
 def _checked(answer: audit_pb2.TailResponse, position: int) -> Frame:

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from exchange.canonical import LOG_EPOCH
 from exchange.clock import Clock
 from exchange.errors import BadConfiguration, RoleNotAllowed, SecondPersonRequired
+from exchange.files import read_bounded
 from exchange.identity import Identity, Role
 from exchange.lineage import split_origin
 from exchange.log_keys import SIGNERS, Epoch, check_age, read_epoch
@@ -38,13 +39,12 @@ def read(path: Path) -> tuple[Epoch, list[common_pb2.Statement]]:
         BadConfiguration: it cannot be read or is no such file.
         Malformed, Oversized: the body will not do.
     """
+    content = read_bounded(path, MAX_FILE_BYTES)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
         statements = list(trust_pb2.RegisterGatewayRequest.FromString(content).epoch)
-    except (OSError, DecodeError) as error:
+    except DecodeError as error:
         raise BadConfiguration(f"{path}: {unread(error)}") from error
-    if len(content) > MAX_FILE_BYTES or not 0 < len(statements) <= SIGNERS:
+    if not 0 < len(statements) <= SIGNERS:
         raise BadConfiguration(f"{path}: no opening of an epoch")
     return read_epoch(statements[0].body), statements
 

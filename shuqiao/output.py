@@ -8,6 +8,7 @@ import io
 import json
 import os
 import stat
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, NamedTuple
 
@@ -122,12 +123,13 @@ class Output:
     def say(self, text: Text, style: str = "") -> None:
         """Print one sentence for people; nothing for programs."""
         if not self.json_mode:
-            self._people.print(Rich(text.of(self.language), style=style), soft_wrap=True)
+            self._people.print(Rich(harmless(text.of(self.language), keep="\n"), style=style), soft_wrap=True)
 
     def done(self, text: Text) -> None:
         """Print that something succeeded, for people."""
         if not self.json_mode:
-            self._people.print(Rich("✓ ", style=GOOD) + Rich(text.of(self.language)), soft_wrap=True)
+            told = harmless(text.of(self.language), keep="\n")
+            self._people.print(Rich("✓ ", style=GOOD) + Rich(told), soft_wrap=True)
 
     def raw(self, text: str) -> None:
         """Print prepared text as it is, for people."""
@@ -167,7 +169,7 @@ class Output:
         grid.add_column(style="cyan", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, value in self._particulars(error):
-            grid.add_row(f"  {name.of(self.language)}", value)
+            grid.add_row(f"  {name.of(self.language)}", harmless(value))
         self._errors.print(grid)
 
     def usage(self, message: str, *, code: int) -> None:
@@ -208,7 +210,25 @@ def _plain(value: object, language: Language) -> str:
         return ("、" if language is Language.ZH else ", ").join(
             _plain(item, language) for item in value
         ) or "—"
-    return str(value)
+    return harmless(str(value), keep="\n")
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """Return a text without what steers a terminal: it may come from a department that is not to be trusted.
+
+    Args:
+        text: as it is in the log.
+        keep: characters that stay all the same.
+
+    Returns:
+        The text, with control and format characters as Python writes them, for example \\x1b.
+    """
+    if text.isprintable():
+        return text
+    steering = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        one if one in keep or unicodedata.category(one) not in steering else ascii(one)[1:-1] for one in text
+    )
 
 
 def _console(stream: IO[str]) -> Console:

@@ -24,9 +24,7 @@ from exchange.v1 import (
     grant_pb2,
     grant_pb2_grpc,
 )
-from shuqiao.calling import CALL_TIMEOUT_S as CALL_TIMEOUT_S
-from shuqiao.calling import HOP as HOP
-from shuqiao.calling import calling as calling
+from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
 from shuqiao.following import follow as follow
 from shuqiao.following import search as search
 from shuqiao.forms import timestamp
@@ -243,6 +241,13 @@ def get_witnessed(channel: grpc.Channel) -> tuple[str, str]:
     with calling():
         told = stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S)
     return told.checkpoint, told.witnessed
+
+
+def get_log_port(channel: grpc.Channel) -> int:
+    """Return the port on which the gateway serves checkpoints and tiles, 0 where it does not."""
+    stub = audit_pb2_grpc.AuditServiceStub(channel)
+    with calling():
+        return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).log_port
 
 
 def _state_revision(channel: grpc.Channel, resource: str) -> int:

@@ -24,7 +24,8 @@ from exchange.sampling import Sampler, seed_of
 from exchange.spans import root_of_run
 from exchange.trust import TrustAnchor
 from exchange.v1 import audit_pb2, audit_pb2_grpc, review_pb2
-from shuqiao.regional import CALL_TIMEOUT_S, calling
+from shuqiao.calling import CALL_TIMEOUT_S, calling
+from shuqiao.following import frames
 from shuqiao.trust_files import LogKeys
 
 ENTRIES_PER_SECOND = 500
@@ -84,7 +85,7 @@ def check(
     draw = _signed_draw(drawn, summary.review_id, anchor)
     event = _signed_selection(stated, summary.review_id, anchor)
     _check_head(stub, draw, head)
-    population, parties = _read_range(stub, draw, head, event)
+    population, parties = _read_range(channel, draw, head, event)
     return _compare(draw, event, head, population, parties, seed_of(drawn.salt, draw.review_id))
 
 
@@ -132,13 +133,13 @@ def _check_head(stub: audit_pb2_grpc.AuditServiceStub, draw: Draw, head: Checkpo
 
 
 def _read_range(
-    stub: audit_pb2_grpc.AuditServiceStub, draw: Draw, head: Checkpoint, event: Event
+    channel: grpc.Channel, draw: Draw, head: Checkpoint, event: Event
 ) -> tuple[Population, dict[int, Selected]]:
     """Read every entry of the range once, keeping hashes; of what was stated to be drawn also who answers."""
     stated = {one.index for one in event.selected}
     population, hashes = Population(draw), list[bytes]()
     parties: dict[int, Selected] = {}
-    for index, leaf in _entries(stub, draw):
+    for index, leaf in _entries(channel, draw):
         hashes.append(leaf_hash(leaf))
         population.add(index, leaf)
         if index in stated:
@@ -146,6 +147,7 @@ def _read_range(
     ends = sorted({draw.first, draw.end - 1})
     request = audit_pb2.GetProofsRequest(indexes=ends, size=head.size)
     with calling():
+        stub = audit_pb2_grpc.AuditServiceStub(channel)
         receipts = stub.GetProofs(request, timeout=CALL_TIMEOUT_S).receipts
     if [receipt.index for receipt in receipts] != ends:
         raise ReceiptBroken("entries")
@@ -156,21 +158,16 @@ def _read_range(
     return population, parties
 
 
-def _entries(stub: audit_pb2_grpc.AuditServiceStub, draw: Draw) -> Iterator[tuple[int, bytes]]:
+def _entries(channel: grpc.Channel, draw: Draw) -> Iterator[tuple[int, bytes]]:
     wanted = draw.end - draw.first
     request = audit_pb2.TailRequest(from_index=draw.first, limit=wanted)
     due = draw.first
-    with calling():
-        stream = stub.Tail(request, timeout=CALL_TIMEOUT_S + wanted / ENTRIES_PER_SECOND)
-        try:
-            for answer in stream:
-                for index, leaf in zip(answer.indexes, answer.leaves, strict=True):
-                    if index != due:
-                        raise ReceiptBroken(f"entry {due}")
-                    due += 1
-                    yield index, leaf
-        finally:
-            stream.cancel()
+    for frame in frames(channel, request, timeout_s=CALL_TIMEOUT_S + wanted / ENTRIES_PER_SECOND):
+        for index, leaf in frame.entries:
+            if index != due:
+                raise ReceiptBroken(f"entry {due}")
+            due += 1
+            yield index, leaf
     if due != draw.end:
         raise ReceiptBroken(f"entry {due}")
 

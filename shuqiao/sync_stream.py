@@ -16,7 +16,7 @@ import grpc
 
 from exchange.errors import AgentAway, DeadlinePassed, ExchangeError
 from exchange.v1 import agent_pb2
-from shuqiao.channel import GRACE_S, MAX_BATCH, again
+from shuqiao.channel import GRACE_S, MAX_BATCH
 from shuqiao.questions import Query, Value, request_of
 
 Result = agent_pb2.AskResponse | ExchangeError
@@ -117,7 +117,7 @@ class SyncStream:
             self._idle = False
             self._wake.release()
         if self._ended is not None and self._waiting.pop(tag, None) is not None:
-            raise again(self._ended)
+            raise self._ended.again()
         return waiting
 
     def result(self, waiting: Waiting) -> agent_pb2.AskResponse:
@@ -176,7 +176,7 @@ class SyncStream:
                 _, found = self._waiting.popitem()
             except KeyError:
                 break
-            found.settle(again(self._ended))
+            found.settle(self._ended.again())
 
     def close(self) -> None:
         """End the stream; what is under way fails."""

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from exchange.checkpoint import parse_verifier_key
 from exchange.errors import BadConfiguration, Malformed, UnknownEntry
+from exchange.files import read_bounded
 from exchange.lineage import Lineage
 from exchange.trust import TrustAnchor, TrustList, read_trust_list
 from exchange.v1 import common_pb2
@@ -77,7 +78,7 @@ def read_log_keys(path: Path, *, root: Path | None = None) -> LogKeys:
         BadConfiguration: it is neither.
         ExchangeError: the trust list's signature does not verify.
     """
-    content = _read(path)
+    content = read_bounded(path, MAX_FILE_BYTES)
     text = content.decode("utf-8", "replace").strip()
     lines = text.splitlines()
     if lines and all(line.count("+") >= 2 and line.isprintable() for line in lines):
@@ -94,7 +95,11 @@ def read_log_keys(path: Path, *, root: Path | None = None) -> LogKeys:
     pinned = root or (beside if beside.is_file() else None)
     if pinned is None:
         return keys_of(trust, UNCHECKED)
-    anchor = TrustAnchor(root_pem=_read(pinned), division=trust.division, trust_domain=trust.trust_domain)
+    anchor = TrustAnchor(
+        root_pem=read_bounded(pinned, MAX_FILE_BYTES),
+        division=trust.division,
+        trust_domain=trust.trust_domain,
+    )
     # Checked at the time it was signed: a list kept for years still says what it said.
     trust = anchor.verify_trust_list(statement, now_ms=trust.issued_at_ms, held=None)
     return keys_of(trust, SIGNED, anchor)
@@ -104,14 +109,3 @@ def keys_of(trust: TrustList, source: Text, anchor: TrustAnchor | None = None) -
     """Return the log keys that a trust list names."""
     keys = {origin: gateway.log_keys for origin, gateway in trust.gateways.items()}
     return LogKeys(by_origin=keys, source=source.filled(n=trust.number), trust=trust, anchor=anchor)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise BadConfiguration(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    return content

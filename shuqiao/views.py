@@ -200,9 +200,20 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         "act": audit_pb2.Act.Name(told.act).removeprefix("ACT_").lower(),
         "actor": told.actor,
         "subject": told.subject,
-        "reason": reason(told.reason),
+        "reason": reason(told.reason or told.alert.reason),
+        **_detail(told),
         **review_views.act(told),
     }
+
+
+def _detail(told: audit_pb2.AdministrativeEntry) -> View:
+    """Return what else belongs to an act: how grave an alert is, or which entries a segment holds."""
+    if told.HasField("alert"):
+        since = {"since": unix_ms(told.alert.since_ms)} if told.alert.since_ms else {}
+        return {"severity": told.alert.severity, **since}
+    if told.HasField("segment"):
+        return {"segment_first": told.segment.first, "segment_end": told.segment.end}
+    return {}
 
 
 def _grant_event(statement: common_pb2.Statement) -> View:

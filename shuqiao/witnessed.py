@@ -5,8 +5,8 @@ from typing import Any
 
 from exchange.checkpoint import open_checkpoint, part_note
 from exchange.cosignature import cosignatures_of, parse_cosignature
-from exchange.errors import BadConfiguration, LogForked, ReceiptBroken
-from exchange.witness_policy import MAX_POLICY_BYTES, WitnessPolicy, parse_policy
+from exchange.errors import LogForked, ReceiptBroken
+from exchange.witness_policy import WitnessPolicy, read_policy
 from shuqiao.trust_files import LogKeys
 from shuqiao.views import unix_ms
 
@@ -32,7 +32,7 @@ def judged(newest: str, witnessed: str, *, log_keys: LogKeys, policy_file: Path 
     """
     origin = newest.partition("\n")[0]
     head = open_checkpoint(newest, origin=origin, log_keys=log_keys.of(origin))
-    size, policy = 0, _read(policy_file) if policy_file else None
+    size, policy = 0, read_policy(policy_file) if policy_file else None
     if witnessed:
         older = open_checkpoint(witnessed, origin=origin, log_keys=log_keys.of(origin))
         if older.size > head.size or (older.size == head.size and older.root != head.root):
@@ -80,13 +80,3 @@ def _as_stated(note: str) -> list[dict[str, Any]]:
 def _moment(time_s: int) -> str:
     """Return a time as RFC 3339; the bare number where no calendar reaches it."""
     return unix_ms(time_s * 1000) if time_s <= MAX_CALENDAR_S else str(time_s)
-
-
-def _read(path: Path) -> WitnessPolicy:
-    try:
-        with path.open("rb") as file:
-            return parse_policy(file.read(MAX_POLICY_BYTES + 1))
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    except BadConfiguration as error:
-        raise BadConfiguration(f"{path}: {error.subject}") from None

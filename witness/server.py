@@ -1,8 +1,9 @@
 """The witness's HTTP face: `POST /add-checkpoint`, over plain HTTP or HTTPS with TLS 1.3.
 
-A request's body is bounded in size and time; the few that are judged at a time are judged in threads, because
-each waits for the disk. There is nothing to read here: what a witness holds it tells whoever asks with an old
-size, and its operator by `shuqiao audit witness show`.
+A request's head and body are bounded in size and time; a connection on which none comes is closed, so that
+strangers who only hold connections keep no log from its witness for long. The few that are judged at a time
+are judged in threads, because each waits for the disk. There is nothing to read here: what a witness holds it
+tells whoever asks with an old size, and its operator by `shuqiao audit witness show`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exchange.add_checkpoint import MAX_REQUEST_BYTES, PATH
 from exchange.errors import BadConfiguration
@@ -23,11 +25,42 @@ from exchange.serving import bound
 from witness.config import Listen
 from witness.judge import Reply
 
+HEAD_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 10.0
+MAX_HEAD_BYTES = 8192
 THREADS = 4
 MAX_CONNECTIONS = 64
 
 Judge = Callable[[bytes], Reply]
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed where the head of its next request does not come whole in time."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
+
+    def _give_up(self) -> None:
+        # Once there is a head, the application's own limit for the body holds.
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -65,6 +98,8 @@ class WitnessServer:
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=_Connection,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             limit_concurrency=MAX_CONNECTIONS,
             ssl_certfile=listen.certificate_file or None,
             ssl_keyfile=listen.key_file or None,

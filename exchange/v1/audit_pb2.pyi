@@ -763,19 +763,23 @@ class GetCheckpointResponse(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     WITNESSED_FIELD_NUMBER: _builtins.int
+    LOG_PORT_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.str
     """A C2SP signed note."""
     witnessed: _builtins.str
     """The newest checkpoint that a quorum of witnesses has cosigned, with their signatures; empty where there is none."""
+    log_port: _builtins.int
+    """Port on which the gateway serves the log's checkpoints and tiles over HTTPS; 0 where it does not."""
     def __init__(
         self,
         *,
         checkpoint: _builtins.str = ...,
         witnessed: _builtins.str = ...,
+        log_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "witnessed", b"witnessed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "log_port", b"log_port", "witnessed", b"witnessed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

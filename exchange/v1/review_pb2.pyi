@@ -481,7 +481,7 @@ class ReviewItem(_message.Message):
     """SPIFFE id of who stated it first."""
     @_builtins.property
     def entry(self) -> _audit_pb2.FoundEntry:
-        """The entry that is reviewed."""
+        """The entry that is reviewed; without its bytes where it was erased meanwhile."""
 
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_audit_pb2.FoundEntry]:

@@ -63,7 +63,7 @@ class ReviewServiceServicer:
 
     def Draw(self, request, context):
         """Draws a sample. Idempotent by content: again, it waits for the selection. Caller: officer, auditor.
-        Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, LOG_BEHIND, LOG_FORKED, TOO_MANY.
+        Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, ENTRY_ERASED, LOG_BEHIND, LOG_FORKED, TOO_MANY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class ReviewServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReviewServiceAsyncStub: ...
     Draw: _grpc.UnaryUnaryMultiCallable[_review_pb2.DrawRequest, _review_pb2.DrawResponse]
     """Draws a sample. Idempotent by content: again, it waits for the selection. Caller: officer, auditor.
-    Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, LOG_BEHIND, LOG_FORKED, TOO_MANY.
+    Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, ENTRY_ERASED, LOG_BEHIND, LOG_FORKED, TOO_MANY.
     """
     Act: _grpc.UnaryUnaryMultiCallable[_review_pb2.ActRequest, _review_pb2.ActResponse]
     """Takes a step with an item. Idempotent by content.
@@ -59,7 +59,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Draw: _aio.UnaryUnaryMultiCallable[_review_pb2.DrawRequest, _review_pb2.DrawResponse]  # type: ignore[assignment]
     """Draws a sample. Idempotent by content: again, it waits for the selection. Caller: officer, auditor.
-    Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, LOG_BEHIND, LOG_FORKED, TOO_MANY.
+    Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, ENTRY_ERASED, LOG_BEHIND, LOG_FORKED, TOO_MANY.
     """
     Act: _aio.UnaryUnaryMultiCallable[_review_pb2.ActRequest, _review_pb2.ActResponse]  # type: ignore[assignment]
     """Takes a step with an item. Idempotent by content.
@@ -86,7 +86,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.DrawResponse, _abc.Awaitable[_review_pb2.DrawResponse]]:
         """Draws a sample. Idempotent by content: again, it waits for the selection. Caller: officer, auditor.
-        Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, LOG_BEHIND, LOG_FORKED, TOO_MANY.
+        Errors: MALFORMED, BAD_SIGNATURE, CLOCK_SKEW, ENTRY_ERASED, LOG_BEHIND, LOG_FORKED, TOO_MANY.
         """
 
     @_abc_1.abstractmethod

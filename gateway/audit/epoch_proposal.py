@@ -11,7 +11,7 @@ from exchange.lineage import origin_of, split_origin
 from exchange.log_keys import read_epoch
 from exchange.v1 import audit_pb2
 from gateway.audit.known_heads import KnownHead, heads_in_file, heads_in_folder, opened_head
-from gateway.audit.log_folder import LogFolder, opened_store, roots_of
+from gateway.audit.log_folder import LogFolder, opened_store, roots_of, segments_within
 from gateway.audit.log_state import new_key
 from gateway.audit.tree import LogTree
 from gateway.audit.verify import Report, verify_folder
@@ -43,7 +43,7 @@ def propose(
     Raises:
         WrongState: a gateway runs on the folder.
         LogForked: a head that is known is not of the entries that would be kept.
-        StoreDamaged: nothing proves the entries; how many to keep must be said.
+        StoreDamaged: nothing proves the entries; how many to keep must be said, or is no place to cut off at.
         BadConfiguration: a file holds no head of this log, or more is to be kept than there is.
     """
     with opened_store(log.folder) as store:
@@ -53,7 +53,8 @@ def propose(
             known += heads_in_file(path, log.keys)
         known += _stored_head(stored, log)
         kept = _kept(log, store, stored, keep)
-        roots = roots_of(store.leaves, kept, {one.head.size for one in known})
+        segments_within(store.segments(), kept)
+        roots = roots_of(store, kept, {one.head.size for one in known})
     for one in known:
         if one.head.size <= kept and roots[one.head.size] != one.head.root:
             raise LogForked(f"{one.place}: size {one.head.size} is of other entries; keep fewer (--keep)")

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from exchange import merkle
 from exchange.checkpoint import Checkpoint, LogSigner
 from exchange.durable import sync_folder
 from exchange.errors import AuditUnavailable, LogForked, StoreDamaged, WrongState
@@ -19,7 +18,7 @@ from exchange.keystore import KeyStore
 from exchange.lineage import split_origin
 from exchange.log_keys import Epoch, check_age, check_opening
 from exchange.v1 import common_pb2
-from gateway.audit.log_folder import STEP, LogFolder, opened_store, roots_of
+from gateway.audit.log_folder import STEP, LogFolder, hashes_of, opened_store, roots_of, segments_within
 from gateway.audit.log_state import (
     FIRST_KEY,
     SIGNING,
@@ -56,7 +55,7 @@ def open_epoch(
         ExchangeError: as `check_opening` and `check_age`.
         WrongState: a gateway runs on the folder, or the epoch is not the next one of this log: an old file.
         LogForked: the entries that are there are not those that were to be kept.
-        StoreDamaged: the key store does not hold the epoch's key.
+        StoreDamaged: the key store does not hold the epoch's key, or it cuts through what is sealed.
     """
     epoch, people = check_opening(statements, log.anchor, at_ms=now_ms, trust=log.trust)
     state = log.state
@@ -110,7 +109,8 @@ def _check_kept(store: SqliteAuditStore, stored: StoredHead | None, epoch: Epoch
     size = stored.size if stored else 0
     if size < epoch.kept_size:
         raise LogForked(f"{epoch.kept_size} entries were to be kept, {size} are there")
-    if roots_of(store.leaves, epoch.kept_size, ())[epoch.kept_size] != epoch.kept_root:
+    segments_within(store.segments(), epoch.kept_size)
+    if roots_of(store, epoch.kept_size, ())[epoch.kept_size] != epoch.kept_root:
         raise LogForked(f"the first {epoch.kept_size} entries are not those that were to be kept")
 
 
@@ -125,20 +125,26 @@ def _needs_rebuilding(log: LogFolder, stored: StoredHead, epoch: Epoch) -> bool:
 
 
 def _rebuild(folder: Path, store: SqliteAuditStore, epoch: Epoch, signer: LogSigner) -> None:
-    """Write the entries that are kept, and nothing else, to a new database beside the log."""
+    """Write what is kept of the log, and nothing else, to a new database beside it.
+
+    Tiles are made anew from the entries, or from the old ones where entries are sealed or erased.
+    """
     draft = folder / DRAFT
     shutil.rmtree(draft, ignore_errors=True)
     with opened_store(draft) as fresh:
         fresh.open()
         tree = LogTree(read_tile=fresh.tile)
         for first in range(0, epoch.kept_size, STEP):
-            leaves = store.leaves(first, min(STEP, epoch.kept_size - first))
-            growth = tree.grow([merkle.leaf_hash(leaf) for leaf in leaves])
+            count = min(STEP, epoch.kept_size - first)
+            growth = tree.grow(hashes_of(store, first, count))
             note = signer.sign(Checkpoint(signer.origin, growth.size, growth.root))
             head = StoredHead(size=growth.size, root=growth.root, checkpoint=note)
-            fresh.stage(Group(first=first, leaves=leaves, tiles=tree.filled(growth), head=head))
+            fresh.put(*store.taken(first, first + count))
+            fresh.stage(Group(first=first, leaves=(), tiles=tree.filled(growth), head=head))
             fresh.commit()
             tree.take_over(growth)
+        for segment in segments_within(store.segments(), epoch.kept_size):
+            fresh.note(segment)
         # Closing brings the WAL into the file; what is renamed is whole.
 
 

@@ -43,5 +43,5 @@ class Erasures:
             if erasure.done:
                 erasure.future.set_result(None)
             elif error is not None:
-                erasure.future.set_exception(type(error)(error.subject))
+                erasure.future.set_exception(error.again())
         self._waiting = tuple(erasure for erasure in self._waiting if not erasure.future.done())

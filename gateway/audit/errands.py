@@ -52,4 +52,4 @@ class Errands:
     def fail(self, error: ExchangeError) -> None:
         """Tell everybody who waits that nothing was done."""
         while errand := self.take():
-            errand.settle(type(error)(error.subject))
+            errand.settle(error.again())

@@ -1,11 +1,13 @@
 """A filter in words that may go into the log: who reads what is an entry, whom they look for is not.
 
-Cases and operators are named by a short hash: it shows that two questions were the same, not about whom.
+Cases and operators are named by a short hash: it shows that two questions were the same, not about whom. So
+is whatever else looks like a person's id, which somebody may have typed where it does not belong.
 """
 
 import hashlib
 from collections.abc import Iterable
 
+from exchange.subject_tags import names_a_person
 from exchange.v1 import audit_pb2, reason_pb2
 from gateway.audit.filters import DOMAIN, Filter
 
@@ -49,8 +51,9 @@ def _told(asked: audit_pb2.EntryFilter) -> Iterable[tuple[str, object]]:
     if asked.grant_id:
         yield "grant", asked.grant_id.hex()[:16]
     for name in ("resource", "purpose", "matter", "actor"):
-        if getattr(asked, name):
-            yield name, getattr(asked, name)
+        text = getattr(asked, name)
+        if text:
+            yield name, "#" + short_hash(name, text) if names_a_person(text) else text
 
 
 def _name(name: str, prefix: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from exchange.checkpoint import Checkpoint, open_checkpoint
 from exchange.errors import BadConfiguration, ExchangeError, ReceiptBroken
+from exchange.files import read_bounded
 from exchange.receipt import from_tlog_proof
 from gateway.audit.witnessed_file import WITNESSED
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
@@ -66,13 +67,9 @@ def heads_in_file(path: Path, keys: Mapping[str, Sequence[bytes]]) -> list[Known
 
 def _notes(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bounded(path, MAX_FILE_BYTES).decode()
+    except UnicodeDecodeError as error:
         raise BadConfiguration(f"{path}: {type(error).__name__}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise BadConfiguration(f"{path}: larger than {MAX_FILE_BYTES} bytes")
     try:
         rows = json.loads(text)
     except ValueError:

@@ -316,7 +316,7 @@ class AuditLog(LogReader):
 
     def refuse_to_sign(self, error: ExchangeError) -> None:
         """Sign nothing from now on until the next start, for this reason or the one there was before."""
-        self._sticky = self._sticky or type(error)(error.subject)
+        self._sticky = self._sticky or error.again()
 
     def _adopt(self, restored: Restored) -> None:
         self._tree, self._head, self._note = restored.tree, restored.head, restored.note

@@ -1,16 +1,19 @@
 """A stopped gateway's folder as those see it who let its log go on after a loss."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exchange import merkle
 from exchange.errors import StoreDamaged
 from exchange.keystore import KeyStore
 from exchange.lineage import split_origin
+from exchange.segment import place_of
+from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES
 from exchange.trust import TrustAnchor, TrustList
 from gateway.audit.log_state import LogState
+from gateway.storage.ports import Segment
 from gateway.storage.sqlite import SqliteAuditStore
 
 STEP = 4096
@@ -63,11 +66,66 @@ def opened_store(folder: Path) -> Iterator[SqliteAuditStore]:
         store.close()
 
 
-def roots_of(read: Callable[[int, int], list[bytes]], end: int, wanted: Collection[int]) -> dict[int, bytes]:
+def hashes_of(store: SqliteAuditStore, first: int, count: int) -> list[bytes]:
+    """Return the leaf hashes of entries; tiles speak for those without a row: sealed ones and erased ones.
+
+    Args:
+        store: open.
+        first: index of the first entry.
+        count: of entries.
+
+    Raises:
+        StoreDamaged: an entry is missing, or a tile that is to speak for one.
+    """
+    segments = store.segments()
+    cleared = segments[-1].cleared if segments else 0
+    rows = dict(store.rows(first, first + count, count))
+    hashes, tile, held = list[bytes](), b"", -1
+    for index in range(first, first + count):
+        if index in rows:
+            hashes.append(merkle.leaf_hash(rows[index]))
+            continue
+        if index >= cleared:
+            raise StoreDamaged(f"entry {index} is missing")
+        if held != index >> TILE_BITS:
+            held = index >> TILE_BITS
+            tile = store.tile(0, held) or b""
+        if len(tile) != TILE_BYTES:
+            raise StoreDamaged(f"tile 0/{held} is missing")
+        at = index % TILE_HASHES * merkle.HASH_BYTES
+        hashes.append(tile[at : at + merkle.HASH_BYTES])
+    return hashes
+
+
+def segments_within(segments: Sequence[Segment], size: int) -> list[Segment]:
+    """Return the segments of a log's first entries, as they stand where all that follows is given up.
+
+    What the log said of a segment in an entry that is given up is said again by the next turn of keeping.
+
+    Raises:
+        StoreDamaged: that would leave entries that are neither there nor sealed nor said to be erased.
+    """
+    kept = []
+    for one in segments:
+        place = place_of(one.first, one.end)
+        if one.end > size:
+            if one.first < size and one.cleared > one.first:
+                raise StoreDamaged(
+                    f"{place} is sealed: keep {one.first} entries, or {one.end} at least (--keep)"
+                )
+            continue
+        if one.erased_entry is not None and one.erased_entry >= size:
+            raise StoreDamaged(f"entry {one.erased_entry} says that {place} is erased: keep it too (--keep)")
+        said = one.sealed_entry is not None and one.sealed_entry < size
+        kept.append(one if said else replace(one, sealed_entry=None))
+    return kept
+
+
+def roots_of(store: SqliteAuditStore, end: int, wanted: Collection[int]) -> dict[int, bytes]:
     """Return the roots over the first entries, 32 bytes each, by size.
 
     Args:
-        read: returns leaves from an index on.
+        store: open.
         end: how many entries count.
         wanted: the sizes that are wanted besides the end; larger ones are passed over.
 
@@ -78,10 +136,6 @@ def roots_of(read: Callable[[int, int], list[bytes]], end: int, wanted: Collecti
     roots, at = {0: merkle.EMPTY_ROOT}, 0
     for stop in sorted({end, *(size for size in wanted if 0 < size < end)}):
         while at < stop:
-            count = min(STEP, stop - at)
-            step = read(at, count)
-            if len(step) != count:
-                raise StoreDamaged(f"entry {at + len(step)} is missing")
-            growth = merkle.grow(at, edge, [merkle.leaf_hash(leaf) for leaf in step])
+            growth = merkle.grow(at, edge, hashes_of(store, at, min(STEP, stop - at)))
             at, edge, roots[growth.size] = growth.size, growth.edge, growth.root
     return roots

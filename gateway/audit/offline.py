@@ -13,6 +13,7 @@ from exchange.errors import BadConfiguration, StoreDamaged
 from exchange.tlog_tiles import HashTile
 from gateway.audit.tree import LogTree
 from gateway.storage.ports import StoredHead
+from gateway.storage.snapshot import head_in, snapshot
 from gateway.storage.sqlite import DATABASE
 
 
@@ -65,18 +66,11 @@ def offline_log(folder: Path) -> Iterator[OfflineLog]:
         BadConfiguration: there is none, or nothing in it.
         StoreDamaged: it cannot be read.
     """
-    path = folder / DATABASE
-    if not path.is_file():
-        raise BadConfiguration(f"{folder}: no {DATABASE}")
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        try:
-            db.execute("BEGIN")
-            row = db.execute("SELECT size, root, checkpoint FROM head").fetchone()
-            if row is None:
+        with snapshot(folder) as db:
+            head = head_in(db)
+            if head is None:
                 raise BadConfiguration(f"{folder}: the log is empty")
-            yield OfflineLog(db=db, head=StoredHead(size=row[0], root=row[1], checkpoint=row[2]))
-        finally:
-            db.close()
+            yield OfflineLog(db=db, head=head)
     except sqlite3.Error as error:
         raise StoreDamaged(f"{DATABASE}: {getattr(error, 'sqlite_errorname', '')}") from error

@@ -216,6 +216,6 @@ class Projection:
             if future.done():
                 continue
             if error is not None:
-                future.set_exception(type(error)(error.subject))
+                future.set_exception(error.again())
             elif size <= self.size:
                 future.set_result(None)

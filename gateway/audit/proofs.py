@@ -1,7 +1,8 @@
 """Entries with proofs that all lead to one head, a bounded number at a time.
 
 The head is chosen once, before the first proof: nodes of complete subtrees never change, so the log may grow
-while the proofs are made. Between some of them the event loop gets its turn.
+while the proofs are made. Between some of them the event loop gets its turn; entries are read in a thread,
+because each may be in another sealed chunk that is opened for it alone.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class Log(Protocol):
         ...
 
     def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on."""
+        """Return at most `count` leaves from an index on; called in another thread."""
         ...
 
     def node(self, level: int, index: int) -> bytes:
@@ -76,7 +77,7 @@ async def answer(request: audit_pb2.GetProofsRequest, log: Log) -> audit_pb2.Get
     size, checkpoint = request.size, ""
     if not size:
         size, checkpoint = log.head.size, log.checkpoint
-    leaves = pages.fitting(_read(request.indexes, log), len, most=MAX_INDEXES)
+    leaves = await asyncio.to_thread(_fitting, list(request.indexes), log)
     receipts = []
     for place, (index, leaf) in enumerate(zip(request.indexes, leaves, strict=False)):
         if place and not place % TURN:
@@ -85,6 +86,10 @@ async def answer(request: audit_pb2.GetProofsRequest, log: Log) -> audit_pb2.Get
             audit_pb2.Receipt(leaf=leaf, index=index, proof=inclusion_proof(index, size, log.node))
         )
     return audit_pb2.GetProofsResponse(receipts=receipts, size=size, checkpoint=checkpoint)
+
+
+def _fitting(indexes: Sequence[int], log: Log) -> list[bytes]:
+    return pages.fitting(_read(indexes, log), len, most=MAX_INDEXES)
 
 
 def _read(indexes: Sequence[int], log: Log) -> Iterator[bytes]:

@@ -3,24 +3,28 @@ by the gateway itself, not by the auditor a year later.
 
 A block is what one hash tile covers, 256 entries:
 1. each entry hashes to what the tile says; the newest block, which has no tile yet, to what the tree says;
-2. the tile leads to the node above it;
-3. after the last block, the tree of all nodes has the root of the signed head.
+2. the tags beside an entry are those whose root it holds: a subject's trace loses nothing in silence;
+3. the tile leads to the node above it;
+4. after the last block, the tree of all nodes has the root of the signed head.
 What does not fit condemns the log: it refuses to sign until people have looked. Entries that were erased at
 the end of their term are stood in for by their hashes.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
+from google.protobuf.message import DecodeError
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint
 from exchange.errors import AuditUnavailable, ExchangeError, StoreDamaged
 from exchange.merkle import leaf_hash
 from exchange.tlog_tiles import TILE_BITS, TILE_HASHES, pyramid_of
+from exchange.v1 import audit_pb2
 from gateway.audit.reading import Present
+from gateway.subject_tags import check_list
 
 PAUSE_S = 1.0
 
@@ -41,6 +45,10 @@ class Log(Protocol):
 
     def present(self, first: int, count: int) -> Present:
         """Return at most `count` entries that are there from an index on; may be called from any thread."""
+        ...
+
+    def beside(self, first: int, count: int) -> dict[int, bytes]:
+        """Return what is kept beside entries from an index on, by index; may be called from any thread."""
         ...
 
     def refuse_to_sign(self, error: ExchangeError) -> None:
@@ -104,8 +112,27 @@ class Scrub:
         return count
 
     def _read(self, first: int, count: int) -> dict[int, bytes]:
-        there = self._log.present(first, count).entries
-        return {index: leaf_hash(leaf) for index, leaf in there if index < first + count}
+        there = [one for one in self._log.present(first, count).entries if one[0] < first + count]
+        self._check_tags(there)
+        return {index: leaf_hash(leaf) for index, leaf in there}
+
+    def _check_tags(self, there: Sequence[tuple[int, bytes]]) -> None:
+        parsed = []
+        for index, leaf in there:
+            try:
+                parsed.append((index, audit_pb2.AuditEntry.FromString(leaf).exchange))
+            except DecodeError:
+                continue  # Its hash says what there is to say.
+        tagged = [one for one in parsed if one[1].tag_count]
+        if not tagged:
+            return
+        first, last = tagged[0][0], tagged[-1][0]
+        beside = self._log.beside(first, last - first + 1)
+        for index, entry in tagged:
+            try:
+                check_list(entry, beside.get(index, b""))
+            except StoreDamaged:
+                raise StoreDamaged(f"tags beside entry {index}") from None
 
     def _compare(self, first: int, count: int, hashes: Mapping[int, bytes]) -> None:
         node = self._log.node

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
-from exchange.errors import AuditUnavailable, EntryErased
+from exchange.errors import AuditUnavailable, EntryErased, TooMany
 from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import words
@@ -25,9 +25,14 @@ from gateway.audit.search_rows import exchange_key
 SEARCH = "search.db"
 CAUGHT_UP_S = 1.0
 _NAME = "search"
-_FIND = """
-SELECT idx, decision FROM entry WHERE exchange = ? AND exchange != 0 ORDER BY decision = 1 DESC, idx LIMIT 16
-"""
+MAX_ALIKE = 1024
+"""Entries whose exchange ids begin alike and are compared: consumers choose ids, and may choose them so."""
+MAX_FINDS = 16
+"""Look-ups of exchanges at a time, which agents may ask for too: half of all places are left to officers."""
+_FIND = f"""
+SELECT idx, decision FROM entry WHERE exchange = ? AND exchange != 0
+    ORDER BY decision = 1 DESC, idx LIMIT {MAX_ALIKE + 1}
+"""  # noqa: S608  a number
 
 
 class Asked(NamedTuple):
@@ -90,6 +95,7 @@ class Searches:
         self._projection = projection
         self._log = log
         self._witnessed = witnessed
+        self._finding = 0
 
     async def find(self, exchange_id: bytes) -> int | None:
         """Return the index of an exchange's entry, None where the log has none.
@@ -102,7 +108,17 @@ class Searches:
 
         Raises:
             AuditUnavailable, StoreDamaged: it cannot be told now.
+            TooMany: too many look exchanges up, or too many have ids that begin like this one.
         """
+        if self._finding >= MAX_FINDS:
+            raise TooMany("look-ups")
+        self._finding += 1
+        try:
+            return await self._find(exchange_id)
+        finally:
+            self._finding -= 1
+
+    async def _find(self, exchange_id: bytes) -> int | None:
         size = self._log.head.size
         await self._projection.caught_up(size)
         reached, found = await self._projection.query(lambda db: (held(db), self._named(db, exchange_id)))
@@ -159,14 +175,19 @@ class Searches:
     def _named(self, db: sqlite3.Connection, exchange_id: bytes) -> tuple[int, int] | None:
         """Return index and decision of an exchange; an erased entry is taken at its row's word."""
         rows: list[tuple[int, int]] = db.execute(_FIND, (exchange_key(exchange_id),)).fetchall()
-        for index, decision in rows:
+        erased: tuple[int, int] | None = None
+        for index, decision in rows[:MAX_ALIKE]:
             try:
                 leaf = self._log.leaves(index, 1)[0]
             except EntryErased:
-                return index, decision
+                erased = erased or (index, decision)
+                continue
             if facts_of(leaf).exchange_id == exchange_id:
                 return index, decision
-        return None
+        if erased is None and len(rows) > MAX_ALIKE:
+            # Not "none": an entry must not be hidden behind others.
+            raise TooMany("exchanges whose ids begin alike")
+        return erased
 
     def _leaf(self, index: int, wanted: Filter) -> bytes | None:
         """Return an entry that fits; None where it was erased, or a digest fits by chance only."""

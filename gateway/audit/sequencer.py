@@ -180,7 +180,7 @@ class Sequencer(AuditLog):
         """
         stopped = self._sticky or self._trouble
         if stopped is not None:
-            raise _again(stopped)
+            raise stopped.again()
         if self._closing:
             raise Draining(self.origin)
         future = self._errands.add(work)
@@ -235,7 +235,7 @@ class Sequencer(AuditLog):
     def _admit(self, leaves: Sequence[bytes], *, administrative: bool = False) -> None:
         stopped = self._sticky or self._trouble or (None if administrative else self._held_back())
         if stopped is not None:
-            raise _again(stopped)
+            raise stopped.again()
         if self._closing:
             raise Draining(self.origin)
         if max(map(len, leaves)) > MAX_LEAF_BYTES:
@@ -325,7 +325,7 @@ class Sequencer(AuditLog):
         for submission in submissions:
             if not submission.settled:
                 submission.settled = True
-                self._call(submission.done, _again(error))
+                self._call(submission.done, error.again())
         self._line.drop_settled()
         self._settle()
 
@@ -404,8 +404,3 @@ class Sequencer(AuditLog):
         self._thread.close()
         self._store.close()
         self._high_water.close()
-
-
-def _again(error: ExchangeError) -> ExchangeError:
-    """Return an error of its own for one more caller."""
-    return type(error)(error.subject)

@@ -1,7 +1,8 @@
 """Ends the gateway's tag keys: a period's key goes when the term of the last entry of that period is over.
 
 The entry that says so comes first: a crash after it leaves the key to the next turn, which enters it again. A
-key is never gone without an entry. The rows of the period leave `trace.db` with that entry.
+key is never gone without an entry. The rows of the period leave `trace.db` with that entry. As with segments,
+nothing is erased unless the clock is vouched for by a fresh trust list: one that jumps ahead erases nothing.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ class TagTerms:
         origin: of the log.
         keep_days: how long entries are kept.
         clock, random: time, and salts.
+        now: the time where it is vouched for, None otherwise (`gateway.audit.terms.trusted_now`).
     """
 
     def __init__(
@@ -43,12 +45,13 @@ class TagTerms:
         keep_days: int,
         clock: Clock,
         random: Random,
+        now: Callable[[], int | None],
     ) -> None:
         self._keys = keys
         self._append = append
         self._gateway = gateway
         self._keep_ms = keep_days * DAY_MS
-        self._clock = clock
+        self._now = now
         self._entries = ActEntries(origin=origin, clock=clock, random=random)
         self._log = structlog.get_logger("gateway.tags")
 
@@ -68,7 +71,9 @@ class TagTerms:
             AuditUnavailable, QueueFull: it could not be entered; the key stands.
             StoreDamaged: a key could not be deleted; it is tried again.
         """
-        now_ms = self._clock.now_ms()
+        now_ms = self._now()
+        if now_ms is None:
+            return []
         due = [one for one in self._keys.periods if period_end_ms(one) + SKEW_MS + self._keep_ms <= now_ms]
         for period in due:
             await self.erase(period)

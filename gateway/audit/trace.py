@@ -7,7 +7,8 @@
 3. Entries of marked purposes show to officers only after so many days; auditors see them all. Which purposes
    are marked, and for how long, is always told: what is missing tells nothing. Pages are as full as if what
    is held back were not there.
-4. A case is traced by its number, with every exchange and refusal that claims it, in the order of the log.
+4. A case is traced by its number, with every exchange and refusal that claims it, in the order of the log;
+   what is held back, here too.
 """
 
 import hashlib
@@ -37,6 +38,9 @@ from gateway.subject_tags import GatewayTagKeys
 MAX_PERIODS = 64
 MAX_WHY = 200
 MAX_CASE = 200
+MAX_ROUNDS = 8
+"""Searches for one page of a case, of which some entries are held back."""
+CAUGHT_UP_S = 5.0
 MARK_DIGITS = 16
 _NAME = "trace"
 _MARK = b"shuqiao/trace-mark/1\0"
@@ -114,7 +118,7 @@ class Traces:
         if which == "subject":
             found, erased = await self._subject(request.subject, caller, position, until, size)
         else:
-            found = await self._case(request.case_number, position, until, size)
+            found = await self._case(request.case_number, caller, position, until, size)
         return audit_pb2.TraceResponse(
             entries=found.told,
             next_page_token=pages.token_at(_NAME, scope, found.position),
@@ -134,10 +138,34 @@ class Traces:
 
     # -- a case ------------------------------------------------------------------------------------------
 
-    async def _case(self, case_number: str, position: int | None, until: int, size: int) -> search.Found:
+    async def _case(
+        self, case_number: str, caller: Identity, position: int | None, until: int, size: int
+    ) -> search.Found:
         fitting = Filter(audit_pb2.EntryFilter(case_number=case_number))
-        asked = search.Asked(filter=fitting, newest_first=False, page_size=size, position=position)
-        return await self._searches.page(asked, until)
+        held_back = self._held_back(caller)
+        shown: list[tuple[int, bytes]] = []
+        found = search.Found([], position, 0)
+        for _ in range(MAX_ROUNDS):
+            asked = search.Asked(
+                filter=fitting, newest_first=False, page_size=size - len(shown), position=found.position
+            )
+            found = await self._searches.page(asked, until)
+            shown += [(index, leaf) for index, leaf in found.entries if not held_back(leaf)]
+            if found.position is None or len(shown) >= size:
+                break
+        return found._replace(entries=shown)
+
+    def _held_back(self, caller: Identity) -> Callable[[bytes], bool]:
+        """Return what tells whether an entry is held back from a caller."""
+        hidden = {} if caller.role is Role.AUDITOR else self._delayed_days
+        now_ms = self._clock.now_ms()
+
+        def held_back(leaf: bytes) -> bool:
+            entry = audit_pb2.AuditEntry.FromString(leaf)
+            days = hidden.get(entry.exchange.purpose)
+            return days is not None and entry.time_ms > now_ms - days * DAY_MS
+
+        return held_back
 
     # -- a subject ---------------------------------------------------------------------------------------
 

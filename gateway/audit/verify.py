@@ -17,7 +17,7 @@ from pathlib import Path
 
 from exchange import merkle
 from exchange.checkpoint import Checkpoint, open_checkpoint
-from exchange.errors import BadConfiguration, ExchangeError, ReceiptBroken
+from exchange.errors import ExchangeError, ReceiptBroken
 from exchange.keystore import KeyStore
 from exchange.lineage import split_origin
 from exchange.trust import TrustAnchor, TrustList
@@ -27,6 +27,7 @@ from gateway.audit.sealed import SealedCheck
 from gateway.audit.walk import Walk
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import StoredHead
+from gateway.storage.snapshot import head_in, snapshot
 from gateway.storage.sqlite import DATABASE
 
 MAX_FAULTS = 100
@@ -61,9 +62,8 @@ class Report:
         origin: of the log, "" where the folder does not tell.
         size: how many entries were found.
         root: over them, 32 bytes; the log's root where nothing is wrong.
-        key_source: "trust" where the keys were given, "folder" where they came from what is verified:
-        damage is
-            found then, a forgery of the whole is not.
+        key_source: "trust" where the keys were given, "folder" where they came from what is verified: damage
+            is found then, a forgery of the whole is not.
         epochs: those that entries opened after a loss, oldest first.
         sealed: how many of the entries are in sealed segments.
         opened: whether these were opened and hashed; otherwise the tiles speak for them, and the files'
@@ -107,7 +107,7 @@ def verify_folder(
     Args:
         folder: where `audit.db` is.
         trust: a verified trust list, or the log keys by origin; None to take the key from `log-key.pub`
-        there.
+            there.
         anchor: the root against which the signatures of those who opened an epoch are checked; None where
             only their presence is.
         keys: where the keys of sealed segments are; None where segments are not to be opened.
@@ -118,19 +118,12 @@ def verify_folder(
     Raises:
         BadConfiguration: there is no log.
     """
-    path = folder / DATABASE
-    if not path.is_file():
-        raise BadConfiguration(f"{folder}: no {DATABASE}")
     report = Report(key_source=FROM_FOLDER if trust is None else FROM_TRUST)
     # Read before the snapshot is taken: of a running gateway the copy is then never newer than the log.
     marks = _marks(folder, report)
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        try:
-            db.execute("BEGIN")
+        with snapshot(folder) as db:
             _verify(db, folder, trust, marks, keys, report, anchor)
-        finally:
-            db.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         report.fault(DATABASE, f"is damaged or cannot be read ({name})")
@@ -146,8 +139,7 @@ def _verify(
     report: Report,
     anchor: TrustAnchor | None,
 ) -> None:
-    row = db.execute("SELECT size, root, checkpoint FROM head").fetchone()
-    head = StoredHead(size=row[0], root=row[1], checkpoint=row[2]) if row else None
+    head = head_in(db)
     report.origin = next(iter([head.checkpoint] if head else marks), "").partition("\n")[0]
     keys = _keys(folder, trust, report)
     seen = _signed_marks(marks, keys, report)

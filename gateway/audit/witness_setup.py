@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from exchange.clock import Clock, Random
 from exchange.errors import BadConfiguration
 from exchange.identity import Identity
-from exchange.witness_policy import MAX_POLICY_BYTES, NONE, WitnessPolicy, parse_policy
+from exchange.witness_policy import NONE, WitnessPolicy, read_policy
 from gateway.audit.alerts import Alerts
 from gateway.audit.log import AuditLog
 from gateway.audit.watched_witness import WatchedWitness
@@ -21,23 +21,6 @@ from gateway.metrics import WitnessMetrics
 
 MAX_WITNESSES = 30
 """A note has room for 32 signatures; the log itself may need two while its key is changed."""
-
-
-def read_policy(path: Path) -> WitnessPolicy:
-    """Read a policy file.
-
-    Raises:
-        BadConfiguration: it cannot be read, or every fault in it with its line.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    try:
-        return parse_policy(content)
-    except BadConfiguration as error:
-        raise BadConfiguration(f"{path}: {error.subject}") from None
 
 
 def policy_of_log(path: Path, *, origin: str) -> WitnessPolicy:

@@ -169,6 +169,21 @@ class SqliteAuditStore:
         sql = "SELECT idx, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT ?"
         return self._read(lambda db: db.execute(sql, (first, end, most)).fetchall())
 
+    def taken(self, first: int, end: int) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
+        """Return the rows of entries, and the rows beside them, of a range as they are; nothing sealed."""
+        sql = "SELECT idx, data FROM beside WHERE idx >= ? AND idx < ? ORDER BY idx"
+        beside = self._read(lambda db: db.execute(sql, (first, end)).fetchall())
+        return self.rows(first, end, end - first), beside
+
+    def put(self, rows: Sequence[tuple[int, bytes]], beside: Sequence[tuple[int, bytes]]) -> None:
+        """Write rows that were taken from another store, into one that is made anew and nobody reads yet."""
+
+        def change(db: sqlite3.Connection) -> None:
+            db.executemany("INSERT INTO entry (idx, leaf) VALUES (?, ?)", rows)
+            db.executemany("INSERT INTO beside (idx, data) VALUES (?, ?)", beside)
+
+        self._write(change)
+
     def segments(self) -> Sequence[Segment]:
         """Return what is sealed or was."""
         return self._book.segments

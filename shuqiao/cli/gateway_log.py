@@ -42,7 +42,8 @@ def rotate(
     """Order the change as an administrator, or tell how far the one under way has come."""
     from exchange.checkpoint import verifier_key
     from exchange.v1 import admin_pb2, admin_pb2_grpc
-    from shuqiao.regional import CALL_TIMEOUT_S, calling, get_checkpoint
+    from shuqiao.calling import CALL_TIMEOUT_S, calling
+    from shuqiao.regional import get_checkpoint
 
     call = of(context)
     with call.gateway() as channel:

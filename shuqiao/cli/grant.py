@@ -131,6 +131,7 @@ def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
     """
     from exchange.errors import BadConfiguration, UnknownGrant
     from shuqiao import regional, views
+    from shuqiao.calling import HOP
 
     wanted = text.lower()
     by_resource = "/" in wanted
@@ -151,7 +152,7 @@ def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
             fitting.append(record.grant_id)
     if len(fitting) != 1:
         named = ", ".join(grant_id.hex()[:SHORT_HEX] for grant_id in fitting)
-        raise UnknownGrant(f"{text}: {named or 0}", hop=regional.HOP)
+        raise UnknownGrant(f"{text}: {named or 0}", hop=HOP)
     return fitting[0]
 
 

@@ -19,6 +19,7 @@ from exchange.trust import TrustList
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import admin_pb2, admin_pb2_grpc, grant_pb2
 from shuqiao import certification, regional
+from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.client import Client
 from shuqiao.demo import cast
 from shuqiao.demo.cast import AUDITOR, OFFICER, OFFICES, POLICE, Office
@@ -146,9 +147,9 @@ class Stage:
 
     def linked(self) -> set[str]:
         """Return the SPIFFE ids of the agents that the gateway has links of, as the officer sees them."""
-        with self._as(OFFICER) as (channel, _, _), regional.calling():
+        with self._as(OFFICER) as (channel, _, _), calling():
             stub = admin_pb2_grpc.AdminServiceStub(channel)
-            answer = stub.GetStatus(admin_pb2.GetStatusRequest(), timeout=regional.CALL_TIMEOUT_S)
+            answer = stub.GetStatus(admin_pb2.GetStatusRequest(), timeout=CALL_TIMEOUT_S)
         return {agent.spiffe_id for agent in answer.agents}
 
     def trust_list(self) -> TrustList:

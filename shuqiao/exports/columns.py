@@ -19,7 +19,7 @@ NUMBERS = (
     "count",
 )  # fmt: skip
 COLUMNS: Sequence[str] = (NUMBERS[0], *TEXTS, *NUMBERS[1:])
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # full width counts as well
 
 
 def row(record: Record) -> list[str | int]:

@@ -56,6 +56,8 @@ def events(record: Record) -> list[Event]:
 
 def severity_of(record: Record) -> int:
     """Return the OCSF severity of an entry, 1 (informational) to 5 (critical)."""
+    if record.finding is not None:
+        return MEDIUM
     if record.view.get("act") == "alert":
         return _SEVERITIES.get(record.text("severity"), MEDIUM)
     reason = record.text("reason")
@@ -114,6 +116,8 @@ def _finding(record: Record) -> Event | None:
         "evidences": [{"uid": record.uid, "actor": _actor(record)}],
         "is_alert": severity_of(record) >= MEDIUM,
     }
+    if record.finding is not None:
+        event["finding_info"]["related_events"] = [{"uid": f"{record.origin}#{record.finding.item}"}]
     said = SENTENCES.get(record.text("reason"))
     if said is not None:
         event["remediation"] = {"desc": f"{said.remedy_zh} | {said.remedy_en}"}
@@ -127,6 +131,8 @@ def _found(record: Record) -> tuple[str, str] | None:
     kind, reason = record.view["type"], record.text("reason")
     said = SENTENCES.get(reason)
     words = f"{said.zh} | {said.en}" if said else ""
+    if record.finding is not None:
+        return f"抽查发现问题 | Found in a review: entry {record.finding.item}", record.finding.text
     if record.view.get("act") == "alert":
         return f"告警 | Alert: {reason}", words or record.text("subject")
     if kind == "refusals":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from exchange.errors import BadConfiguration
+from exchange.files import read_bounded
 
 MIN_KEY_BYTES, MAX_KEY_BYTES = 32, 4096
 PSEUDONYM_CHARS = 24
@@ -45,11 +46,7 @@ def read_key(path: Path) -> Pseudonyms:
     Raises:
         BadConfiguration: it cannot be read, or is shorter than 32 bytes.
     """
-    try:
-        with path.open("rb") as file:
-            key = file.read(MAX_KEY_BYTES + 1).rstrip(b"\r\n")
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
-    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+    key = read_bounded(path, MAX_KEY_BYTES).rstrip(b"\r\n")
+    if len(key) < MIN_KEY_BYTES:
         raise BadConfiguration(f"{path}: a key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
     return Pseudonyms(key)

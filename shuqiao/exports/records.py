@@ -19,6 +19,7 @@ class Record:
         hash: of the leaf in the log's tree (RFC 6962), 32 bytes.
         time_ms: when the gateway made the entry, Unix milliseconds.
         view: what it says, as `shuqiao.views.entry` tells it.
+        finding: what two people found, where it closes an item of a review with a finding.
     """
 
     index: int
@@ -26,6 +27,7 @@ class Record:
     hash: bytes
     time_ms: int
     view: Mapping[str, object]
+    finding: views.Finding | None = None
 
     @property
     def uid(self) -> str:
@@ -60,5 +62,12 @@ def record(index: int, leaf: bytes, origin: str, pseudonyms: Pseudonyms | None =
     view = views.entry(index, leaf)
     if pseudonyms is not None:
         view = pseudonyms.applied(view)
-    time_ms = audit_pb2.AuditEntry.FromString(leaf).time_ms
-    return Record(index=index, origin=origin, hash=leaf_hash(leaf), time_ms=time_ms, view=view)
+    entry = audit_pb2.AuditEntry.FromString(leaf)
+    return Record(
+        index=index,
+        origin=origin,
+        hash=leaf_hash(leaf),
+        time_ms=entry.time_ms,
+        view=view,
+        finding=views.finding(entry),
+    )

@@ -1,5 +1,6 @@
 """Officers search the log: what is found, told, entered and refused."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from exchange.v1 import audit_pb2
 from gateway import pages
 from gateway.audit.filter_words import short_hash
 from gateway.audit.filters import Filter, facts_of
+from gateway.audit.search import MAX_FINDS
 from tests.support.callers import by
 from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, exchange
 from tests.support.region import HEALTH, POLICE, Region
@@ -235,3 +237,23 @@ async def test_acts_about_a_grant_are_found_by_the_grant(office: Office) -> None
     assert await pages_of(office, asked) == [index - 1, index]
     about = audit_pb2.EntryFilter(organisation=POLICE, acts=[audit_pb2.ACT_GRANT])
     assert Filter(about).fits(facts_of(office.sequencer.leaves(index - 1, 1)[0]))
+
+
+async def test_no_exchange_is_hidden_behind_others_whose_ids_begin_alike(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [bytes(7) + b"\x07" + number.to_bytes(8, "big") for number in range(40)]
+    await office.enter(*(exchange(number, exchange_id=one) for number, one in enumerate(ids)))
+    assert [await office.searches.find(one) for one in ids] == list(range(40))
+    monkeypatch.setattr("gateway.audit.search.MAX_ALIKE", 30)
+    with pytest.raises(e.TooMany):
+        await office.searches.find(ids[-1])
+
+
+async def test_look_ups_leave_places_to_who_searches(office: Office) -> None:
+    await office.enter(exchange(0))
+    asked = [asyncio.ensure_future(office.searches.find(bytes(15) + b"\x01")) for _ in range(64)]
+    await asyncio.sleep(0)
+    assert (await searched(office, audit_pb2.SearchRequest())).entries
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert ended.count(None) == MAX_FINDS and sum(isinstance(one, e.TooMany) for one in ended) == 48

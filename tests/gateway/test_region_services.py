@@ -99,6 +99,7 @@ class Served(Region):
                 searches=Searches(projection=self.projection, log=self.log, witnessed=lambda: 0),
                 trace=nothing_traced,
                 witnessed=lambda: "",
+                log_port=lambda: 0,
             ),
             server,
         )

@@ -27,6 +27,7 @@ from exchange.sampling import Sampler, seed_of
 from exchange.v1 import audit_pb2, common_pb2, review_pb2
 from gateway.review import reviews as reviews_module
 from gateway.review.reviews import Review
+from gateway.storage.ports import Segment
 from tests.support.region import CIVIL, HEALTH, ORIGIN
 from tests.support.review_region import (
     CHEN,
@@ -444,3 +445,36 @@ async def test_a_range_that_cannot_be_read_leaves_a_review_without_items_and_oth
     drawn = await region.draw(first=6)
     assert drawn.selection_index
     assert [review.index for review in region.state.reviews.unselected()] == [broken]
+
+
+async def erase(region: Served, end: int) -> None:
+    """Erase the first entries as keeping does at the end of their term."""
+    store = region.log.store
+    segment = Segment(
+        first=0, end=end, digest=b"", kept=b"", newest_ms=0, cleared=0, sealed_entry=0, erased_entry=0
+    )
+    await region.log.between(lambda: store.note(segment))
+    await region.log.between(lambda: store.clear(segment, end, ()))
+
+
+async def test_an_item_whose_entry_was_erased_is_shown_without_it_and_brought_to_its_end(
+    region: Served,
+) -> None:
+    drawn = await region.draw(count=3, end=40)
+    await erase(region, 40)
+    for item in stated(region, drawn):
+        await region.act(SUN, drawn.review_id, item, 1, ASSIGN, assignee=ZHAO.identity.uri)
+        await region.act(ZHAO, drawn.review_id, item, 2, CLOSE, verdict=FINDING, text="gone")
+        await region.act(QIAN, drawn.review_id, item, 3, CONFIRM, verdict=FINDING, text="x")
+    told = await region.get(SUN, drawn.review_id)
+    assert [(one.entry.index, one.entry.leaf, one.state) for one in told.items] == [
+        (item, b"", CLOSED) for item in stated(region, drawn)
+    ]
+    assert all(step.leaf for one in told.items for step in one.history)
+
+
+async def test_nothing_is_drawn_from_a_range_with_erased_entries(region: Served) -> None:
+    await erase(region, 40)
+    error = await refused(region.draw(first=39))
+    assert isinstance(error, e.EntryErased) and not list(region.state.reviews.unselected())
+    assert (await region.draw(first=40, count=3)).selection_index

@@ -20,7 +20,7 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from exchange.errors import BadConfiguration, SinkAway
 from exchange.merkle import leaf_hash
-from exchange.v1 import audit_pb2, reason_pb2
+from exchange.v1 import audit_pb2, common_pb2, reason_pb2, review_pb2
 from shuqiao.cursor import Cursor
 from shuqiao.exports import columns, ocsf, syslog
 from shuqiao.exports.parquet import ParquetSink
@@ -75,6 +75,18 @@ def refusals(count: int) -> bytes:
     return made.SerializeToString()
 
 
+def review_finding(item: int) -> bytes:
+    body = review_pb2.ReviewEventBody(
+        review_id=bytes(32),
+        item=item,
+        action=review_pb2.REVIEW_ACTION_CONFIRM,
+        verdict=review_pb2.REVIEW_VERDICT_FINDING,
+        text="用途与事项不符",
+    )
+    statement = common_pb2.Statement(body=body.SerializeToString())
+    return act(0, act=audit_pb2.ACT_REVIEW_EVENT, statement=statement)
+
+
 EVERY_KIND = [
     entry(0),
     entry(1, decision=audit_pb2.DECISION_REFUSED, reason=reason_pb2.REASON_NO_GRANT, rule="grant"),
@@ -88,6 +100,7 @@ EVERY_KIND = [
     *(act(number, act=number) for number in audit_pb2.Act.values() if number),
     act(99, act=audit_pb2.ACT_REFUSED, reason=reason_pb2.REASON_ROLE_NOT_ALLOWED),
     act(99, act=audit_pb2.ACT_ALERT, reason=reason_pb2.REASON_LOG_UNWITNESSED),
+    review_finding(17),
 ]
 
 
@@ -146,6 +159,12 @@ def test_what_people_should_look_at_is_a_finding_and_nothing_else_is() -> None:
     assert found(refusals(5))
     assert found(act(0, act=audit_pb2.ACT_ALERT, reason=reason_pb2.REASON_LOG_UNWITNESSED))
     assert not found(act(0, act=audit_pb2.ACT_GRANT))
+    alert = audit_pb2.AlertRecord(reason=reason_pb2.REASON_LOG_UNWITNESSED, severity="critical", since_ms=7)
+    events = ocsf.events(record(0, act(0, act=audit_pb2.ACT_ALERT, alert=alert), ORIGIN))
+    assert [event["severity_id"] for event in events] == [ocsf.CRITICAL, ocsf.CRITICAL]
+    assert "LOG_UNWITNESSED" in events[1]["finding_info"]["title"]
+    event = ocsf.events(record(40, review_finding(17), ORIGIN))[1]
+    assert event["finding_info"]["related_events"] == [{"uid": f"{ORIGIN}#17"}]
 
 
 def test_a_refusal_says_why_in_both_languages() -> None:
@@ -228,7 +247,7 @@ def test_a_place_of_another_log_is_refused(tmp_path: Path) -> None:
         export(frames([entry(0)]), FileSink(tmp_path / "log", ocsf_lines), place=place)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "＝1", "＠SUM(A1)"])
 def test_no_cell_is_a_formula(text: str) -> None:
     made = csv_line(record(0, entry(0, case_number=text), ORIGIN))
     cells = next(csv.reader(io.StringIO(made)))

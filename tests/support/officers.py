@@ -99,6 +99,7 @@ class Office:
             searches=self.searches,
             trace=nothing_traced,
             witnessed=lambda: "",
+            log_port=lambda: 0,
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(service, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")

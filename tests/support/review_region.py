@@ -80,6 +80,7 @@ class Served(Region):
                 selection=self.selection,
                 calls=calls,
                 check_head=self.log.compare_head,
+                gaps=self.log.gaps,
             ),
             self.server,
         )
@@ -93,6 +94,7 @@ class Served(Region):
                 searches=Searches(projection=unread, log=self.log, witnessed=lambda: 0),
                 trace=nothing_traced,
                 witnessed=lambda: "",
+                log_port=lambda: 0,
             ),
             self.server,
         )

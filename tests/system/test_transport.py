@@ -11,7 +11,7 @@ import pytest
 from exchange.errors import RoleNotAllowed
 from exchange.tls import CHANNEL_OPTIONS
 from exchange.v1 import audit_pb2, audit_pb2_grpc, directory_pb2, directory_pb2_grpc
-from shuqiao import regional
+from shuqiao.calling import calling
 from shuqiao.demo.cast import AUDITOR, HEALTH
 from tests.support.real_region import RealRegion
 
@@ -78,7 +78,7 @@ def test_an_agents_certificate_is_no_servers(world: RealRegion) -> None:
 
 
 def test_a_role_may_not_call_what_is_not_its_own(world: RealRegion) -> None:
-    with world.world.at_gateway(AUDITOR) as channel, pytest.raises(RoleNotAllowed), regional.calling():
+    with world.world.at_gateway(AUDITOR) as channel, pytest.raises(RoleNotAllowed), calling():
         directory_pb2_grpc.DirectoryServiceStub(channel).PublishResource(
             directory_pb2.PublishResourceRequest(), timeout=10
         )

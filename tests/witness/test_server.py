@@ -19,7 +19,7 @@ from exchange.errors import BadConfiguration
 from tests.support.witnesses import GrowingLog, MemoryWitnessStore, cosigner, witness
 from witness.config import Listen
 from witness.judge import Reply
-from witness.server import WitnessServer
+from witness.server import MAX_CONNECTIONS, WitnessServer
 
 
 @asynccontextmanager
@@ -137,3 +137,22 @@ async def test_a_witness_that_stops_answers_what_is_under_way() -> None:
         go_on.set()
         assert (await asked).text == "done\n"
         await stopping
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-"])
+async def test_connections_on_which_no_request_comes_keep_no_log_from_its_witness(
+    monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr("witness.server.HEAD_TIMEOUT_S", 0.2)
+    log = GrowingLog(7)
+    async with serving() as (url, http):
+        port = int(url.rpartition(":")[2])
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
+        for _, writer in idle:
+            writer.write(begun)
+        async with asyncio.timeout(10):
+            assert {await reader.read() for reader, _ in idle} == {b""}
+        answer = await http.post(f"{url}/add-checkpoint", content=log.request(0))
+        assert answer.status_code == 200
+        for _, writer in idle:
+            writer.close()

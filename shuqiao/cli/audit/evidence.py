@@ -130,16 +130,17 @@ def export(call: Invocation, out: Path, asked: "Wanted", parts: EvidenceOptions)
         0, or 1 where something in what was exported does not hold; it is written all the same.
     """
     from exchange.evidence.trusted import Trusted
+    from exchange.files import read_bounded
     from exchange.witness_policy import MAX_POLICY_BYTES
     from shuqiao.evidence_attached import Attached
     from shuqiao.evidence_export import Exporter
     from shuqiao.evidence_source import GatewaySource
-    from shuqiao.evidence_trust import read_file, read_heads
+    from shuqiao.evidence_trust import read_heads
 
     known, attached = read_heads(parts.head or ()), Attached()
     for path in parts.attach or ():
-        attached.add(read_file(path, MAX_ATTACHED_BYTES), str(path))
-    text = read_file(parts.policy, MAX_POLICY_BYTES) if parts.policy is not None else None
+        attached.add(read_bounded(path, MAX_ATTACHED_BYTES), str(path))
+    text = read_bounded(parts.policy, MAX_POLICY_BYTES) if parts.policy is not None else None
     trust = call.trust_list()
     read = Text("已读取 {n} 条", "Read {n} entries")
     with call.gateway() as channel:

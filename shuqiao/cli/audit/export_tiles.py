@@ -157,10 +157,13 @@ def _chosen(call: Invocation, keys: LogKeys, name: str) -> TrustedGateway:
 
 
 def _address(call: Invocation, gateway: TrustedGateway) -> str:
-    """Return where the log is: as the context says, or port 7445 of the gateway's host."""
+    """Return where the log is: as the context says, or on the port that the gateway names."""
+    from shuqiao import regional
     from shuqiao.log_client import DEFAULT_PORT
 
     if call.context.log:
         return call.context.log
+    with call.gateway() as channel:
+        port = regional.get_log_port(channel) or DEFAULT_PORT
     dialled = call.context.gateway if call.context.has("gateway") else next(iter(gateway.addresses), "")
-    return f"{dialled.rpartition(':')[0] or call.gateway_address().rpartition(':')[0]}:{DEFAULT_PORT}"
+    return f"{dialled.rpartition(':')[0] or call.gateway_address().rpartition(':')[0]}:{port}"

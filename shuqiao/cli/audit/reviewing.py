@@ -180,7 +180,11 @@ def _item(told: Any) -> dict[str, Any]:
     from shuqiao import review_views, views
 
     return {
-        "entry": views.entry(told.entry.index, told.entry.leaf),
+        "entry": (
+            views.entry(told.entry.index, told.entry.leaf)
+            if told.entry.leaf
+            else {"index": told.entry.index, "type": "erased"}
+        ),
         "party": told.party,
         "rules": [review_views.rule(rule) for rule in told.rules],
         "state": review_views.state(told.state),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shuqiao.cli.invocation import Invocation
-from shuqiao.output import BAD, GOOD, UNSURE, Cell
+from shuqiao.output import BAD, GOOD, UNSURE, Cell, harmless
 from shuqiao.words import Text, term
 
 DECISION_STYLES = {"released": GOOD, "refused": UNSURE, "failed": BAD}
@@ -46,4 +46,4 @@ def followed(call: Invocation, view: dict[str, Any]) -> str:
     index, *cells = row(call, view)
     parts = (cell.value if isinstance(cell, Cell) else cell for cell in cells)
     told = (part.of(call.out.language) if isinstance(part, Text) else str(part) for part in parts if part)
-    return f"{index!s:>8}  " + "  ".join(told) + "\n"
+    return f"{index!s:>8}  " + "  ".join(map(harmless, told)) + "\n"

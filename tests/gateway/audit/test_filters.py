@@ -147,6 +147,12 @@ def test_the_words_name_no_case_and_no_operator() -> None:
     assert words(Filter(audit_pb2.EntryFilter())) == "everything"
 
 
+@pytest.mark.parametrize("name", ["resource", "purpose", "matter", "actor"])
+def test_the_words_name_no_person_who_was_looked_for_in_the_wrong_place(name: str) -> None:
+    told = words(Filter(audit_pb2.EntryFilter(**{name: "11010519491231002X"})))
+    assert told == f"{name}=#{short_hash(name, '11010519491231002X')}"
+
+
 def test_words_too_long_to_be_told_are_told_by_their_digest() -> None:
     long = audit_pb2.EntryFilter(reasons=[number for number in reason_pb2.Reason.values() if number][:32])
     other = audit_pb2.EntryFilter(reasons=long.reasons[:31])

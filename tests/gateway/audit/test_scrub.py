@@ -9,11 +9,14 @@ import pytest
 
 from exchange.errors import StoreDamaged
 from exchange.merkle import leaf_hash
+from exchange.subject_tags import tag_root
+from exchange.v1 import audit_pb2
 from gateway.audit.folder import sequencer_in
 from gateway.audit.reading import Present
 from gateway.audit.scrub import Scrub
 from gateway.audit.sequencer import Sequencer
-from tests.support.audit import SIGNER, entry, submit
+from tests.support.audit import SIGNER, Outcome, entry, submit
+from tests.support.keeping import KeptLog, aged
 
 SIZE = 256 * 3 + 40
 
@@ -121,3 +124,31 @@ async def test_a_scrub_of_no_entries_per_second_only_waits(log: Sequencer) -> No
     assert not task.done() and scrub.position == 0
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM beside WHERE idx = ?", "UPDATE beside SET data = zeroblob(64) WHERE idx = ?"]
+)
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_tags_that_are_changed_beside_an_entry_are_found(
+    tmp_path: Path, change: str, sealed: bool
+) -> None:
+    kept = KeptLog(tmp_path)
+    await kept.log.open()
+    tags = [bytes([number]) * 32 for number in (1, 2)]
+    made = audit_pb2.AuditEntry.FromString(aged(7))
+    made.exchange.tag_period, made.exchange.tag_count = "2026Q4", 2
+    made.exchange.tag_root = tag_root(tags)
+    leaves = [made.SerializeToString() if number == 7 else aged(number) for number in range(300)]
+    outcome = Outcome()
+    kept.log.submit(leaves, outcome, [b"".join(tags) if number == 7 else b"" for number in range(300)])
+    await outcome.places()
+    scrub = Scrub(log=kept.log, entries_per_s=1)
+    await one_pass(scrub)
+    edit(tmp_path, change, 7)
+    if sealed:
+        await kept.seal()
+        assert kept.store.segments()
+    with pytest.raises(StoreDamaged, match="tags beside entry 7"):
+        await one_pass(scrub)
+    await kept.log.close()

@@ -21,6 +21,7 @@ from gateway.audit.search import Searches
 from gateway.audit.search_rows import SearchContent
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tag_terms import TagTerms
+from gateway.audit.terms import trusted_now
 from gateway.audit.trace import Traces
 from gateway.audit.trace_rows import TRACE, TraceContent
 from gateway.subject_tags import GatewayTagKeys
@@ -316,6 +317,33 @@ async def test_a_marked_purpose_shows_to_officers_only_after_its_days_and_to_aud
         assert await desk.trace(MOTHER) == [plain, marked, other]
 
 
+def flat(told: list[list[int]]) -> list[int]:
+    return [index for page in told for index in page]
+
+
+async def test_the_course_of_a_case_holds_back_what_a_subjects_trace_does(tmp_path: Path) -> None:
+    async with desk_at(tmp_path, delayed={"investigation": 30}) as desk:
+        plain, marked = [], []
+        for _ in range(7):
+            marked += [await desk.exchange(purpose="investigation", case_number="LJ-9") for _ in range(3)]
+            plain.append(await desk.exchange(case_number="LJ-9"))
+
+        async def course(who: Identity, size: int) -> list[list[int]]:
+            told, token = [], ""
+            while True:
+                answer = await desk.ask(who, case_number="LJ-9", page_size=size, page_token=token)
+                told.append([one.index for one in answer.entries])
+                token = answer.next_page_token
+                if not token:
+                    return told
+
+        assert (await course(OFFICER, 3))[:2] == [plain[:3], plain[3:6]]
+        assert flat(await course(OFFICER, 1)) == flat(await course(OFFICER, 100)) == plain
+        assert flat(await course(AUDITOR, 5)) == sorted(plain + marked)
+        desk.clock.ms = NOW_MS + 30 * DAY_MS
+        assert flat(await course(OFFICER, 5)) == sorted(plain + marked)
+
+
 async def test_what_is_held_back_leaves_no_sign_in_pages_or_words(tmp_path: Path) -> None:
     async with desk_at(tmp_path, delayed={"investigation": 30}) as desk:
         for _ in range(3):
@@ -345,7 +373,7 @@ async def test_the_gateways_key_ends_with_the_term_of_its_entries_and_its_tags_f
     old, new = await desk.exchange(MOTHER, at_ms=OLDER_MS), await desk.exchange(MOTHER)
     terms = TagTerms(
         keys=desk.keys, append=desk.log.append, gateway=GATEWAY, origin=ORIGIN, keep_days=90,
-        clock=desk.clock, random=system_random,
+        clock=desk.clock, random=system_random, now=desk.clock.now_ms,
     )  # fmt: skip
     assert await desk.trace(MOTHER) == [old, new] and await terms.turn() == []
     desk.clock.ms = period_start_ms("2026Q4") + 90 * DAY_MS + 600_000
@@ -360,6 +388,16 @@ async def test_the_gateways_key_ends_with_the_term_of_its_entries_and_its_tags_f
     assert periods == [("2026Q4",)]
 
 
+async def test_a_clock_that_nobody_vouches_for_ends_no_key(desk: Desk) -> None:
+    await desk.exchange(MOTHER, at_ms=OLDER_MS)
+    terms = TagTerms(
+        keys=desk.keys, append=desk.log.append, gateway=GATEWAY, origin=ORIGIN, keep_days=90,
+        clock=desk.clock, random=system_random, now=lambda: trusted_now(desk.clock, None),
+    )  # fmt: skip
+    desk.clock.ms += 10 * 365 * DAY_MS
+    assert await terms.turn() == [] and desk.keys.periods == ["2026Q3"]
+
+
 async def test_a_key_stands_while_its_end_cannot_be_entered(desk: Desk) -> None:
     await desk.exchange(MOTHER, at_ms=OLDER_MS)
 
@@ -368,7 +406,7 @@ async def test_a_key_stands_while_its_end_cannot_be_entered(desk: Desk) -> None:
 
     terms = TagTerms(
         keys=desk.keys, append=fails, gateway=GATEWAY, origin=ORIGIN, keep_days=1,
-        clock=desk.clock, random=system_random,
+        clock=desk.clock, random=system_random, now=desk.clock.now_ms,
     )  # fmt: skip
     with pytest.raises(AuditUnavailable):
         await terms.turn()
