@@ -34,7 +34,10 @@ class Check(Enum):
     TRUST = (3, Said("信任列表不成立", "A trust list does not hold"))
     HEAD = (4, Said("检查点不是该日志签发", "A checkpoint was not signed by the log"))
     WITNESS = (5, Said("见证联署不成立或不足", "Cosignatures of witnesses do not hold or do not suffice"))
-    CONSISTENCY = (6, Said("两个日志头不属于同一日志历史", "Two heads of the log do not agree"))
+    CONSISTENCY = (
+        6,
+        Said("未证明两个日志头同属一段历史", "Two heads of the log are not shown to be of one history"),
+    )
     INCLUSION = (7, Said("记录不在日志的这一位置", "The entry is not at this place of the log"))
     SELECTION = (8, Said("内容与说明不符", "The content is not what the description says"))
     ENTRY = (9, Said("记录不可读或属于其他日志", "The entry is unreadable or of another log"))

@@ -203,6 +203,10 @@ class Heads:
             head = self._open(known.note)
             if head.size > target.checkpoint.size:
                 raise EvidenceBroken(f"older than the head of size {head.size} from {known.source}")
+            if head.size and head.size not in {one.checkpoint.size for one in self.heads}:
+                raise EvidenceBroken(
+                    f"no proof of the head of size {head.size} from {known.source}: export with --head"
+                )
             if head.size:
                 self._tie(head)
 

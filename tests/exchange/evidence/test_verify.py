@@ -189,7 +189,7 @@ def test_a_known_head_that_the_bundle_does_not_reach_is_a_fault_and_not_passed_o
     note = LOG.sign(Checkpoint(ORIGIN, 5, log.root(5)))
     known = KnownHead("mine", note, parse_checkpoint(part_note(note)[0]))
     report = check(log, whole(log), heads=[known])
-    assert "no head of size 5 in the bundle" in report.faults[0].about
+    assert "no proof of the head of size 5 from" in report.faults[0].about
 
 
 def test_heads_are_read_from_checkpoints_receipts_agents_and_bundles(log: SmallLog) -> None:
