@@ -41,17 +41,18 @@ def read_trusted(
     if pinned is None:
         raise BadConfiguration("--root")
     statement: common_pb2.Statement | None = None
-    log_key: tuple[str, bytes] | None = None
+    log_keys: tuple[str, tuple[bytes, ...]] | None = None
     if trust is not None:
         keys = read_log_keys(trust, root=pinned)
         if keys.trust is not None:
             statement = keys.trust.statement
         else:
-            log_key = next((origin, key) for origin, (key, *_) in keys.by_origin.items())
+            # The last origin of the file is that of the present epoch.
+            log_keys = list(keys.by_origin.items())[-1]
     return Trusted(
         root_pem=read_bounded(pinned, MAX_FILE_BYTES),
         trust_list=statement,
-        log_key=log_key,
+        log_keys=log_keys,
         policy=read_bounded(policy, MAX_POLICY_BYTES) if policy is not None else None,
         heads=read_heads(heads),
     )

@@ -22,6 +22,8 @@ from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 5.0
 MAX_TRIES = 8
 """Connections in a row that may fail where the log is only read to its end."""
+READ_TIMEOUT_S = 600.0
+"""How long one connection may read the log to its end; a longer reading goes on in the next."""
 SEARCH_PAGE = 500
 
 Dial = Callable[[], AbstractContextManager[grpc.Channel]]
@@ -118,7 +120,7 @@ def follow(
         )
         try:
             with dial() as channel:
-                for frame in frames(channel, request):
+                for frame in frames(channel, request, timeout_s=None if go_on else READ_TIMEOUT_S):
                     failures, begun = 0, True
                     # Counted before it is told: whoever breaks off inside begins at its own next_index.
                     position = frame.next_index

@@ -45,7 +45,7 @@ class Trusted:
     Attributes:
         root_pem: certificate of the authority's root.
         trust_list: a signed list, or None.
-        log_key: origin and Ed25519 key (32 bytes) of the log, or None.
+        log_keys: origin and Ed25519 keys (32 bytes each) of the log, or None.
         policy: a witness policy, C2SP tlog-policy, or None; where given, its quorum is demanded.
         heads: every one of them must be shown to belong to the bundle's log.
 
@@ -55,7 +55,7 @@ class Trusted:
 
     root_pem: bytes
     trust_list: common_pb2.Statement | None = None
-    log_key: tuple[str, bytes] | None = None
+    log_keys: tuple[str, tuple[bytes, ...]] | None = None
     policy: bytes | None = None
     heads: Sequence[KnownHead] = field(default=())
 

@@ -222,14 +222,14 @@ class _Pass:
         """Return what takes the heads; made once the trust lists and the policy are known."""
         if self.heads is None:
             assert self.selection is not None
-            origin, brought = self.selection.told.origin, self.trusted.log_key
+            origin, brought = self.selection.told.origin, self.trusted.log_keys
             known = [*self.lists, *([self.own] if self.own else [])]
             keys = keys_of_epochs(known, origin)
             # A key that was changed since still vouches for what it signed: the list of that time names it.
             target = keys[origin]
             if brought is not None and brought[0] == origin:
-                target = (brought[1],)
-                keys[origin] = tuple(sorted({*keys[origin], brought[1]}))
+                target = brought[1]
+                keys[origin] = tuple(sorted({*keys[origin], *target}))
             self.lineage = self.newest.lineage(origin) if self.newest is not None else Lineage(())
             policies = [one for one in (self.own_policy, self.policy) if one is not None]
             self.heads = Heads(

@@ -142,8 +142,8 @@ def test_another_root_proves_nothing(log: SmallLog) -> None:
 
 
 def test_a_log_key_that_was_brought_counts_before_the_trust_list(log: SmallLog) -> None:
-    assert check(log, whole(log), log_key=(ORIGIN, LOG.public_key)).ok
-    report = check(log, whole(log), log_key=(ORIGIN, bytes(SigningKey(b"\5" * 32).verify_key)))
+    assert check(log, whole(log), log_keys=(ORIGIN, (bytes(32), LOG.public_key))).ok
+    report = check(log, whole(log), log_keys=(ORIGIN, (bytes(SigningKey(b"\5" * 32).verify_key),)))
     assert Check.HEAD in checks(report)
 
 
