@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tests.benchmarks import (
     audit_append,
     audit_reading,
+    evidence,
     faces,
     officers,
     region_rows,
@@ -23,6 +24,7 @@ GROUPS: tuple[Group, ...] = (
     officers.GROUP,
     search_page.GROUP,
     audit_reading.GROUP,
+    evidence.GROUP,
     signatures.GROUP,
 )
 ROW_IDS: tuple[str, ...] = tuple(row_id for group in GROUPS for row_id in group.ids)
