@@ -71,9 +71,9 @@ class GatewayLog:
         return self._addresses or (named.addresses if named else ())
 
     def keys(self) -> Sequence[bytes]:
-        """Return the keys of the log, 32 bytes each; none of a log that has ended."""
+        """Return the keys that sign the log's heads now, 32 bytes each; none of a log that has ended."""
         named = self._named()
-        return named.log_keys if named and not named.closed else ()
+        return named.signing_keys if named and not named.closed else ()
 
     def opened(self, epoch: Epoch, index: int) -> None:
         """Take over that an entry opened an epoch.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from certs.records import ENDED_LOGS, GATEWAY_EPOCHS, GATEWAYS, note
+from certs.records import ENDED_LOGS, GATEWAY_EPOCHS, GATEWAY_LIVE_KEYS, GATEWAYS, note
 from exchange.checkpoint import MAX_NOTE_CHARS, open_checkpoint
 from exchange.errors import BadSignature, Malformed, ReceiptBroken, SecondPersonRequired, WrongState
 from exchange.identity import Identity
@@ -62,8 +62,13 @@ class GatewayDesk:
         else:
             keys = self._keys(held, told, request.key_change)
         values = {"origin": told.origin, "log_keys": keys[:MAX_LOG_KEYS], "addresses": list(told.addresses)}
-        if held is not None and all(getattr(held, name) == value for name, value in values.items()):
+        was_live = _live_keys(connection, by.name) or (len(held.log_keys) if held is not None else 0)
+        live = _live_now(keys, told, held, was_live)
+        same = held is not None and all(getattr(held, name) == value for name, value in values.items())
+        if same and live == was_live:
             return False
+        connection.execute(GATEWAY_LIVE_KEYS.delete().where(GATEWAY_LIVE_KEYS.c.name == by.name))
+        connection.execute(GATEWAY_LIVE_KEYS.insert().values(name=by.name, count=live))
         connection.execute(GATEWAYS.delete().where(GATEWAYS.c.name == by.name))
         connection.execute(GATEWAYS.insert().values(name=by.name, **values))
         note(connection, self._now_ms, by.uri, "register-gateway", f"{told.origin} {keys[0]}")
@@ -152,6 +157,27 @@ class GatewayDesk:
         )
 
 
+def _live_keys(connection: sa.Connection, name: str) -> int:
+    """Return how many of a gateway's log keys sign now; 0 where that was never noted."""
+    query = sa.select(GATEWAY_LIVE_KEYS.c.count).where(GATEWAY_LIVE_KEYS.c.name == name)
+    return connection.execute(query).scalar_one_or_none() or 0
+
+
+def _live_now(
+    keys: Sequence[str], told: TrustedGateway, held: "sa.Row[tuple[str, ...]] | None", was_live: int
+) -> int:
+    """Return how many keys, from the newest on, sign from now on.
+
+    A key that has stopped signing never signs again: only a new key adds to their number.
+    """
+    wanted = len(told.log_keys)
+    if {key.hex() for key in told.log_keys} != set(keys[:wanted]):
+        wanted = len(keys)
+    if held is None or held.origin != told.origin:
+        return wanted
+    return min(wanted, was_live + len(keys) - len(held.log_keys))
+
+
 def listed_gateways(connection: sa.Connection) -> Iterator[trust_pb2.TrustedGateway]:
     """Yield the gateways as the trust list names them, then the logs that have ended, in a fixed order."""
     begun = {row.origin: row for row in connection.execute(sa.select(GATEWAY_EPOCHS))}
@@ -165,6 +191,7 @@ def listed_gateways(connection: sa.Connection) -> Iterator[trust_pb2.TrustedGate
                 addresses=() if closed else row.addresses,
                 epoch=split_origin(row.origin)[1],
                 closed=closed,
+                live_keys=0 if closed else _live_keys(connection, row.name),
                 first_entry=start.first_entry if start else 0,
                 lost_size=start.lost_size if start else 0,
             )

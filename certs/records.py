@@ -58,6 +58,12 @@ GATEWAYS = sa.Table(
     sa.Column("log_keys", sa.JSON, nullable=False),
     sa.Column("addresses", sa.JSON, nullable=False),
 )
+GATEWAY_LIVE_KEYS = sa.Table(
+    "gateway_live_keys",
+    METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
 GATEWAY_EPOCHS = sa.Table(
     "gateway_epochs",
     METADATA,

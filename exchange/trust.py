@@ -64,6 +64,8 @@ class TrustedGateway:
     Attributes:
         origin: of its log.
         log_keys: Ed25519, 32 bytes each; the first is the newest.
+        live_keys: how many of them, from the first on, sign heads now, the others verifying what they signed;
+            0 where it is not told: all.
         addresses: "host:port".
         epoch: of the log, from 1.
         closed: whether the log has ended: its keys verify what it signed, nothing new is accepted of it.
@@ -80,6 +82,12 @@ class TrustedGateway:
     closed: bool = False
     first_entry: int = 0
     lost_size: int = 0
+    live_keys: int = 0
+
+    @property
+    def signing_keys(self) -> tuple[bytes, ...]:
+        """The keys that sign heads now."""
+        return self.log_keys[: self.live_keys or None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +291,8 @@ def read_gateway(gateway: trust_pb2.TrustedGateway) -> TrustedGateway:
         raise Malformed("gateway: name or origin")
     if not 0 < len(keys) <= MAX_LOG_KEYS or any(len(key) != LOG_KEY_BYTES for key in keys):
         raise Malformed("gateway: log keys")
+    if gateway.live_keys > len(keys):
+        raise Malformed("gateway: live keys")
     if len(addresses) > MAX_ADDRESSES or any(not 0 < len(one) <= MAX_TEXT for one in addresses):
         raise Malformed("gateway: addresses")
     _, epoch = split_origin(gateway.origin)
@@ -297,4 +307,5 @@ def read_gateway(gateway: trust_pb2.TrustedGateway) -> TrustedGateway:
         closed=gateway.closed,
         first_entry=gateway.first_entry,
         lost_size=gateway.lost_size,
+        live_keys=gateway.live_keys,
     )

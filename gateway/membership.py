@@ -89,7 +89,12 @@ class Membership:
         while True:
             trust, keys = self._feed.current, self._log_keys()
             known = trust.gateways.get(self._origin) if trust else None
-            if known is None or tuple(known.addresses) != tuple(addresses) or set(keys) - set(known.log_keys):
+            if (
+                known is None
+                or tuple(known.addresses) != tuple(addresses)
+                or set(keys) - set(known.log_keys)
+                or known.live_keys > len(keys)
+            ):
                 try:
                     await register_gateway(
                         self._identity,

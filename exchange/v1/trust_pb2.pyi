@@ -83,6 +83,7 @@ class TrustedGateway(_message.Message):
     CLOSED_FIELD_NUMBER: _builtins.int
     FIRST_ENTRY_FIELD_NUMBER: _builtins.int
     LOST_SIZE_FIELD_NUMBER: _builtins.int
+    LIVE_KEYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in its certificate."""
     origin: _builtins.str
@@ -96,6 +97,10 @@ class TrustedGateway(_message.Message):
     lost_size: _builtins.int
     """Size of the newest head that is known of the epochs before; entries from first_entry to here are lost. Set by
     the authority.
+    """
+    live_keys: _builtins.int
+    """How many of log_keys, from the first on, sign heads now; the others only verify what they signed. 0 where it is
+    not told: all. Set by the authority, from what the gateway registers.
     """
     @_builtins.property
     def log_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -116,10 +121,11 @@ class TrustedGateway(_message.Message):
         closed: _builtins.bool = ...,
         first_entry: _builtins.int = ...,
         lost_size: _builtins.int = ...,
+        live_keys: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "closed", b"closed", "epoch", b"epoch", "first_entry", b"first_entry", "log_keys", b"log_keys", "lost_size", b"lost_size", "name", b"name", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "closed", b"closed", "epoch", b"epoch", "first_entry", b"first_entry", "live_keys", b"live_keys", "log_keys", b"log_keys", "lost_size", b"lost_size", "name", b"name", "origin", b"origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,6 +90,19 @@ async def test_a_key_that_the_one_before_vouches_for_is_taken(
     assert again.gateways[BASE].log_keys == trust.gateways[BASE].log_keys
 
 
+async def test_a_key_that_has_stopped_signing_never_signs_again(
+    region: Region, gateway: IdentityFolder
+) -> None:
+    change = vouch(LogSigner(origin=BASE, key=FIRST), bytes(SECOND.verify_key))
+    both = await register(region, gateway, keys=[SECOND, FIRST], key_change=change)
+    assert len(both.gateways[BASE].signing_keys) == 2
+    alone = await register(region, gateway, keys=[SECOND])
+    assert alone.gateways[BASE].signing_keys == (bytes(SECOND.verify_key),)
+    assert len(alone.gateways[BASE].log_keys) == 2, "what the older key signed still verifies"
+    again = await register(region, gateway, keys=[SECOND, FIRST])
+    assert again.gateways[BASE].signing_keys == (bytes(SECOND.verify_key),)
+
+
 @pytest.mark.parametrize("word", ["none", "another key's", "for another key", "the newcomer's own"])
 async def test_a_gateway_of_the_same_name_with_another_key_is_not_taken(
     region: Region, gateway: IdentityFolder, word: str

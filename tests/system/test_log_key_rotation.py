@@ -120,7 +120,8 @@ async def test_a_change_of_the_logs_key_under_load_fails_no_exchange(
     assert not (home / "keys" / "log.key").exists()
     assert verify_folder(home, trust).faults == [] == verify_folder(home).faults
     await house.start_gateway()
-    await until(lambda: house.consumer.link.fault is None, "linked again")
+    for agent in (house.consumer, house.provider):
+        await until(lambda agent=agent: agent.link.fault is None, "linked again")  # type: ignore[misc]
     response = await house.consumer.consumer.ask(question(house.people[0]))
     assert response.HasField("answer")
     with pytest.raises(ReceiptBroken):
