@@ -24,6 +24,8 @@ from exchange.trust import TrustedGateway
 from exchange.v1 import directory_pb2, directory_pb2_grpc, link_pb2
 
 WELCOME_TIMEOUT_S = 10.0
+QUIET_S = 1.0
+"""How long an older stream must be quiet before it is closed."""
 EVENTS_PER_PAGE = 500
 
 Unsigned = tuple[BatchSigner | None, bytes, link_pb2.LinkItem]
@@ -294,8 +296,13 @@ class LinkStream:
 
     async def _drained(self) -> None:
         await self.draining.wait()
-        # Nobody announces that the last exchange of two roles is settled.
-        while self._.roles.busy(self) or len(self._outbox):  # noqa: ASYNC110
+        # Nobody announces that the last exchange of two roles is settled; and what the gateway sent before it
+        # knew of the newer stream may still be on its way.
+        loop = asyncio.get_running_loop()
+        busy_at = loop.time()
+        while loop.time() - busy_at < QUIET_S:
+            if self._.roles.busy(self) or len(self._outbox):
+                busy_at = loop.time()
             await asyncio.sleep(0.05)
         await self._call.done_writing()
 

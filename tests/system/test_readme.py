@@ -165,7 +165,7 @@ def test_there_are_ten_steps_and_every_one_has_a_block_that_is_run() -> None:
 
 
 def test_all_four_ways_of_asking_give_the_same_record(newcomer: Newcomer) -> None:
-    command, python, curl, grpc = newcomer.said[-6:-2]
+    command, python, curl, grpc = newcomer.said[-7:-3]
     assert "李雷" in command and "*******0017" in command and "一致" in command
     assert python.startswith("李雷 ")
     assert json.loads(curl)["records"] == [{"name": "李雷", "address": "东桥区桥东大街1号"}]
@@ -173,10 +173,18 @@ def test_all_four_ways_of_asking_give_the_same_record(newcomer: Newcomer) -> Non
 
 
 def test_the_audit_log_shows_the_exchanges_and_verifies(newcomer: Newcomer) -> None:
-    audit = newcomer.said[-2]
+    audit = newcomer.said[-3]
     assert audit.count("已释放") >= 5
     assert "日志完整" in audit
     assert "李雷" not in audit and "970102199001010011" not in audit
+
+
+def test_officers_and_auditors_find_trace_and_take_away_without_a_value(newcomer: Newcomer) -> None:
+    said = newcomer.said[-2]
+    assert said.count("LJ-2026-000123") >= 5 and "证据包成立" in said and "镜像完整" in said
+    assert "李雷" not in said and "970102199001010011" not in said
+    assert len((newcomer.folder / "events.jsonl").read_text().splitlines()) > 10
+    assert (newcomer.folder / "mirror" / "checkpoint").exists()
 
 
 def test_the_doctor_finds_every_hop_well(newcomer: Newcomer) -> None:

@@ -73,7 +73,7 @@ async def test_a_sample_is_drawn_justified_and_closed_by_two_and_the_log_tells_i
 
     await do("zhao", "close", review, items[0], "--verdict", "finding", "-t", "办件编号不符")
     await do("zhao", "close", review, *items[1:], "--verdict", "in-order")
-    alone = await do("zhao", "confirm", review, "--all", code=1)
+    alone = await do("zhao", "confirm", review, items[0], code=1)
     assert alone["error"]["code"] == "SECOND_PERSON_REQUIRED"
     await do("qian", "confirm", review, "--all")
 
