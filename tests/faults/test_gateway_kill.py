@@ -135,6 +135,7 @@ def run(folder: Path, kills: int) -> Load:
 
 
 @pytest.mark.system
+@pytest.mark.alone
 @pytest.mark.timeout(170)
 def test_nothing_acknowledged_is_lost_when_the_gateway_is_killed_under_load(tmp_path: Path) -> None:
     load = run(tmp_path / "world", 6)

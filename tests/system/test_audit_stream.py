@@ -20,7 +20,7 @@ from shuqiao.demo.world import GATEWAY
 from shuqiao.following import follow
 from tests.support.real_region import CASE, Load, RealRegion, ask, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 COMMAND = [sys.executable, "-c", "from shuqiao.cli import main; main()"]
 RELEASED = audit_pb2.EntryFilter(resource=RESOURCE, decisions=[audit_pb2.DECISION_RELEASED])

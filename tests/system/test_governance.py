@@ -14,7 +14,7 @@ from shuqiao.forms import Filler
 from shuqiao.questions import Query, failure_of, request_of
 from tests.support.real_region import CASE, Load, RealRegion, ask, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from shuqiao.demo.cast import CIVIL, GRANTED, HEALTH
 from tests.support.real_region import Load, RealRegion, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 GRANTS = 15
 
 

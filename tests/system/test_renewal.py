@@ -9,7 +9,7 @@ from shuqiao.demo.configurations import Settings
 from shuqiao.demo.world import GATEWAY_NAME
 from tests.support.real_region import Load, RealRegion, ask, real_region, until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 RENEWALS = 3
 """They come every 20 s: with the third the first certificate, and all that was signed with it, has ended."""
 
