@@ -69,7 +69,9 @@ def run_at_random(folder: Path, plan: Path, times: int, seed: int) -> tuple[int,
                 one_in = chance.choice([1, 20, 200])
                 disk.fail(call, number, when=chance.choice(["before", "after"]), one_in=one_in)
                 if one_in == 1:
-                    child.until("fault")
+                    # It may be down still from the fault before, and then says nothing new.
+                    if not child.down:
+                        child.until("fault")
                 else:
                     child.take(chance.randint(1, 1000), complaints=20)
                 if chance.random() < 0.3:

@@ -42,6 +42,12 @@ class Writer:
             self.said.append(text)
         return text
 
+    @property
+    def down(self) -> bool:
+        """Whether the last that was taken of its state says that the log is not well."""
+        states = [said for said in self.said if said == "well" or said.startswith("fault ")]
+        return bool(states) and states[-1] != "well"
+
     def until(self, wanted: str) -> str:
         """Take lines up to one that begins so."""
         while not (text := self.line()).startswith(wanted):
