@@ -29,6 +29,7 @@ from agent.provider.source import Source, build_source
 from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
 from agent.region import RegionView
+from agent.region_rules import AgentRules
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
@@ -93,6 +94,7 @@ class Agent:
             trust=self._trust,
             clock=self._clock,
         )
+        self.rules = AgentRules(region=self.region)
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(

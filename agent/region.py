@@ -7,8 +7,9 @@ withheld lives on here until the event comes (docs/threat-model.md).
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -16,9 +17,10 @@ from google.protobuf.message import DecodeError
 from agent.names import Names
 from exchange import canonical, grants
 from exchange.clock import Clock
-from exchange.errors import ExchangeError, Malformed, StoreDamaged, UnknownResource, WrongState
+from exchange.errors import BadSignature, ExchangeError, Malformed, StoreDamaged, UnknownResource, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
+from exchange.identity import Identity
 from exchange.log_keys import Epoch, check_opening
 from exchange.resources import Resource, check_publisher, parse_resource
 from exchange.trust import TrustAnchor, TrustList
@@ -33,11 +35,35 @@ CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLO
     signer TEXT NOT NULL, PRIMARY KEY (grant_id, revision));
 CREATE TABLE IF NOT EXISTS cursor (origin TEXT PRIMARY KEY, next INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS epoch (origin TEXT PRIMARY KEY, statement BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS kept (kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key));
 """
 
 Changed = Callable[[Grant], None]
 Opened = Callable[[Epoch, int], None]
 """Told what an entry opens that two administrators signed, and its index; raises where it must not count."""
+
+
+class EventRegister(Protocol):
+    """Takes over events of some acts."""
+
+    @property
+    def acts(self) -> Collection[int]:
+        """Its acts."""
+        ...
+
+    def take(self, act: audit_pb2.AdministrativeEntry, index: int, at_ms: int) -> None:
+        """Take over an event that proves itself; durable on return.
+
+        Args:
+            act: of the log, verbatim; nothing in it was verified.
+            index: of its entry.
+            at_ms: when it was entered, Unix milliseconds, not after now.
+
+        Raises:
+            StoreDamaged: it cannot be written down; it comes again.
+            ExchangeError: it does not verify; it is left out.
+        """
+        ...
 
 
 class RegionView:
@@ -72,6 +98,7 @@ class RegionView:
         self._subscribers: list[Changed] = []
         self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
         self._epoch_subscribers: list[Opened] = []
+        self._registers: dict[int, EventRegister] = {}
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -94,6 +121,47 @@ class RegionView:
     def subscribe_epochs(self, opened: Opened) -> None:
         """Have a function called with each epoch of the log that was opened after a loss."""
         self._epoch_subscribers.append(opened)
+
+    def add(self, register: "EventRegister") -> None:
+        """Have a register told of its acts; before the first event is taken."""
+        for act in register.acts:
+            self._registers[act] = register
+
+    def keep(self, kind: str, key: str, value: bytes) -> None:
+        """Keep something of a register, durable on return, in place of what was kept under that key.
+
+        Raises:
+            StoreDamaged.
+        """
+        self._write("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (kind, key, value))
+
+    def forget(self, kind: str, key: str) -> None:
+        """Keep something no longer.
+
+        Raises:
+            StoreDamaged.
+        """
+        self._write("DELETE FROM kept WHERE kind = ? AND key = ?", (kind, key))
+
+    def kept(self, kind: str) -> dict[str, bytes]:
+        """Return what is kept of a kind, by key."""
+        return dict(self._db.execute("SELECT key, value FROM kept WHERE kind = ?", (kind,)))
+
+    def signers(
+        self, statements: Sequence[common_pb2.Statement], domain: bytes, *, at_ms: int
+    ) -> list[Identity]:
+        """Return who signed each of several statements over one body.
+
+        Raises:
+            BadSignature: the bodies differ, or a signature does not verify.
+            NoIdentity, CertificateExpired, Revoked, Oversized.
+        """
+        if any(statement.body != statements[0].body for statement in statements):
+            raise BadSignature("two different bodies")
+        return [
+            self._anchor.verify_statement(statement, domain, at_ms=at_ms, trust=self._trust()).identity
+            for statement in statements
+        ]
 
     def follow(self, origin: str, kept: int) -> None:
         """Go on with the events of a log that goes on after a loss.
@@ -148,7 +216,10 @@ class RegionView:
         act = entry.administrative
         try:
             at_ms = max(0, min(entry.time_ms, self._clock.now_ms()))
-            if act.act == audit_pb2.ACT_LOG_EPOCH:
+            register = self._registers.get(act.act)
+            if register is not None:
+                register.take(act, event.index, at_ms)
+            elif act.act == audit_pb2.ACT_LOG_EPOCH:
                 self._open_epoch(act, event.index, at_ms)
             else:
                 self._take(act.act, act.statement, at_ms)

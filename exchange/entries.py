@@ -35,6 +35,8 @@ def check_entry(entry: audit_pb2.AuditEntry, header: exchange_pb2.RequestHeader)
         ("kind", said.kind, header.kind),
         ("purpose", said.purpose, header.purpose),
         ("matter", said.matter, header.matter),
+        ("step", said.step, header.step),
+        ("application", said.application, header.application),
         ("case number", said.case_number, header.case_number),
         ("grant", said.grant_id, header.grant_id),
     ):

@@ -131,6 +131,11 @@ class NoIdentity(NotAuthenticated):
     """There is no valid certificate or local credential."""
 
 
+@_reason(r.REASON_TWO_ROLES)
+class TwoRoles(NotAuthenticated):
+    """The certificate carries more than one role."""
+
+
 @_reason(r.REASON_REVOKED)
 class Revoked(NotAuthenticated):
     """The certificate or key has been revoked."""
@@ -237,6 +242,51 @@ class ApplicationNotAllowed(Refused):
     """The local application may not ask for this purpose, resource or operator."""
 
 
+@_reason(r.REASON_GRANT_FOREIGN)
+class GrantForeign(Refused):
+    """The grant is another organisation's."""
+
+
+@_reason(r.REASON_STEP_NOT_GRANTED)
+class StepNotGranted(Refused):
+    """The step of the matter is not in the grant."""
+
+
+@_reason(r.REASON_PURPOSE_UNKNOWN)
+class PurposeUnknown(Refused):
+    """The region's rules know no such purpose, or not for this matter or term."""
+
+
+@_reason(r.REASON_FORBIDDEN_BY_RULE)
+class ForbiddenByRule(Refused):
+    """A guard of the region's rules forbids it."""
+
+
+@_reason(r.REASON_NON_GOVERNMENT)
+class NonGovernment(Refused):
+    """Other than government bodies may verify and get derived fields only."""
+
+
+@_reason(r.REASON_REDISCLOSURE)
+class Redisclosure(Refused):
+    """Received data may not be passed on."""
+
+
+@_reason(r.REASON_DATA_CLASS_REFUSED)
+class DataClassRefused(Refused):
+    """Core data and state secrets cannot be published."""
+
+
+@_reason(r.REASON_APPROVAL_REQUIRED)
+class ApprovalRequired(Refused):
+    """A risk rule holds this until a person approves."""
+
+
+@_reason(r.REASON_RISK_REFUSED)
+class RiskRefused(Refused):
+    """A risk rule refuses."""
+
+
 class Unknown(ExchangeError):
     """There is no such thing."""
 
@@ -273,6 +323,26 @@ class UnknownField(Unknown):
     """The resource has no such field."""
 
 
+@_reason(r.REASON_UNKNOWN_TICKET)
+class UnknownTicket(Unknown):
+    """No such dispute or demand."""
+
+
+@_reason(r.REASON_UNKNOWN_CASE)
+class UnknownCase(Unknown):
+    """No such case."""
+
+
+@_reason(r.REASON_UNKNOWN_STOP)
+class UnknownStop(Unknown):
+    """No such stop."""
+
+
+@_reason(r.REASON_UNKNOWN_FINDING)
+class UnknownFinding(Unknown):
+    """No such finding."""
+
+
 class NotNow(ExchangeError):
     """The state does not allow it."""
 
@@ -297,6 +367,41 @@ class WrongState(NotNow):
 @_reason(r.REASON_SUSPENDED)
 class Suspended(NotNow):
     """The resource is suspended."""
+
+
+@_reason(r.REASON_CASE_NOT_OPEN)
+class CaseNotOpen(NotNow):
+    """The case is not open, or not one of these parties or this matter."""
+
+
+@_reason(r.REASON_STOPPED)
+class Stopped(NotNow):
+    """It was stopped in an emergency."""
+
+
+@_reason(r.REASON_INCOMPATIBLE)
+class Incompatible(NotNow):
+    """The new version does not serve those who use the one before."""
+
+
+@_reason(r.REASON_IN_REVIEW)
+class InReview(NotNow):
+    """The catalogue entry is in review and not in force."""
+
+
+@_reason(r.REASON_RULES_INVALID)
+class RulesInvalid(NotNow):
+    """The region's rules do not hold together, or fail their own cases."""
+
+
+@_reason(r.REASON_CLOCK_OVERDUE)
+class ClockOverdue(NotNow):
+    """A clock has run out."""
+
+
+@_reason(r.REASON_RISK_FINDING)
+class RiskFinding(NotNow):
+    """A risk rule fired."""
 
 
 class TooLate(ExchangeError):
@@ -345,6 +450,16 @@ class RowCap(Exhausted):
 @_reason(r.REASON_TOO_MANY, retryable=True)
 class TooMany(Exhausted):
     """There are too many requests from this identity."""
+
+
+@_reason(r.REASON_QUOTA_EXCEEDED, retryable=True)
+class QuotaExceeded(Exhausted):
+    """The grant's quota is used up."""
+
+
+@_reason(r.REASON_VERIFY_LIMIT, retryable=True)
+class VerifyLimit(Exhausted):
+    """Too many verifications of this subject, or too many that did not match."""
 
 
 class Unavailable(ExchangeError):

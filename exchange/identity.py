@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from cryptography import x509
 
-from exchange.errors import NoIdentity
+from exchange.errors import NoIdentity, TwoRoles
 
 MAX_URI_CHARS = 255
 SCHEME = "spiffe://"
@@ -132,7 +132,7 @@ def identity_of(certificate: x509.Certificate) -> Identity:
         raise NoIdentity("certificate without names") from error
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1:
-        raise NoIdentity(f"{len(uris)} URI names in one certificate")
+        raise (TwoRoles if uris else NoIdentity)(f"{len(uris)} URI names in one certificate")
     return parse_uri(uris[0])
 
 

@@ -6,11 +6,12 @@
 4. A grant is applied for by a steward of the consumer, within what the catalogue shares.
 5. Its events follow `exchange.grants`.
 6. A review is drawn and taken step by step as `gateway.review` says.
-6. A change of the log's key is entered by the gateway itself.
-7. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
+7. A change of the log's key is entered by the gateway itself.
+8. What a register of the state takes is checked by it (`gateway.register`).
+9. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
@@ -25,6 +26,7 @@ from exchange.v1 import audit_pb2, common_pb2
 from gateway.directory.key_bundles import read_bundle
 from gateway.directory.organisations import read_organisation
 from gateway.directory.resources import read_state
+from gateway.register import Submitted
 from gateway.state import RegionState
 
 MAX_BODY_BYTES = 48 * 1024
@@ -66,6 +68,7 @@ class Admission:
         *,
         now_ms: int,
         trust: TrustList,
+        others: Sequence[Verified] = (),
     ) -> str:
         """Refuse a statement that breaks a rule.
 
@@ -75,6 +78,7 @@ class Admission:
             verified: who signed it.
             now_ms: Unix milliseconds.
             trust: the newest trust list.
+            others: who signed the same body besides.
 
         Returns:
             What it is about, for the log entry: an id or name.
@@ -82,8 +86,15 @@ class Admission:
         Raises:
             ExchangeError: the rule that it breaks.
         """
+        register = self._state.register(act)
+        if register is not None:
+            return register.check(
+                Submitted(
+                    act=act, statement=statement, signer=verified, others=others, now_ms=now_ms, trust=trust
+                )
+            )
         rule = self._rules.get(act)
-        if rule is None:
+        if rule is None or others:
             raise Malformed("act")
         return rule(statement, verified, now_ms, trust)
 

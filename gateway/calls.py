@@ -27,6 +27,14 @@ CHANGES = frozenset(
         "/exchange.v1.AdminService/AddOrganisation",
         "/exchange.v1.ReviewService/Draw",
         "/exchange.v1.ReviewService/Act",
+        "/exchange.v1.RulesService/SetRules",
+        "/exchange.v1.CaseService/SubmitCaseEvent",
+        "/exchange.v1.StopService/Stop",
+        "/exchange.v1.StopService/Lift",
+        "/exchange.v1.TicketService/RaiseTicket",
+        "/exchange.v1.TicketService/ActOnTicket",
+        "/exchange.v1.TicketService/ReportQuality",
+        "/exchange.v1.RiskService/DecideFinding",
     }
 )
 """Methods that change the region's state."""

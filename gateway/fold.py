@@ -9,8 +9,9 @@ from typing import Protocol
 
 from exchange.errors import StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.audience import Audience
 from gateway.audit.reading import Present
-from gateway.state import DOMAINS, Audience, RegionState
+from gateway.state import DOMAINS, RegionState
 from gateway.state_store import StateStore
 
 SCAN = 512

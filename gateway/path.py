@@ -92,6 +92,7 @@ class Path:
         p = self._
         now_ms, admitted_ns = p.clock.now_ms(), time.perf_counter_ns()
         trust, log_fault = p.trust(), p.sequencer.fault
+        rules_version = p.state.rules.current.version
         refused = []
         for signed in requests:
             exchange = Exchange(caller, signed, admitted_ns)
@@ -100,6 +101,7 @@ class Path:
                 self._turn_away(exchange, log_fault)
                 continue
             try:
+                exchange.rules_version = rules_version
                 self._identify(exchange, trust, now_ms)  # 1
                 p.requests.check(exchange, trust, now_ms)  # 2
                 if caller.in_flight > caller.consumer_window:
@@ -194,16 +196,19 @@ class Path:
         if exchange is None:
             return self._match_late(link, header, body, answer)
         exchange.answered_ns = time.perf_counter_ns()
+        exchange.rule = "match"
         try:
             if header.request_digest != exchange.digest:
                 raise ResponseMismatch("request digest")
             exchange.answer_digest = p.requests.check_answer(exchange, answer)
-            tags = p.tags.take(exchange, body, p.clock.now_ms())
+            exchange.tags = p.tags.take(exchange, body, p.clock.now_ms())
+            exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
             for guard in p.release_guards:  # 7
                 guard(exchange, body)
         except ExchangeError as error:
-            return exchange.stop(error, rule="match", hop=hop)
-        exchange.answer, exchange.tags = answer, tags
+            exchange.tags = None
+            return exchange.stop(error, rule=exchange.rule, hop=hop)
+        exchange.answer = answer
         if body.failure:
             exchange.failure = body.failure
             exchange.stop(by_reason(body.failure)(""), rule="provider", hop=hop)

@@ -80,6 +80,10 @@ class Exchange:
         error: why it was refused or failed; None while it is well.
         tags: of its answer's subjects; None where there are none.
         owed: whether its outcome was told already, and only the provider waits for its receipt.
+        case_standing: what is known of the case that it names.
+        rules_version: of the region's rules that decided.
+        data_as_of_ms: as the answer tells, Unix milliseconds; 0 where it does not.
+        metering: as the answer tells, a Metering.
     """
 
     caller: Caller
@@ -102,6 +106,10 @@ class Exchange:
     failure: int = 0
     tags: TagList | None = None
     owed: bool = False
+    case_standing: "audit_pb2.CaseStanding.ValueType" = audit_pb2.CASE_STANDING_UNSPECIFIED
+    rules_version: int = 0
+    data_as_of_ms: int = 0
+    metering: int = 0
 
     @property
     def decision(self) -> "audit_pb2.Decision.ValueType":

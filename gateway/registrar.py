@@ -14,25 +14,29 @@ from exchange.canonical import TRUST_LIST, digest
 from exchange.clock import Clock, Random, system_random
 from exchange.errors import (
     AuditUnavailable,
+    BadSignature,
     ExchangeError,
     Malformed,
+    Oversized,
     RoleNotAllowed,
     StoreDamaged,
     TrustStale,
 )
 from exchange.identity import Identity
-from exchange.trust import TrustAnchor, TrustList
+from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, reason_pb2, trust_pb2
 from gateway.access.refusals import RefusalLimiter
 from gateway.act_entries import ActEntries
 from gateway.admission import MAX_STATEMENT_BYTES, Admission, check_size
+from gateway.audience import Audience
 from gateway.directory.key_bundles import read_bundle
 from gateway.fold import Fold, Log
-from gateway.state import DOMAINS, Audience, RegionState
+from gateway.state import DOMAINS, RegionState
 from gateway.state_store import StateStore
 
 MAX_EVENT_BYTES = 2 * 1024 * 1024
+MAX_COUNTERSIGNATURES = 4
 
 Subscriber = Callable[[int, bytes, audit_pb2.AuditEntry], None]
 
@@ -127,6 +131,8 @@ class Registrar:
         actor: Identity,
         statement: common_pb2.Statement,
         subject: str = "",
+        *,
+        countersignatures: Sequence[common_pb2.Statement] = (),
     ) -> int:
         """Enter a signed statement.
 
@@ -135,6 +141,7 @@ class Registrar:
             actor: the caller, from its certificate; must be the signer.
             statement: what was signed.
             subject: what it is about; found from the statement where empty.
+            countersignatures: the same body signed by others, at most 4.
 
         Returns:
             Index of its entry: durable and folded. Of the first entry where the same body was entered before.
@@ -145,7 +152,9 @@ class Registrar:
             AuditUnavailable, QueueFull: it could not be made durable; nothing has changed.
         """
         check_size(statement)
-        task = asyncio.create_task(self._enter(act, actor, statement, subject))
+        if len(countersignatures) > MAX_COUNTERSIGNATURES:
+            raise Oversized("countersignatures")
+        task = asyncio.create_task(self._enter(act, actor, statement, subject, countersignatures))
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         # The caller may go; what has begun is brought to its end, for it may be durable already.
@@ -296,6 +305,7 @@ class Registrar:
         actor: Identity,
         statement: common_pb2.Statement,
         subject: str,
+        countersignatures: Sequence[common_pb2.Statement],
     ) -> int:
         async with self._lock:
             # Read here, not before waiting: a signer revoked meanwhile changes nothing any more.
@@ -308,12 +318,32 @@ class Registrar:
             known = self._known(act, statement)
             if known is not None:
                 return known
-            found = self._admission.check(act, statement, verified, now_ms=now_ms, trust=trust)
+            others = self._others(act, statement, countersignatures, now_ms, trust)
+            found = self._admission.check(act, statement, verified, now_ms=now_ms, trust=trust, others=others)
             entry = self._entries.act(act, actor, subject or found, statement=statement)
+            entry.administrative.countersignatures.extend(countersignatures)
             index = await self._append(entry)
             if act == audit_pb2.ACT_BUNDLE:
                 self._state.bundles.put_in_force(read_bundle(statement), trust)
         return index
+
+    def _others(
+        self,
+        act: "audit_pb2.Act.ValueType",
+        statement: common_pb2.Statement,
+        countersignatures: Sequence[common_pb2.Statement],
+        now_ms: int,
+        trust: TrustList,
+    ) -> list[Verified]:
+        """Return who signed the same body besides."""
+        for other in countersignatures:
+            check_size(other)
+            if other.body != statement.body:
+                raise BadSignature("countersignature of another body")
+        return [
+            self._anchor.verify_statement(other, _domain(act), at_ms=now_ms, trust=trust)
+            for other in countersignatures
+        ]
 
     async def _append(self, entry: audit_pb2.AuditEntry) -> int:
         leaf = entry.SerializeToString()

@@ -19,6 +19,7 @@ from exchange.v1 import (
     grant_pb2_grpc,
     link_pb2_grpc,
     review_pb2_grpc,
+    rules_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.admin_service import AdminService
@@ -36,6 +37,7 @@ from gateway.registrar import Registrar
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
 from gateway.routing.links import Links
+from gateway.rules_service import RulesService
 from gateway.state import RegionState
 
 
@@ -84,6 +86,9 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     )
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
+    rules_pb2_grpc.add_RulesServiceServicer_to_server(
+        RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
+    )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 

@@ -8,7 +8,6 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import merge
 
 from exchange import canonical
@@ -18,10 +17,13 @@ from exchange.keys import BundleBook
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
+from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue, read_state
+from gateway.register import Register
 from gateway.review.reviews import Reviews
+from gateway.rules.register import RulesRegister
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -35,20 +37,9 @@ DOMAINS = {
     audit_pb2.ACT_REVIEW_EVENT: canonical.REVIEW_EVENT,
     audit_pb2.ACT_LOG_KEY: canonical.LOG_KEY,
     audit_pb2.ACT_LOG_EPOCH: canonical.LOG_EPOCH,
+    audit_pb2.ACT_RULES: canonical.RULES,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """Who is told of an event: everybody, or the organisations named by credit code."""
-
-    everybody: bool = False
-    organisations: frozenset[str] = frozenset()
-
-    def admits(self, organisation: str) -> bool:
-        """Return whether an organisation is told."""
-        return self.everybody or organisation in self.organisations
 
 
 _PUBLIC = frozenset(
@@ -59,8 +50,6 @@ _PUBLIC = frozenset(
         audit_pb2.ACT_LOG_EPOCH,
     }
 )
-EVERYBODY = Audience(everybody=True)
-NOBODY = Audience()
 
 
 class RegionState:
@@ -79,11 +68,26 @@ class RegionState:
         self.bundles = KeyBundles(book=book)
         self.grants = GrantIndex()
         self.reviews = Reviews()
+        self.rules = RulesRegister()
+        self._registers: dict[int, Register] = {}
+        for register in (self.rules,):
+            self.add(register)
         self.trust_mark = ""
         self.applied_index = 0
         self._seen: dict[bytes, int] = {}
         self._public: array[int] = array("Q")
         self._private: dict[str, array[int]] = {}
+
+    def add(self, register: Register) -> None:
+        """Have a register take its acts; before anything is applied."""
+        for act in register.acts:
+            if act in self._registers or act not in DOMAINS:
+                raise ValueError(f"act {act} of {type(register).__name__}")
+            self._registers[act] = register
+
+    def register(self, act: int) -> Register | None:
+        """Return who takes an act; None where no register of its own does."""
+        return self._registers.get(act)
 
     def resource(self, requested: str) -> Resource:
         """Return the resource that a requested id resolves to: exact, then county, city, province.
@@ -136,9 +140,13 @@ class RegionState:
         """Return who is told of an entry that was applied.
 
         Organisations and resources: everybody. Grants and their events: both parties. Bundles: the
-        agent's own organisation. The opening of an epoch: everybody. All else: nobody.
+        agent's own organisation. The opening of an epoch: everybody. What a register takes: as it
+        says. All else: nobody.
         """
         act, statement = entry.administrative.act, entry.administrative.statement
+        register = self._registers.get(act)
+        if register is not None:
+            return register.audience(entry)
         if act in _PUBLIC:
             return EVERYBODY
         if act == audit_pb2.ACT_GRANT:
@@ -151,7 +159,10 @@ class RegionState:
 
     def _fold(self, index: int, act: int, entry: audit_pb2.AuditEntry) -> None:
         statement = entry.administrative.statement
-        if act == audit_pb2.ACT_BUNDLE:
+        register = self._registers.get(act)
+        if register is not None:
+            register.apply(index, entry)
+        elif act == audit_pb2.ACT_BUNDLE:
             self.bundles.apply(index, read_bundle(statement))
         elif act == audit_pb2.ACT_GRANT:
             self.grants.add(index, read_grant(statement))

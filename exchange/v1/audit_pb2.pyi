@@ -50,6 +50,34 @@ DECISION_FAILED: Decision.ValueType  # 3
 """It failed on the way."""
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
+class _CaseStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaseStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CASE_STANDING_UNSPECIFIED: _CaseStanding.ValueType  # 0
+    """It names none."""
+    CASE_STANDING_CLAIM: _CaseStanding.ValueType  # 1
+    """A claim of the consumer: the region has no case service."""
+    CASE_STANDING_OPEN: _CaseStanding.ValueType  # 2
+    """The case was open, by a signed and logged event."""
+    CASE_STANDING_NOT_OPEN: _CaseStanding.ValueType  # 3
+    """The case was not open, or not one of these parties."""
+
+class CaseStanding(_CaseStanding, metaclass=_CaseStandingEnumTypeWrapper):
+    """What is known of the case that an exchange names."""
+
+CASE_STANDING_UNSPECIFIED: CaseStanding.ValueType  # 0
+"""It names none."""
+CASE_STANDING_CLAIM: CaseStanding.ValueType  # 1
+"""A claim of the consumer: the region has no case service."""
+CASE_STANDING_OPEN: CaseStanding.ValueType  # 2
+"""The case was open, by a signed and logged event."""
+CASE_STANDING_NOT_OPEN: CaseStanding.ValueType  # 3
+"""The case was not open, or not one of these parties."""
+Global___CaseStanding: _TypeAlias = CaseStanding  # noqa: Y015
+
 class _Act:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -94,6 +122,26 @@ class _ActEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Act.ValueType], _
     """The gateway noticed something that people should look at (AlertRecord)."""
     ACT_TAG_KEY_ERASED: _Act.ValueType  # 18
     """The gateway's key for the tags of a period was erased; the subject is the period."""
+    ACT_RULES: _Act.ValueType  # 19
+    """The region's rules were set (RegionRulesBody, signed by two administrators)."""
+    ACT_STOP: _Act.ValueType  # 20
+    """Something was stopped in an emergency (StopBody)."""
+    ACT_STOP_LIFTED: _Act.ValueType  # 21
+    """A stop was lifted (LiftBody)."""
+    ACT_CASE: _Act.ValueType  # 22
+    """A case was opened, changed or closed (CaseEventBody)."""
+    ACT_TICKET: _Act.ValueType  # 23
+    """A dispute or demand was raised (TicketBody)."""
+    ACT_TICKET_EVENT: _Act.ValueType  # 24
+    """A dispute or demand went a step further (TicketEventBody)."""
+    ACT_FINDING: _Act.ValueType  # 25
+    """A risk rule fired (FindingRecord)."""
+    ACT_FINDING_DECISION: _Act.ValueType  # 26
+    """A person decided on a finding (FindingDecisionBody)."""
+    ACT_CORRECTION: _Act.ValueType  # 27
+    """A past recipient is told of a dispute's outcome (CorrectionRecord)."""
+    ACT_QUALITY: _Act.ValueType  # 28
+    """A consumer reports the quality of what it received (QualityReportBody)."""
 
 class Act(_Act, metaclass=_ActEnumTypeWrapper):
     """What kind of administrative act an entry records."""
@@ -136,6 +184,26 @@ ACT_ALERT: Act.ValueType  # 17
 """The gateway noticed something that people should look at (AlertRecord)."""
 ACT_TAG_KEY_ERASED: Act.ValueType  # 18
 """The gateway's key for the tags of a period was erased; the subject is the period."""
+ACT_RULES: Act.ValueType  # 19
+"""The region's rules were set (RegionRulesBody, signed by two administrators)."""
+ACT_STOP: Act.ValueType  # 20
+"""Something was stopped in an emergency (StopBody)."""
+ACT_STOP_LIFTED: Act.ValueType  # 21
+"""A stop was lifted (LiftBody)."""
+ACT_CASE: Act.ValueType  # 22
+"""A case was opened, changed or closed (CaseEventBody)."""
+ACT_TICKET: Act.ValueType  # 23
+"""A dispute or demand was raised (TicketBody)."""
+ACT_TICKET_EVENT: Act.ValueType  # 24
+"""A dispute or demand went a step further (TicketEventBody)."""
+ACT_FINDING: Act.ValueType  # 25
+"""A risk rule fired (FindingRecord)."""
+ACT_FINDING_DECISION: Act.ValueType  # 26
+"""A person decided on a finding (FindingDecisionBody)."""
+ACT_CORRECTION: Act.ValueType  # 27
+"""A past recipient is told of a dispute's outcome (CorrectionRecord)."""
+ACT_QUALITY: Act.ValueType  # 28
+"""A consumer reports the quality of what it received (QualityReportBody)."""
 Global___Act: _TypeAlias = Act  # noqa: Y015
 
 class _EntryState:
@@ -255,6 +323,12 @@ class ExchangeEntry(_message.Message):
     TAG_PERIOD_FIELD_NUMBER: _builtins.int
     TAG_COUNT_FIELD_NUMBER: _builtins.int
     TAG_ROOT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    APPLICATION_FIELD_NUMBER: _builtins.int
+    CASE_STANDING_FIELD_NUMBER: _builtins.int
+    DATA_AS_OF_MS_FIELD_NUMBER: _builtins.int
+    RULES_VERSION_FIELD_NUMBER: _builtins.int
+    METERING_FIELD_NUMBER: _builtins.int
     exchange_id: _builtins.bytes
     """The exchange, 16 bytes."""
     consumer_organisation: _builtins.str
@@ -276,7 +350,7 @@ class ExchangeEntry(_message.Message):
     matter: _builtins.str
     """The matter."""
     case_number: _builtins.str
-    """The case number: a claim of the consumer until cases are events of the log."""
+    """The case number; `case_standing` says what it is worth."""
     grant_id: _builtins.bytes
     """The grant, 32 bytes."""
     grant_revision: _builtins.int
@@ -307,6 +381,18 @@ class ExchangeEntry(_message.Message):
     """How many tags of subjects are kept beside the entry, decoys included."""
     tag_root: _builtins.bytes
     """RFC 6962 root over these tags in their order, 32 bytes."""
+    step: _builtins.str
+    """Step of the matter."""
+    application: _builtins.str
+    """The consumer's local application."""
+    case_standing: Global___CaseStanding.ValueType
+    """What is known of the case."""
+    data_as_of_ms: _builtins.int
+    """As of when the source's data were, Unix milliseconds; 0 where the source does not tell."""
+    rules_version: _builtins.int
+    """Version of the region's rules at the decision; 0 where there are none."""
+    metering: _builtins.int
+    """Coarse count of records, as the provider told it."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields asked for."""
@@ -351,10 +437,16 @@ class ExchangeEntry(_message.Message):
         tag_period: _builtins.str = ...,
         tag_count: _builtins.int = ...,
         tag_root: _builtins.bytes = ...,
+        step: _builtins.str = ...,
+        application: _builtins.str = ...,
+        case_standing: Global___CaseStanding.ValueType = ...,
+        data_as_of_ms: _builtins.int = ...,
+        rules_version: _builtins.int = ...,
+        metering: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["request_signature", b"request_signature", "response_signature", b"response_signature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_us", b"admit_us", "case_number", b"case_number", "consumer_agent", b"consumer_agent", "consumer_organisation", b"consumer_organisation", "decision", b"decision", "exchange_id", b"exchange_id", "fields", b"fields", "grant_id", b"grant_id", "grant_revision", b"grant_revision", "hop", b"hop", "kind", b"kind", "matter", b"matter", "operator", b"operator", "provider_agent", b"provider_agent", "provider_organisation", b"provider_organisation", "provider_us", b"provider_us", "purpose", b"purpose", "reason", b"reason", "request_bytes", b"request_bytes", "request_digest", b"request_digest", "request_signature", b"request_signature", "resource", b"resource", "response_bytes", b"response_bytes", "response_digest", b"response_digest", "response_signature", b"response_signature", "rule", b"rule", "tag_count", b"tag_count", "tag_period", b"tag_period", "tag_root", b"tag_root"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_us", b"admit_us", "application", b"application", "case_number", b"case_number", "case_standing", b"case_standing", "consumer_agent", b"consumer_agent", "consumer_organisation", b"consumer_organisation", "data_as_of_ms", b"data_as_of_ms", "decision", b"decision", "exchange_id", b"exchange_id", "fields", b"fields", "grant_id", b"grant_id", "grant_revision", b"grant_revision", "hop", b"hop", "kind", b"kind", "matter", b"matter", "metering", b"metering", "operator", b"operator", "provider_agent", b"provider_agent", "provider_organisation", b"provider_organisation", "provider_us", b"provider_us", "purpose", b"purpose", "reason", b"reason", "request_bytes", b"request_bytes", "request_digest", b"request_digest", "request_signature", b"request_signature", "resource", b"resource", "response_bytes", b"response_bytes", "response_digest", b"response_digest", "response_signature", b"response_signature", "rule", b"rule", "rules_version", b"rules_version", "step", b"step", "tag_count", b"tag_count", "tag_period", b"tag_period", "tag_root", b"tag_root"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,6 +466,8 @@ class AdministrativeEntry(_message.Message):
     COUNTERSIGNATURES_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     ALERT_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
     act: Global___Act.ValueType
     """What was done."""
     actor: _builtins.str
@@ -398,6 +492,14 @@ class AdministrativeEntry(_message.Message):
     def alert(self) -> Global___AlertRecord:
         """Of ACT_ALERT."""
 
+    @_builtins.property
+    def finding(self) -> Global___FindingRecord:
+        """Of ACT_FINDING."""
+
+    @_builtins.property
+    def correction(self) -> Global___CorrectionRecord:
+        """Of ACT_CORRECTION."""
+
     def __init__(
         self,
         *,
@@ -409,12 +511,14 @@ class AdministrativeEntry(_message.Message):
         countersignatures: _abc.Iterable[_common_pb2.Statement] | None = ...,
         segment: Global___SegmentRecord | None = ...,
         alert: Global___AlertRecord | None = ...,
+        finding: Global___FindingRecord | None = ...,
+        correction: Global___CorrectionRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "detail", b"detail", "segment", b"segment", "statement", b"statement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "correction", b"correction", "detail", b"detail", "finding", b"finding", "segment", b"segment", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "actor", b"actor", "alert", b"alert", "countersignatures", b"countersignatures", "detail", b"detail", "reason", b"reason", "segment", b"segment", "statement", b"statement", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "actor", b"actor", "alert", b"alert", "correction", b"correction", "countersignatures", b"countersignatures", "detail", b"detail", "finding", b"finding", "reason", b"reason", "segment", b"segment", "statement", b"statement", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["segment", "alert"]  # noqa: Y015
+    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["segment", "alert", "finding", "correction"]  # noqa: Y015
     _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_detail) -> _WhichOneofReturnType_detail | None: ...
 
@@ -593,6 +697,126 @@ class AlertRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AlertRecord: _TypeAlias = AlertRecord  # noqa: Y015
+
+@_typing.final
+class FindingRecord(_message.Message):
+    """A risk rule fired. No values and no tags: who did how much of what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CONSUMER_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    FROM_TAGS_FIELD_NUMBER: _builtins.int
+    EXCHANGE_IDS_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.bytes
+    """16 random bytes."""
+    rule: _builtins.str
+    """Id of the rule in the region's rules."""
+    severity: _builtins.str
+    """How grave: "notice", "warning" or "critical"."""
+    action: _builtins.str
+    """What was done: "alert", "approval" or "refuse"."""
+    consumer: _builtins.str
+    """Credit code of the consumer."""
+    agent: _builtins.str
+    """The consumer's agent; empty where the finding is about the whole organisation."""
+    operator: _builtins.str
+    """Pseudonym of the operator; empty where the finding is about all of them."""
+    count: _builtins.int
+    """How many exchanges or subjects counted."""
+    window_s: _builtins.int
+    """Within how many seconds."""
+    from_tags: _builtins.bool
+    """Whether it rests on tags that providers sent."""
+    since_ms: _builtins.int
+    """When the window began, Unix milliseconds."""
+    until_ms: _builtins.int
+    """Until when what was done holds, Unix milliseconds; 0 for an alert."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The resources it is about, at most 16."""
+
+    @_builtins.property
+    def exchange_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Some of the exchanges that counted, 16 bytes each, at most 16."""
+
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.bytes = ...,
+        rule: _builtins.str = ...,
+        severity: _builtins.str = ...,
+        action: _builtins.str = ...,
+        consumer: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+        window_s: _builtins.int = ...,
+        from_tags: _builtins.bool = ...,
+        exchange_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        since_ms: _builtins.int = ...,
+        until_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "agent", b"agent", "consumer", b"consumer", "count", b"count", "exchange_ids", b"exchange_ids", "finding_id", b"finding_id", "from_tags", b"from_tags", "operator", b"operator", "resources", b"resources", "rule", b"rule", "severity", b"severity", "since_ms", b"since_ms", "until_ms", b"until_ms", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindingRecord: _TypeAlias = FindingRecord  # noqa: Y015
+
+@_typing.final
+class CorrectionRecord(_message.Message):
+    """Tells a past recipient that values it received were disputed, and with what outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    EXCHANGE_IDS_FIELD_NUMBER: _builtins.int
+    ticket_id: _builtins.bytes
+    """The dispute, 32 bytes."""
+    resource: _builtins.str
+    """The resource."""
+    recipient: _builtins.str
+    """Credit code of the recipient."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that were corrected."""
+
+    @_builtins.property
+    def exchange_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The recipient's exchanges that may hold the old values, 16 bytes each, at most 256."""
+
+    def __init__(
+        self,
+        *,
+        ticket_id: _builtins.bytes = ...,
+        resource: _builtins.str = ...,
+        recipient: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        exchange_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_ids", b"exchange_ids", "fields", b"fields", "recipient", b"recipient", "resource", b"resource", "ticket_id", b"ticket_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CorrectionRecord: _TypeAlias = CorrectionRecord  # noqa: Y015
 
 @_typing.final
 class RefusalCount(_message.Message):

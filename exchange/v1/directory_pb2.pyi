@@ -21,6 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _OrganisationKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrganisationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrganisationKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORGANISATION_KIND_UNSPECIFIED: _OrganisationKind.ValueType  # 0
+    """Not set: government."""
+    ORGANISATION_KIND_GOVERNMENT: _OrganisationKind.ValueType  # 1
+    """A department or another organ of the state."""
+    ORGANISATION_KIND_PUBLIC: _OrganisationKind.ValueType  # 2
+    """A public institution that carries out duties of the state, such as a hospital."""
+    ORGANISATION_KIND_OTHER: _OrganisationKind.ValueType  # 3
+    """Any other body, such as a bank: it may verify and get derived fields, nothing more."""
+
+class OrganisationKind(_OrganisationKind, metaclass=_OrganisationKindEnumTypeWrapper):
+    """What kind of body an organisation is."""
+
+ORGANISATION_KIND_UNSPECIFIED: OrganisationKind.ValueType  # 0
+"""Not set: government."""
+ORGANISATION_KIND_GOVERNMENT: OrganisationKind.ValueType  # 1
+"""A department or another organ of the state."""
+ORGANISATION_KIND_PUBLIC: OrganisationKind.ValueType  # 2
+"""A public institution that carries out duties of the state, such as a hospital."""
+ORGANISATION_KIND_OTHER: OrganisationKind.ValueType  # 3
+"""Any other body, such as a bank: it may verify and get derived fields, nothing more."""
+Global___OrganisationKind: _TypeAlias = OrganisationKind  # noqa: Y015
+
 class _ShareType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -48,6 +76,194 @@ SHARE_TYPE_CONDITIONAL: ShareType.ValueType  # 2
 SHARE_TYPE_NOT_SHARED: ShareType.ValueType  # 3
 """Not shared, with the legal basis."""
 Global___ShareType: _TypeAlias = ShareType  # noqa: Y015
+
+class _DataClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DataClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATA_CLASS_UNSPECIFIED: _DataClass.ValueType  # 0
+    """Not set: general."""
+    DATA_CLASS_GENERAL: _DataClass.ValueType  # 1
+    """General."""
+    DATA_CLASS_IMPORTANT: _DataClass.ValueType  # 2
+    """Important."""
+    DATA_CLASS_CORE: _DataClass.ValueType  # 3
+    """Core; cannot be published at all."""
+    DATA_CLASS_SECRET: _DataClass.ValueType  # 4
+    """State secret; cannot be published at all."""
+
+class DataClass(_DataClass, metaclass=_DataClassEnumTypeWrapper):
+    """What data count as by the law of data security."""
+
+DATA_CLASS_UNSPECIFIED: DataClass.ValueType  # 0
+"""Not set: general."""
+DATA_CLASS_GENERAL: DataClass.ValueType  # 1
+"""General."""
+DATA_CLASS_IMPORTANT: DataClass.ValueType  # 2
+"""Important."""
+DATA_CLASS_CORE: DataClass.ValueType  # 3
+"""Core; cannot be published at all."""
+DATA_CLASS_SECRET: DataClass.ValueType  # 4
+"""State secret; cannot be published at all."""
+Global___DataClass: _TypeAlias = DataClass  # noqa: Y015
+
+class _MaskKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MaskKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MASK_KIND_UNSPECIFIED: _MaskKind.ValueType  # 0
+    """Not set: the value leaves as it is."""
+    MASK_KIND_KEEP: _MaskKind.ValueType  # 1
+    """Text: some characters at both ends stay."""
+    MASK_KIND_YEAR: _MaskKind.ValueType  # 2
+    """A date's year stays."""
+    MASK_KIND_MONTH: _MaskKind.ValueType  # 3
+    """A date's year and month stay."""
+    MASK_KIND_REDACT: _MaskKind.ValueType  # 4
+    """Nothing leaves."""
+    MASK_KIND_PREFIX: _MaskKind.ValueType  # 5
+    """A division or address code is cut to `first` digits: 2 for the province, 4 for the city."""
+    MASK_KIND_BAND: _MaskKind.ValueType  # 6
+    """A number is rounded down to a multiple of `band`."""
+    MASK_KIND_PSEUDONYM: _MaskKind.ValueType  # 7
+    """A pseudonym that is stable for one consumer and purpose, and for no other."""
+
+class MaskKind(_MaskKind, metaclass=_MaskKindEnumTypeWrapper):
+    """How a value is hidden before it leaves the provider."""
+
+MASK_KIND_UNSPECIFIED: MaskKind.ValueType  # 0
+"""Not set: the value leaves as it is."""
+MASK_KIND_KEEP: MaskKind.ValueType  # 1
+"""Text: some characters at both ends stay."""
+MASK_KIND_YEAR: MaskKind.ValueType  # 2
+"""A date's year stays."""
+MASK_KIND_MONTH: MaskKind.ValueType  # 3
+"""A date's year and month stay."""
+MASK_KIND_REDACT: MaskKind.ValueType  # 4
+"""Nothing leaves."""
+MASK_KIND_PREFIX: MaskKind.ValueType  # 5
+"""A division or address code is cut to `first` digits: 2 for the province, 4 for the city."""
+MASK_KIND_BAND: MaskKind.ValueType  # 6
+"""A number is rounded down to a multiple of `band`."""
+MASK_KIND_PSEUDONYM: MaskKind.ValueType  # 7
+"""A pseudonym that is stable for one consumer and purpose, and for no other."""
+Global___MaskKind: _TypeAlias = MaskKind  # noqa: Y015
+
+class _FetchMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FetchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FetchMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FETCH_MODE_UNSPECIFIED: _FetchMode.ValueType  # 0
+    """Not set: on demand."""
+    FETCH_MODE_ON_DEMAND: _FetchMode.ValueType  # 1
+    """Record by record, by key."""
+    FETCH_MODE_BATCH: _FetchMode.ValueType  # 2
+    """A large set at once."""
+    FETCH_MODE_SUBSCRIBE: _FetchMode.ValueType  # 3
+    """Changes as they happen."""
+
+class FetchMode(_FetchMode, metaclass=_FetchModeEnumTypeWrapper):
+    """How a resource's data reach a consumer."""
+
+FETCH_MODE_UNSPECIFIED: FetchMode.ValueType  # 0
+"""Not set: on demand."""
+FETCH_MODE_ON_DEMAND: FetchMode.ValueType  # 1
+"""Record by record, by key."""
+FETCH_MODE_BATCH: FetchMode.ValueType  # 2
+"""A large set at once."""
+FETCH_MODE_SUBSCRIBE: FetchMode.ValueType  # 3
+"""Changes as they happen."""
+Global___FetchMode: _TypeAlias = FetchMode  # noqa: Y015
+
+class _Compatibility:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CompatibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Compatibility.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPATIBILITY_UNSPECIFIED: _Compatibility.ValueType  # 0
+    """Not set: as the comparison of both versions shows."""
+    COMPATIBILITY_BACKWARD: _Compatibility.ValueType  # 1
+    """Whoever uses the version before is served; refused where the comparison shows otherwise."""
+    COMPATIBILITY_BREAKING: _Compatibility.ValueType  # 2
+    """Whoever uses the version before must change; said on purpose."""
+
+class Compatibility(_Compatibility, metaclass=_CompatibilityEnumTypeWrapper):
+    """Whether a new version of a catalogue entry serves those who use the one before."""
+
+COMPATIBILITY_UNSPECIFIED: Compatibility.ValueType  # 0
+"""Not set: as the comparison of both versions shows."""
+COMPATIBILITY_BACKWARD: Compatibility.ValueType  # 1
+"""Whoever uses the version before is served; refused where the comparison shows otherwise."""
+COMPATIBILITY_BREAKING: Compatibility.ValueType  # 2
+"""Whoever uses the version before must change; said on purpose."""
+Global___Compatibility: _TypeAlias = Compatibility  # noqa: Y015
+
+class _ResourceAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResourceActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResourceAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOURCE_ACTION_UNSPECIFIED: _ResourceAction.ValueType  # 0
+    """Not set: suspend or resume, as `suspended` says."""
+    RESOURCE_ACTION_APPROVE: _ResourceAction.ValueType  # 1
+    """A reviewer approves the version; it is in force from here on."""
+    RESOURCE_ACTION_REJECT: _ResourceAction.ValueType  # 2
+    """A reviewer rejects the version."""
+    RESOURCE_ACTION_WITHDRAW: _ResourceAction.ValueType  # 3
+    """The entry is taken out of the catalogue for good."""
+
+class ResourceAction(_ResourceAction, metaclass=_ResourceActionEnumTypeWrapper):
+    """What is done to a catalogue entry after it was handed in."""
+
+RESOURCE_ACTION_UNSPECIFIED: ResourceAction.ValueType  # 0
+"""Not set: suspend or resume, as `suspended` says."""
+RESOURCE_ACTION_APPROVE: ResourceAction.ValueType  # 1
+"""A reviewer approves the version; it is in force from here on."""
+RESOURCE_ACTION_REJECT: ResourceAction.ValueType  # 2
+"""A reviewer rejects the version."""
+RESOURCE_ACTION_WITHDRAW: ResourceAction.ValueType  # 3
+"""The entry is taken out of the catalogue for good."""
+Global___ResourceAction: _TypeAlias = ResourceAction  # noqa: Y015
+
+class _ResourceStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResourceStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResourceStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOURCE_STANDING_UNSPECIFIED: _ResourceStanding.ValueType  # 0
+    """Not set."""
+    RESOURCE_STANDING_PUBLISHED: _ResourceStanding.ValueType  # 1
+    """In force."""
+    RESOURCE_STANDING_SUSPENDED: _ResourceStanding.ValueType  # 2
+    """Suspended."""
+    RESOURCE_STANDING_IN_REVIEW: _ResourceStanding.ValueType  # 3
+    """Handed in, not yet approved; no version is in force."""
+    RESOURCE_STANDING_WITHDRAWN: _ResourceStanding.ValueType  # 4
+    """Taken out of the catalogue."""
+
+class ResourceStanding(_ResourceStanding, metaclass=_ResourceStandingEnumTypeWrapper):
+    """Where a catalogue entry stands."""
+
+RESOURCE_STANDING_UNSPECIFIED: ResourceStanding.ValueType  # 0
+"""Not set."""
+RESOURCE_STANDING_PUBLISHED: ResourceStanding.ValueType  # 1
+"""In force."""
+RESOURCE_STANDING_SUSPENDED: ResourceStanding.ValueType  # 2
+"""Suspended."""
+RESOURCE_STANDING_IN_REVIEW: ResourceStanding.ValueType  # 3
+"""Handed in, not yet approved; no version is in force."""
+RESOURCE_STANDING_WITHDRAWN: ResourceStanding.ValueType  # 4
+"""Taken out of the catalogue."""
+Global___ResourceStanding: _TypeAlias = ResourceStanding  # noqa: Y015
 
 class _KeyUse:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -86,6 +302,7 @@ class OrganisationBody(_message.Message):
     NAME_EN_FIELD_NUMBER: _builtins.int
     DIVISION_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     credit_code: _builtins.str
@@ -98,6 +315,8 @@ class OrganisationBody(_message.Message):
     """Name in English."""
     division: _builtins.str
     """Division, 6 digits."""
+    kind: Global___OrganisationKind.ValueType
+    """What kind of body it is; not set counts as government."""
     @_builtins.property
     def issued_at(self) -> _timestamp_pb2.Timestamp:
         """When it was signed."""
@@ -112,14 +331,49 @@ class OrganisationBody(_message.Message):
         name_en: _builtins.str = ...,
         division: _builtins.str = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___OrganisationKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "credit_code", b"credit_code", "division", b"division", "issued_at", b"issued_at", "name_en", b"name_en", "name_zh", b"name_zh", "nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "credit_code", b"credit_code", "division", b"division", "issued_at", b"issued_at", "kind", b"kind", "name_en", b"name_en", "name_zh", b"name_zh", "nonce", b"nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrganisationBody: _TypeAlias = OrganisationBody  # noqa: Y015
+
+@_typing.final
+class Mask(_message.Message):
+    """A masking rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    BAND_FIELD_NUMBER: _builtins.int
+    kind: Global___MaskKind.ValueType
+    """How."""
+    first: _builtins.int
+    """Characters that stay at the start."""
+    last: _builtins.int
+    """Characters that stay at the end."""
+    band: _builtins.int
+    """Width of a band, at least 1."""
+    def __init__(
+        self,
+        *,
+        kind: Global___MaskKind.ValueType = ...,
+        first: _builtins.int = ...,
+        last: _builtins.int = ...,
+        band: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "first", b"first", "kind", b"kind", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mask: _TypeAlias = Mask  # noqa: Y015
 
 @_typing.final
 class Field(_message.Message):
@@ -135,6 +389,12 @@ class Field(_message.Message):
     SHARE_TYPE_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    DATA_CLASS_FIELD_NUMBER: _builtins.int
+    DERIVED_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, [a-z][a-z0-9_]{0,62}."""
     title_zh: _builtins.str
@@ -151,6 +411,20 @@ class Field(_message.Message):
     """Why it is not shared, or on what condition."""
     padding: _builtins.int
     """Sealed cells are padded to a multiple of this many bytes, 16 to 4096; 0 for the default of 64."""
+    code: _builtins.str
+    """Code of the data item, the same wherever it occurs; empty where it has none."""
+    description: _builtins.str
+    """What it means, in Chinese."""
+    condition: _builtins.str
+    """On what condition it is shared, in words."""
+    data_class: Global___DataClass.ValueType
+    """General or important; anything above is refused."""
+    derived: _builtins.bool
+    """Whether it is derived, such as an age band or a yes or no: what other than government bodies may get."""
+    @_builtins.property
+    def mask(self) -> Global___Mask:
+        """The least that is hidden of it, whoever asks."""
+
     def __init__(
         self,
         *,
@@ -162,10 +436,16 @@ class Field(_message.Message):
         share_type: Global___ShareType.ValueType = ...,
         legal_basis: _builtins.str = ...,
         padding: _builtins.int = ...,
+        code: _builtins.str = ...,
+        description: _builtins.str = ...,
+        condition: _builtins.str = ...,
+        data_class: Global___DataClass.ValueType = ...,
+        derived: _builtins.bool = ...,
+        mask: Global___Mask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mask", b"mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["legal_basis", b"legal_basis", "level", b"level", "name", b"name", "padding", b"padding", "share_type", b"share_type", "title_en", b"title_en", "title_zh", b"title_zh", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "condition", b"condition", "data_class", b"data_class", "derived", b"derived", "description", b"description", "legal_basis", b"legal_basis", "level", b"level", "mask", b"mask", "name", b"name", "padding", b"padding", "share_type", b"share_type", "title_en", b"title_en", "title_zh", b"title_zh", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,6 +486,44 @@ class Parameter(_message.Message):
 Global___Parameter: _TypeAlias = Parameter  # noqa: Y015
 
 @_typing.final
+class Responsibility(_message.Message):
+    """What the provider answers for: one line of the responsibility list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    FRESH_WITHIN_S_FIELD_NUMBER: _builtins.int
+    AVAILABLE_PERMILLE_FIELD_NUMBER: _builtins.int
+    ANSWER_WITHIN_MS_FIELD_NUMBER: _builtins.int
+    DECIDE_WITHIN_DAYS_FIELD_NUMBER: _builtins.int
+    unit: _builtins.str
+    """The unit that answers for it; an office, no person."""
+    fresh_within_s: _builtins.int
+    """The data are at most this old, seconds; 0 where nothing is promised."""
+    available_permille: _builtins.int
+    """Share of questions that are answered, per mille; 0 where nothing is promised."""
+    answer_within_ms: _builtins.int
+    """95 of 100 answers come within so many milliseconds; 0 where nothing is promised."""
+    decide_within_days: _builtins.int
+    """Applications are decided within so many working days; 0 for the region's clock."""
+    def __init__(
+        self,
+        *,
+        unit: _builtins.str = ...,
+        fresh_within_s: _builtins.int = ...,
+        available_permille: _builtins.int = ...,
+        answer_within_ms: _builtins.int = ...,
+        decide_within_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_ms", b"answer_within_ms", "available_permille", b"available_permille", "decide_within_days", b"decide_within_days", "fresh_within_s", b"fresh_within_s", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Responsibility: _TypeAlias = Responsibility  # noqa: Y015
+
+@_typing.final
 class ResourceBody(_message.Message):
     """A catalogue entry, signed by a steward of the provider."""
 
@@ -223,6 +541,20 @@ class ResourceBody(_message.Message):
     CASE_REQUIRED_FIELD_NUMBER: _builtins.int
     ROW_CAP_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    SUMMARY_ZH_FIELD_NUMBER: _builtins.int
+    SUMMARY_EN_FIELD_NUMBER: _builtins.int
+    KEYWORDS_FIELD_NUMBER: _builtins.int
+    UPDATE_CYCLE_FIELD_NUMBER: _builtins.int
+    FETCH_MODES_FIELD_NUMBER: _builtins.int
+    LEGAL_BASIS_FIELD_NUMBER: _builtins.int
+    OPENNESS_FIELD_NUMBER: _builtins.int
+    DERIVED_FROM_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    COMPATIBILITY_FIELD_NUMBER: _builtins.int
+    RESPONSIBILITY_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     id: _builtins.str
@@ -239,6 +571,28 @@ class ResourceBody(_message.Message):
     """Whether every exchange names a case."""
     row_cap: _builtins.int
     """At most this many records per response, 1 to 1000."""
+    code: _builtins.str
+    """Code of the resource in the official catalogue; empty where it has none."""
+    item: _builtins.str
+    """Code of the data item that this resource is the authoritative source of; the resource's name where empty.
+    One provider per item and division.
+    """
+    category: _builtins.str
+    """Classification: "base", "theme" or "department", and words after slashes, for example "base/population"."""
+    summary_zh: _builtins.str
+    """What it holds, in Chinese."""
+    summary_en: _builtins.str
+    """What it holds, in English."""
+    update_cycle: _builtins.str
+    """"realtime", "daily", "weekly", "monthly", "quarterly", "yearly" or "irregular"; empty where not said."""
+    legal_basis: _builtins.str
+    """Legal basis on which the provider holds it."""
+    openness: _builtins.str
+    """Whether it is open to society, and on what condition; empty where it is not."""
+    schema: _builtins.str
+    """JSON Schema (draft 2020-12) of one record, at most 16 KiB; empty for what the fields say alone."""
+    compatibility: Global___Compatibility.ValueType
+    """What it means for those who use the version before."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]:
         """The fields, at most 64."""
@@ -255,6 +609,22 @@ class ResourceBody(_message.Message):
     def issued_at(self) -> _timestamp_pb2.Timestamp:
         """When it was signed."""
 
+    @_builtins.property
+    def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words by which it is found, at most 16."""
+
+    @_builtins.property
+    def fetch_modes(self) -> _containers.RepeatedScalarFieldContainer[Global___FetchMode.ValueType]:
+        """How it may be fetched."""
+
+    @_builtins.property
+    def derived_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the resources of others that it is made from, at most 16: their grants must allow that."""
+
+    @_builtins.property
+    def responsibility(self) -> Global___Responsibility:
+        """What the provider answers for."""
+
     def __init__(
         self,
         *,
@@ -270,10 +640,24 @@ class ResourceBody(_message.Message):
         case_required: _builtins.bool = ...,
         row_cap: _builtins.int = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
+        code: _builtins.str = ...,
+        item: _builtins.str = ...,
+        category: _builtins.str = ...,
+        summary_zh: _builtins.str = ...,
+        summary_en: _builtins.str = ...,
+        keywords: _abc.Iterable[_builtins.str] | None = ...,
+        update_cycle: _builtins.str = ...,
+        fetch_modes: _abc.Iterable[Global___FetchMode.ValueType] | None = ...,
+        legal_basis: _builtins.str = ...,
+        openness: _builtins.str = ...,
+        derived_from: _abc.Iterable[_builtins.str] | None = ...,
+        schema: _builtins.str = ...,
+        compatibility: Global___Compatibility.ValueType = ...,
+        responsibility: Global___Responsibility | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at", "responsibility", b"responsibility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_required", b"case_required", "fields", b"fields", "id", b"id", "issued_at", b"issued_at", "kinds", b"kinds", "nonce", b"nonce", "parameters", b"parameters", "provider", b"provider", "row_cap", b"row_cap", "title_en", b"title_en", "title_zh", b"title_zh", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_required", b"case_required", "category", b"category", "code", b"code", "compatibility", b"compatibility", "derived_from", b"derived_from", "fetch_modes", b"fetch_modes", "fields", b"fields", "id", b"id", "issued_at", b"issued_at", "item", b"item", "keywords", b"keywords", "kinds", b"kinds", "legal_basis", b"legal_basis", "nonce", b"nonce", "openness", b"openness", "parameters", b"parameters", "provider", b"provider", "responsibility", b"responsibility", "row_cap", b"row_cap", "schema", b"schema", "summary_en", b"summary_en", "summary_zh", b"summary_zh", "title_en", b"title_en", "title_zh", b"title_zh", "update_cycle", b"update_cycle", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,6 +675,8 @@ class ResourceStateBody(_message.Message):
     SUSPENDED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     id: _builtins.str
@@ -301,6 +687,10 @@ class ResourceStateBody(_message.Message):
     """True to suspend, false to resume."""
     revision: _builtins.int
     """Counts up with each change, from 1."""
+    action: Global___ResourceAction.ValueType
+    """What is done; not set for a suspension or its end."""
+    note: _builtins.str
+    """Why, in the signer's words; no personal data."""
     @_builtins.property
     def issued_at(self) -> _timestamp_pb2.Timestamp:
         """When it was signed."""
@@ -314,10 +704,12 @@ class ResourceStateBody(_message.Message):
         suspended: _builtins.bool = ...,
         revision: _builtins.int = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
+        action: Global___ResourceAction.ValueType = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "issued_at", b"issued_at", "nonce", b"nonce", "revision", b"revision", "suspended", b"suspended", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "id", b"id", "issued_at", b"issued_at", "nonce", b"nonce", "note", b"note", "revision", b"revision", "suspended", b"suspended", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,6 +930,184 @@ class ListResourcesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListResourcesResponse: _TypeAlias = ListResourcesResponse  # noqa: Y015
+
+@_typing.final
+class SearchResourcesRequest(_message.Message):
+    """Asks for resources that fit; every part that is set must."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    DIVISION_FIELD_NUMBER: _builtins.int
+    SHARE_TYPE_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Code of the resource, its item or one of its fields."""
+    provider: _builtins.str
+    """Credit code or alias of the provider."""
+    division: _builtins.str
+    """Division, 6 digits, and those below it."""
+    share_type: Global___ShareType.ValueType
+    """A field has this share type."""
+    category: _builtins.str
+    """Classification, or how it begins."""
+    standing: Global___ResourceStanding.ValueType
+    """Where it stands; not set for published and suspended."""
+    page_size: _builtins.int
+    """At most this many, 1 to 500; 0 for 100."""
+    page_token: _builtins.str
+    """From the response before."""
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words, each a substring of title, summary, keywords, field titles or codes, in Chinese or English; at most 8."""
+
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+        code: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        division: _builtins.str = ...,
+        share_type: Global___ShareType.ValueType = ...,
+        category: _builtins.str = ...,
+        standing: Global___ResourceStanding.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "code", b"code", "division", b"division", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "share_type", b"share_type", "standing", b"standing", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchResourcesRequest: _TypeAlias = SearchResourcesRequest  # noqa: Y015
+
+@_typing.final
+class SearchResourcesResponse(_message.Message):
+    """Resources that fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionRecord]:
+        """The resources."""
+
+    def __init__(
+        self,
+        *,
+        resources: _abc.Iterable[Global___VersionRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "resources", b"resources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchResourcesResponse: _TypeAlias = SearchResourcesResponse  # noqa: Y015
+
+@_typing.final
+class VersionRecord(_message.Message):
+    """A version of a resource and where it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    standing: Global___ResourceStanding.ValueType
+    """Where it stands."""
+    index: _builtins.int
+    """Index of the log entry that handed it in."""
+    revision: _builtins.int
+    """Revision of the last change of the resource's state."""
+    @_builtins.property
+    def resource(self) -> _common_pb2.Statement:
+        """Signed ResourceBody."""
+
+    def __init__(
+        self,
+        *,
+        resource: _common_pb2.Statement | None = ...,
+        standing: Global___ResourceStanding.ValueType = ...,
+        index: _builtins.int = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "resource", b"resource", "revision", b"revision", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionRecord: _TypeAlias = VersionRecord  # noqa: Y015
+
+@_typing.final
+class ListVersionsRequest(_message.Message):
+    """Asks for the versions of a resource."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """Its id."""
+    page_size: _builtins.int
+    """At most this many, 1 to 100; 0 for 20."""
+    page_token: _builtins.str
+    """From the response before."""
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVersionsRequest: _TypeAlias = ListVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListVersionsResponse(_message.Message):
+    """Versions of a resource."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionRecord]:
+        """The versions, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___VersionRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
 
 @_typing.final
 class GetResourceRequest(_message.Message):

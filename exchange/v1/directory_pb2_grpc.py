@@ -70,6 +70,16 @@ class DirectoryServiceStub:
                 request_serializer=exchange_dot_v1_dot_directory__pb2.SetResourceStateRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_directory__pb2.SetResourceStateResponse.FromString,
                 _registered_method=True)
+        self.SearchResources = channel.unary_unary(
+                '/exchange.v1.DirectoryService/SearchResources',
+                request_serializer=exchange_dot_v1_dot_directory__pb2.SearchResourcesRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_directory__pb2.SearchResourcesResponse.FromString,
+                _registered_method=True)
+        self.ListVersions = channel.unary_unary(
+                '/exchange.v1.DirectoryService/ListVersions',
+                request_serializer=exchange_dot_v1_dot_directory__pb2.ListVersionsRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_directory__pb2.ListVersionsResponse.FromString,
+                _registered_method=True)
         self.PublishBundle = channel.unary_unary(
                 '/exchange.v1.DirectoryService/PublishBundle',
                 request_serializer=exchange_dot_v1_dot_directory__pb2.PublishBundleRequest.SerializeToString,
@@ -126,8 +136,25 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetResourceState(self, request, context):
-        """Suspends or resumes a resource. Caller: steward of the provider. Idempotent by content.
-        Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE, WRONG_STATE.
+        """Suspends, resumes or withdraws a resource, or approves or rejects a version. Idempotent by content.
+        Caller: steward of the provider; for a version another steward of it than the one who handed it in, or a
+        steward of its supervisor where the region's rules name one. Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE,
+        WRONG_STATE, SECOND_PERSON_REQUIRED, ROLE_NOT_ALLOWED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchResources(self, request, context):
+        """Finds resources. Caller: any role. Idempotent. Errors: MALFORMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVersions(self, request, context):
+        """Every version of a resource, oldest first, with where each stands. Caller: any role; what is in review only for
+        stewards of provider and supervisor, officer, auditor and admin. Idempotent. Errors: UNKNOWN_RESOURCE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,6 +205,16 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.SetResourceState,
                     request_deserializer=exchange_dot_v1_dot_directory__pb2.SetResourceStateRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_directory__pb2.SetResourceStateResponse.SerializeToString,
+            ),
+            'SearchResources': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchResources,
+                    request_deserializer=exchange_dot_v1_dot_directory__pb2.SearchResourcesRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_directory__pb2.SearchResourcesResponse.SerializeToString,
+            ),
+            'ListVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersions,
+                    request_deserializer=exchange_dot_v1_dot_directory__pb2.ListVersionsRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_directory__pb2.ListVersionsResponse.SerializeToString,
             ),
             'PublishBundle': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishBundle,
@@ -375,6 +412,60 @@ class DirectoryService:
             '/exchange.v1.DirectoryService/SetResourceState',
             exchange_dot_v1_dot_directory__pb2.SetResourceStateRequest.SerializeToString,
             exchange_dot_v1_dot_directory__pb2.SetResourceStateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchResources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.DirectoryService/SearchResources',
+            exchange_dot_v1_dot_directory__pb2.SearchResourcesRequest.SerializeToString,
+            exchange_dot_v1_dot_directory__pb2.SearchResourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.DirectoryService/ListVersions',
+            exchange_dot_v1_dot_directory__pb2.ListVersionsRequest.SerializeToString,
+            exchange_dot_v1_dot_directory__pb2.ListVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,8 +50,16 @@ class DirectoryServiceStub:
     Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION.
     """
     SetResourceState: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SetResourceStateRequest, _directory_pb2.SetResourceStateResponse]
-    """Suspends or resumes a resource. Caller: steward of the provider. Idempotent by content.
-    Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE, WRONG_STATE.
+    """Suspends, resumes or withdraws a resource, or approves or rejects a version. Idempotent by content.
+    Caller: steward of the provider; for a version another steward of it than the one who handed it in, or a
+    steward of its supervisor where the region's rules name one. Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE,
+    WRONG_STATE, SECOND_PERSON_REQUIRED, ROLE_NOT_ALLOWED.
+    """
+    SearchResources: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SearchResourcesRequest, _directory_pb2.SearchResourcesResponse]
+    """Finds resources. Caller: any role. Idempotent. Errors: MALFORMED."""
+    ListVersions: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListVersionsRequest, _directory_pb2.ListVersionsResponse]
+    """Every version of a resource, oldest first, with where each stands. Caller: any role; what is in review only for
+    stewards of provider and supervisor, officer, auditor and admin. Idempotent. Errors: UNKNOWN_RESOURCE.
     """
     PublishBundle: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishBundleRequest, _directory_pb2.PublishBundleResponse]
     """Publishes a key bundle. Caller: the agent. Idempotent by content.
@@ -80,8 +88,16 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION.
     """
     SetResourceState: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetResourceStateRequest, _directory_pb2.SetResourceStateResponse]  # type: ignore[assignment]
-    """Suspends or resumes a resource. Caller: steward of the provider. Idempotent by content.
-    Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE, WRONG_STATE.
+    """Suspends, resumes or withdraws a resource, or approves or rejects a version. Idempotent by content.
+    Caller: steward of the provider; for a version another steward of it than the one who handed it in, or a
+    steward of its supervisor where the region's rules name one. Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE,
+    WRONG_STATE, SECOND_PERSON_REQUIRED, ROLE_NOT_ALLOWED.
+    """
+    SearchResources: _aio.UnaryUnaryMultiCallable[_directory_pb2.SearchResourcesRequest, _directory_pb2.SearchResourcesResponse]  # type: ignore[assignment]
+    """Finds resources. Caller: any role. Idempotent. Errors: MALFORMED."""
+    ListVersions: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListVersionsRequest, _directory_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    """Every version of a resource, oldest first, with where each stands. Caller: any role; what is in review only for
+    stewards of provider and supervisor, officer, auditor and admin. Idempotent. Errors: UNKNOWN_RESOURCE.
     """
     PublishBundle: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishBundleRequest, _directory_pb2.PublishBundleResponse]  # type: ignore[assignment]
     """Publishes a key bundle. Caller: the agent. Idempotent by content.
@@ -149,8 +165,28 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SetResourceStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.SetResourceStateResponse, _abc.Awaitable[_directory_pb2.SetResourceStateResponse]]:
-        """Suspends or resumes a resource. Caller: steward of the provider. Idempotent by content.
-        Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE, WRONG_STATE.
+        """Suspends, resumes or withdraws a resource, or approves or rejects a version. Idempotent by content.
+        Caller: steward of the provider; for a version another steward of it than the one who handed it in, or a
+        steward of its supervisor where the region's rules name one. Errors: UNKNOWN_RESOURCE, BAD_SIGNATURE,
+        WRONG_STATE, SECOND_PERSON_REQUIRED, ROLE_NOT_ALLOWED.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchResources(
+        self,
+        request: _directory_pb2.SearchResourcesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.SearchResourcesResponse, _abc.Awaitable[_directory_pb2.SearchResourcesResponse]]:
+        """Finds resources. Caller: any role. Idempotent. Errors: MALFORMED."""
+
+    @_abc_1.abstractmethod
+    def ListVersions(
+        self,
+        request: _directory_pb2.ListVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ListVersionsResponse, _abc.Awaitable[_directory_pb2.ListVersionsResponse]]:
+        """Every version of a resource, oldest first, with where each stands. Caller: any role; what is in review only for
+        stewards of provider and supervisor, officer, auditor and admin. Idempotent. Errors: UNKNOWN_RESOURCE.
         """
 
     @_abc_1.abstractmethod

@@ -92,6 +92,8 @@ class RequestHeader(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     SESSION_EXPIRY_MS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    APPLICATION_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes, so that no digest in the log reveals anything guessable."""
     exchange_id: _builtins.bytes
@@ -146,6 +148,10 @@ class RequestHeader(_message.Message):
     """When the session ends, Unix milliseconds."""
     traceparent: _builtins.str
     """W3C traceparent, empty where there is none."""
+    step: _builtins.str
+    """Step of the matter, empty where there is none."""
+    application: _builtins.str
+    """The local application on whose behalf the consumer's agent asks."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the fields asked for (query) or claimed (verify), at most 64."""
@@ -181,10 +187,12 @@ class RequestHeader(_message.Message):
         session_id: _builtins.bytes = ...,
         session_expiry_ms: _builtins.int = ...,
         traceparent: _builtins.str = ...,
+        step: _builtins.str = ...,
+        application: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "consumer_agent", b"consumer_agent", "consumer_bundle", b"consumer_bundle", "consumer_kid", b"consumer_kid", "consumer_organisation", b"consumer_organisation", "deadline_ms", b"deadline_ms", "division", b"division", "exchange_id", b"exchange_id", "fields", b"fields", "gateway", b"gateway", "grant_id", b"grant_id", "grant_revision", b"grant_revision", "issued_at_ms", b"issued_at_ms", "kind", b"kind", "matter", b"matter", "nonce", b"nonce", "operator", b"operator", "provider_agent", b"provider_agent", "provider_bundle", b"provider_bundle", "provider_kid", b"provider_kid", "provider_organisation", b"provider_organisation", "purpose", b"purpose", "resource", b"resource", "resource_digest", b"resource_digest", "session_expiry_ms", b"session_expiry_ms", "session_id", b"session_id", "suite", b"suite", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application", b"application", "case_number", b"case_number", "consumer_agent", b"consumer_agent", "consumer_bundle", b"consumer_bundle", "consumer_kid", b"consumer_kid", "consumer_organisation", b"consumer_organisation", "deadline_ms", b"deadline_ms", "division", b"division", "exchange_id", b"exchange_id", "fields", b"fields", "gateway", b"gateway", "grant_id", b"grant_id", "grant_revision", b"grant_revision", "issued_at_ms", b"issued_at_ms", "kind", b"kind", "matter", b"matter", "nonce", b"nonce", "operator", b"operator", "provider_agent", b"provider_agent", "provider_bundle", b"provider_bundle", "provider_kid", b"provider_kid", "provider_organisation", b"provider_organisation", "purpose", b"purpose", "resource", b"resource", "resource_digest", b"resource_digest", "session_expiry_ms", b"session_expiry_ms", "session_id", b"session_id", "step", b"step", "suite", b"suite", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +430,7 @@ class ResponseBody(_message.Message):
     DATA_VERSION_FIELD_NUMBER: _builtins.int
     TAG_PERIOD_FIELD_NUMBER: _builtins.int
     SUBJECT_TAGS_FIELD_NUMBER: _builtins.int
+    DATA_AS_OF_MS_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     """Serialised ResponseHeader."""
     failure: _reason_pb2.Reason.ValueType
@@ -432,6 +441,8 @@ class ResponseBody(_message.Message):
     """Version of the source's data as the source tells it, empty where it does not."""
     tag_period: _builtins.str
     """Period of the subject tags, for example "2026Q4"; empty where there are none."""
+    data_as_of_ms: _builtins.int
+    """As of when the source's data are, Unix milliseconds; 0 where the source does not tell."""
     @_builtins.property
     def sealed(self) -> Global___Envelope:
         """Sealed columns."""
@@ -455,10 +466,11 @@ class ResponseBody(_message.Message):
         data_version: _builtins.str = ...,
         tag_period: _builtins.str = ...,
         subject_tags: _abc.Iterable[_builtins.bytes] | None = ...,
+        data_as_of_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sealed", b"sealed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "data_version", b"data_version", "failure", b"failure", "header", b"header", "metering", b"metering", "sealed", b"sealed", "subject_tags", b"subject_tags", "tag_period", b"tag_period"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "data_as_of_ms", b"data_as_of_ms", "data_version", b"data_version", "failure", b"failure", "header", b"header", "metering", b"metering", "sealed", b"sealed", "subject_tags", b"subject_tags", "tag_period", b"tag_period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

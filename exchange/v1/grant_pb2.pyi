@@ -5,6 +5,7 @@ Grants: who may ask whom for what, for what, until when."""
 
 from collections import abc as _abc
 from exchange.v1 import common_pb2 as _common_pb2
+from exchange.v1 import directory_pb2 as _directory_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -20,6 +21,86 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _GrantScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GrantScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRANT_SCOPE_UNSPECIFIED: _GrantScope.ValueType  # 0
+    """Not set: scenario where matters are named, otherwise whole."""
+    GRANT_SCOPE_WHOLE: _GrantScope.ValueType  # 1
+    """For every matter."""
+    GRANT_SCOPE_DOMAIN: _GrantScope.ValueType  # 2
+    """For the matters of some domains."""
+    GRANT_SCOPE_SCENARIO: _GrantScope.ValueType  # 3
+    """For some matters, or steps of them."""
+
+class GrantScope(_GrantScope, metaclass=_GrantScopeEnumTypeWrapper):
+    """How wide a grant is."""
+
+GRANT_SCOPE_UNSPECIFIED: GrantScope.ValueType  # 0
+"""Not set: scenario where matters are named, otherwise whole."""
+GRANT_SCOPE_WHOLE: GrantScope.ValueType  # 1
+"""For every matter."""
+GRANT_SCOPE_DOMAIN: GrantScope.ValueType  # 2
+"""For the matters of some domains."""
+GRANT_SCOPE_SCENARIO: GrantScope.ValueType  # 3
+"""For some matters, or steps of them."""
+Global___GrantScope: _TypeAlias = GrantScope  # noqa: Y015
+
+class _FilterOperator:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FilterOperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FilterOperator.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FILTER_OPERATOR_UNSPECIFIED: _FilterOperator.ValueType  # 0
+    """Not set; refused."""
+    FILTER_OPERATOR_IN: _FilterOperator.ValueType  # 1
+    """Equal to one of the values."""
+    FILTER_OPERATOR_PREFIX: _FilterOperator.ValueType  # 2
+    """Begins with one of the values."""
+
+class FilterOperator(_FilterOperator, metaclass=_FilterOperatorEnumTypeWrapper):
+    """How a row filter compares."""
+
+FILTER_OPERATOR_UNSPECIFIED: FilterOperator.ValueType  # 0
+"""Not set; refused."""
+FILTER_OPERATOR_IN: FilterOperator.ValueType  # 1
+"""Equal to one of the values."""
+FILTER_OPERATOR_PREFIX: FilterOperator.ValueType  # 2
+"""Begins with one of the values."""
+Global___FilterOperator: _TypeAlias = FilterOperator  # noqa: Y015
+
+class _QuotaPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuotaPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuotaPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUOTA_PERIOD_UNSPECIFIED: _QuotaPeriod.ValueType  # 0
+    """Not set; refused."""
+    QUOTA_PERIOD_DAY: _QuotaPeriod.ValueType  # 1
+    """A day, UTC+8."""
+    QUOTA_PERIOD_MONTH: _QuotaPeriod.ValueType  # 2
+    """A calendar month, UTC+8."""
+    QUOTA_PERIOD_TERM: _QuotaPeriod.ValueType  # 3
+    """The grant's whole term."""
+
+class QuotaPeriod(_QuotaPeriod, metaclass=_QuotaPeriodEnumTypeWrapper):
+    """Over what a quota counts."""
+
+QUOTA_PERIOD_UNSPECIFIED: QuotaPeriod.ValueType  # 0
+"""Not set; refused."""
+QUOTA_PERIOD_DAY: QuotaPeriod.ValueType  # 1
+"""A day, UTC+8."""
+QUOTA_PERIOD_MONTH: QuotaPeriod.ValueType  # 2
+"""A calendar month, UTC+8."""
+QUOTA_PERIOD_TERM: QuotaPeriod.ValueType  # 3
+"""The grant's whole term."""
+Global___QuotaPeriod: _TypeAlias = QuotaPeriod  # noqa: Y015
 
 class _GrantAction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -38,7 +119,17 @@ class _GrantActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantActi
     GRANT_ACTION_RESUME: _GrantAction.ValueType  # 4
     """The provider resumes."""
     GRANT_ACTION_REVOKE: _GrantAction.ValueType  # 5
-    """The provider revokes, or the consumer gives it back; final."""
+    """The provider revokes; final. (Also the consumer, as before there was EXIT.)"""
+    GRANT_ACTION_EXTEND: _GrantAction.ValueType  # 6
+    """The provider extends the term; where a supervisor is named, it holds once that one approves."""
+    GRANT_ACTION_SUPERVISE: _GrantAction.ValueType  # 7
+    """The supervisor approves what the provider accepted or extended."""
+    GRANT_ACTION_OVERRULE: _GrantAction.ValueType  # 8
+    """The supervisor refuses what the provider accepted or extended."""
+    GRANT_ACTION_EXIT: _GrantAction.ValueType  # 9
+    """The consumer gives it back; final."""
+    GRANT_ACTION_ATTEST_DELETION: _GrantAction.ValueType  # 10
+    """The consumer attests that what it received before a moment is deleted."""
 
 class GrantAction(_GrantAction, metaclass=_GrantActionEnumTypeWrapper):
     """What is done to a grant."""
@@ -54,7 +145,17 @@ GRANT_ACTION_PAUSE: GrantAction.ValueType  # 3
 GRANT_ACTION_RESUME: GrantAction.ValueType  # 4
 """The provider resumes."""
 GRANT_ACTION_REVOKE: GrantAction.ValueType  # 5
-"""The provider revokes, or the consumer gives it back; final."""
+"""The provider revokes; final. (Also the consumer, as before there was EXIT.)"""
+GRANT_ACTION_EXTEND: GrantAction.ValueType  # 6
+"""The provider extends the term; where a supervisor is named, it holds once that one approves."""
+GRANT_ACTION_SUPERVISE: GrantAction.ValueType  # 7
+"""The supervisor approves what the provider accepted or extended."""
+GRANT_ACTION_OVERRULE: GrantAction.ValueType  # 8
+"""The supervisor refuses what the provider accepted or extended."""
+GRANT_ACTION_EXIT: GrantAction.ValueType  # 9
+"""The consumer gives it back; final."""
+GRANT_ACTION_ATTEST_DELETION: GrantAction.ValueType  # 10
+"""The consumer attests that what it received before a moment is deleted."""
 Global___GrantAction: _TypeAlias = GrantAction  # noqa: Y015
 
 class _GrantState:
@@ -75,6 +176,10 @@ class _GrantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantState
     """Rejected."""
     GRANT_STATE_REVOKED: _GrantState.ValueType  # 5
     """Revoked."""
+    GRANT_STATE_SUPERVISING: _GrantState.ValueType  # 6
+    """Accepted by the provider, not yet by its supervisor."""
+    GRANT_STATE_ENDED: _GrantState.ValueType  # 7
+    """Given back by the consumer."""
 
 class GrantState(_GrantState, metaclass=_GrantStateEnumTypeWrapper):
     """Where a grant stands."""
@@ -91,6 +196,10 @@ GRANT_STATE_REJECTED: GrantState.ValueType  # 4
 """Rejected."""
 GRANT_STATE_REVOKED: GrantState.ValueType  # 5
 """Revoked."""
+GRANT_STATE_SUPERVISING: GrantState.ValueType  # 6
+"""Accepted by the provider, not yet by its supervisor."""
+GRANT_STATE_ENDED: GrantState.ValueType  # 7
+"""Given back by the consumer."""
 Global___GrantState: _TypeAlias = GrantState  # noqa: Y015
 
 @_typing.final
@@ -111,6 +220,14 @@ class GrantBody(_message.Message):
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
     NOT_AFTER_FIELD_NUMBER: _builtins.int
     JUSTIFICATION_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    DOMAINS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    ROW_FILTERS_FIELD_NUMBER: _builtins.int
+    QUOTAS_FIELD_NUMBER: _builtins.int
+    FETCH_MODES_FIELD_NUMBER: _builtins.int
+    DATA_LIFE_DAYS_FIELD_NUMBER: _builtins.int
+    REDISCLOSURE_TO_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     consumer: _builtins.str
@@ -123,6 +240,10 @@ class GrantBody(_message.Message):
     """Whether every exchange names a case."""
     justification: _builtins.str
     """Why, in the consumer's words; no personal data."""
+    scope: Global___GrantScope.ValueType
+    """How wide it is."""
+    data_life_days: _builtins.int
+    """Received data are deleted after so many days, which the consumer attests; 0 for no limit."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields, at most 64."""
@@ -147,6 +268,30 @@ class GrantBody(_message.Message):
     def not_after(self) -> _timestamp_pb2.Timestamp:
         """Until when."""
 
+    @_builtins.property
+    def domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of scope domain: the domains of matters, each a first part of a matter's code before "."; at most 16."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of scope scenario: the steps, each "<matter>/<step>", at most 64; empty for every step of the matters."""
+
+    @_builtins.property
+    def row_filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowFilter]:
+        """Only records that fit every filter; at most 8."""
+
+    @_builtins.property
+    def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quota]:
+        """How much, at most 4, one per period."""
+
+    @_builtins.property
+    def fetch_modes(self) -> _containers.RepeatedScalarFieldContainer[_directory_pb2.FetchMode.ValueType]:
+        """How it may be fetched; empty for on demand."""
+
+    @_builtins.property
+    def redisclosure_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Credit codes of those to whom the consumer may pass it on, at most 16; empty for nobody."""
+
     def __init__(
         self,
         *,
@@ -162,14 +307,80 @@ class GrantBody(_message.Message):
         not_before: _timestamp_pb2.Timestamp | None = ...,
         not_after: _timestamp_pb2.Timestamp | None = ...,
         justification: _builtins.str = ...,
+        scope: Global___GrantScope.ValueType = ...,
+        domains: _abc.Iterable[_builtins.str] | None = ...,
+        steps: _abc.Iterable[_builtins.str] | None = ...,
+        row_filters: _abc.Iterable[Global___RowFilter] | None = ...,
+        quotas: _abc.Iterable[Global___Quota] | None = ...,
+        fetch_modes: _abc.Iterable[_directory_pb2.FetchMode.ValueType] | None = ...,
+        data_life_days: _builtins.int = ...,
+        redisclosure_to: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["not_after", b"not_after", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_required", b"case_required", "consumer", b"consumer", "fields", b"fields", "justification", b"justification", "kinds", b"kinds", "matters", b"matters", "nonce", b"nonce", "not_after", b"not_after", "not_before", b"not_before", "provider", b"provider", "purposes", b"purposes", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_required", b"case_required", "consumer", b"consumer", "data_life_days", b"data_life_days", "domains", b"domains", "fetch_modes", b"fetch_modes", "fields", b"fields", "justification", b"justification", "kinds", b"kinds", "matters", b"matters", "nonce", b"nonce", "not_after", b"not_after", "not_before", b"not_before", "provider", b"provider", "purposes", b"purposes", "quotas", b"quotas", "redisclosure_to", b"redisclosure_to", "resource", b"resource", "row_filters", b"row_filters", "scope", b"scope", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantBody: _TypeAlias = GrantBody  # noqa: Y015
+
+@_typing.final
+class RowFilter(_message.Message):
+    """A record leaves only where a field of it fits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field; it need not be one that is granted."""
+    operator: Global___FilterOperator.ValueType
+    """How it is compared."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With what, in text form, at most 32."""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        operator: Global___FilterOperator.ValueType = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "operator", b"operator", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowFilter: _TypeAlias = RowFilter  # noqa: Y015
+
+@_typing.final
+class Quota(_message.Message):
+    """How many exchanges may be released in a period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    period: Global___QuotaPeriod.ValueType
+    """Over what."""
+    exchanges: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        period: Global___QuotaPeriod.ValueType = ...,
+        exchanges: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quota: _TypeAlias = Quota  # noqa: Y015
 
 @_typing.final
 class GrantEventBody(_message.Message):
@@ -185,6 +396,8 @@ class GrantEventBody(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_FIELD_NUMBER: _builtins.int
+    DELETED_BEFORE_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """16 random bytes."""
     grant_id: _builtins.bytes
@@ -199,6 +412,14 @@ class GrantEventBody(_message.Message):
     def issued_at(self) -> _timestamp_pb2.Timestamp:
         """When it was signed."""
 
+    @_builtins.property
+    def not_after(self) -> _timestamp_pb2.Timestamp:
+        """Of EXTEND: the new end."""
+
+    @_builtins.property
+    def deleted_before(self) -> _timestamp_pb2.Timestamp:
+        """Of ATTEST_DELETION: everything received before is deleted."""
+
     def __init__(
         self,
         *,
@@ -208,10 +429,12 @@ class GrantEventBody(_message.Message):
         action: Global___GrantAction.ValueType = ...,
         issued_at: _timestamp_pb2.Timestamp | None = ...,
         note: _builtins.str = ...,
+        not_after: _timestamp_pb2.Timestamp | None = ...,
+        deleted_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted_before", b"deleted_before", "issued_at", b"issued_at", "not_after", b"not_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "grant_id", b"grant_id", "issued_at", b"issued_at", "nonce", b"nonce", "note", b"note", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "deleted_before", b"deleted_before", "grant_id", b"grant_id", "issued_at", b"issued_at", "nonce", b"nonce", "not_after", b"not_after", "note", b"note", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,12 +451,22 @@ class GrantRecord(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    APPLIED_AT_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.bytes
     """The grant, 32 bytes."""
     state: Global___GrantState.ValueType
     """Where it stands."""
     revision: _builtins.int
     """Highest revision."""
+    clock: _builtins.str
+    """The clock that runs for it: "decide", "supervise" or "delete"; empty where none does."""
+    waits_for: _builtins.str
+    """Whose turn it is: a credit code."""
     @_builtins.property
     def grant(self) -> _common_pb2.Statement:
         """Signed GrantBody."""
@@ -241,6 +474,22 @@ class GrantRecord(_message.Message):
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Statement]:
         """Signed GrantEventBody, in order of revision."""
+
+    @_builtins.property
+    def applied_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was applied for, by the log."""
+
+    @_builtins.property
+    def not_after(self) -> _timestamp_pb2.Timestamp:
+        """End of its term as it stands, extensions included."""
+
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """When that clock runs out."""
+
+    @_builtins.property
+    def used(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How much of each quota is used now, in the order of the grant's quotas; reservations included."""
 
     def __init__(
         self,
@@ -250,10 +499,16 @@ class GrantRecord(_message.Message):
         events: _abc.Iterable[_common_pb2.Statement] | None = ...,
         state: Global___GrantState.ValueType = ...,
         revision: _builtins.int = ...,
+        applied_at: _timestamp_pb2.Timestamp | None = ...,
+        not_after: _timestamp_pb2.Timestamp | None = ...,
+        clock: _builtins.str = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        waits_for: _builtins.str = ...,
+        used: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "due_at", b"due_at", "grant", b"grant", "not_after", b"not_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "grant", b"grant", "grant_id", b"grant_id", "revision", b"revision", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "clock", b"clock", "due_at", b"due_at", "events", b"events", "grant", b"grant", "grant_id", b"grant_id", "not_after", b"not_after", "revision", b"revision", "state", b"state", "used", b"used", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,19 +668,35 @@ class ListGrantsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    CONSUMER_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 for 100."""
     page_token: _builtins.str
     """From the response before."""
+    state: Global___GrantState.ValueType
+    """Only those that stand so; not set for all."""
+    resource: _builtins.str
+    """Only those of this resource."""
+    consumer: _builtins.str
+    """Only those of this consumer, by credit code."""
+    overdue: _builtins.bool
+    """Only those whose clock has run out."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        state: Global___GrantState.ValueType = ...,
+        resource: _builtins.str = ...,
+        consumer: _builtins.str = ...,
+        overdue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,8 +70,9 @@ class GrantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DecideGrant(self, request, context):
-        """Accepts, rejects, pauses, resumes or revokes. Idempotent by content.
-        Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to revoke.
+        """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
+        Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
+        back and to attest; a steward of the supervisor to supervise and overrule.
         Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,8 +38,9 @@ class GrantServiceStub:
     Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, UNKNOWN_FIELD, NOT_SHARED, KIND_NOT_GRANTED.
     """
     DecideGrant: _grpc.UnaryUnaryMultiCallable[_grant_pb2.DecideGrantRequest, _grant_pb2.DecideGrantResponse]
-    """Accepts, rejects, pauses, resumes or revokes. Idempotent by content.
-    Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to revoke.
+    """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
+    Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
+    back and to attest; a steward of the supervisor to supervise and overrule.
     Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
     """
     GetGrant: _grpc.UnaryUnaryMultiCallable[_grant_pb2.GetGrantRequest, _grant_pb2.GetGrantResponse]
@@ -57,8 +58,9 @@ class GrantServiceAsyncStub(GrantServiceStub):
     Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, UNKNOWN_FIELD, NOT_SHARED, KIND_NOT_GRANTED.
     """
     DecideGrant: _aio.UnaryUnaryMultiCallable[_grant_pb2.DecideGrantRequest, _grant_pb2.DecideGrantResponse]  # type: ignore[assignment]
-    """Accepts, rejects, pauses, resumes or revokes. Idempotent by content.
-    Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to revoke.
+    """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
+    Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
+    back and to attest; a steward of the supervisor to supervise and overrule.
     Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
     """
     GetGrant: _aio.UnaryUnaryMultiCallable[_grant_pb2.GetGrantRequest, _grant_pb2.GetGrantResponse]  # type: ignore[assignment]
@@ -85,8 +87,9 @@ class GrantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _grant_pb2.DecideGrantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_grant_pb2.DecideGrantResponse, _abc.Awaitable[_grant_pb2.DecideGrantResponse]]:
-        """Accepts, rejects, pauses, resumes or revokes. Idempotent by content.
-        Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to revoke.
+        """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
+        Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
+        back and to attest; a steward of the supervisor to supervise and overrule.
         Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
         """
 

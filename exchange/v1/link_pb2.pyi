@@ -250,6 +250,7 @@ class Notice(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     TRUST_LIST_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _directory_pb2.Event:
         """An event of the region's state."""
@@ -262,22 +263,55 @@ class Notice(_message.Message):
     def drain(self) -> Global___Drain:
         """The gateway will stop: finish and dial again elsewhere."""
 
+    @_builtins.property
+    def stop(self) -> Global___StopNotice:
+        """Something is stopped in an emergency, or no longer: said before it is in the log."""
+
     def __init__(
         self,
         *,
         event: _directory_pb2.Event | None = ...,
         trust_list: _common_pb2.Statement | None = ...,
         drain: Global___Drain | None = ...,
+        stop: Global___StopNotice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "event", b"event", "notice", b"notice", "trust_list", b"trust_list"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "event", b"event", "notice", b"notice", "stop", b"stop", "trust_list", b"trust_list"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "event", b"event", "notice", b"notice", "trust_list", b"trust_list"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "event", b"event", "notice", b"notice", "stop", b"stop", "trust_list", b"trust_list"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["event", "trust_list", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_notice: _TypeAlias = _typing.Literal["event", "trust_list", "drain", "stop"]  # noqa: Y015
     _WhichOneofArgType_notice: _TypeAlias = _typing.Literal["notice", b"notice"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_notice) -> _WhichOneofReturnType_notice | None: ...
 
 Global___Notice: _TypeAlias = Notice  # noqa: Y015
+
+@_typing.final
+class StopNotice(_message.Message):
+    """A stop or its end, as it was signed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    LIFTED_FIELD_NUMBER: _builtins.int
+    lifted: _builtins.bool
+    """Whether it is a LiftBody."""
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Statement]:
+        """Signed StopBody or LiftBody, by each of those who ordered it."""
+
+    def __init__(
+        self,
+        *,
+        statements: _abc.Iterable[_common_pb2.Statement] | None = ...,
+        lifted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifted", b"lifted", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopNotice: _TypeAlias = StopNotice  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):

@@ -80,6 +80,26 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The action needs a second person or a countersignature."""
     REASON_APPLICATION_NOT_ALLOWED: _Reason.ValueType  # 35
     """The local application may not ask for this purpose, resource or operator."""
+    REASON_GRANT_FOREIGN: _Reason.ValueType  # 104
+    """The grant is another organisation's."""
+    REASON_STEP_NOT_GRANTED: _Reason.ValueType  # 105
+    """The step of the matter is not in the grant."""
+    REASON_PURPOSE_UNKNOWN: _Reason.ValueType  # 106
+    """The region's rules know no such purpose, or not for this matter or term."""
+    REASON_FORBIDDEN_BY_RULE: _Reason.ValueType  # 107
+    """A guard of the region's rules forbids it."""
+    REASON_NON_GOVERNMENT: _Reason.ValueType  # 108
+    """Other than government bodies may verify and get derived fields only."""
+    REASON_REDISCLOSURE: _Reason.ValueType  # 109
+    """Received data may not be passed on."""
+    REASON_DATA_CLASS_REFUSED: _Reason.ValueType  # 110
+    """Core data and state secrets cannot be published."""
+    REASON_TWO_ROLES: _Reason.ValueType  # 111
+    """The certificate carries more than one role."""
+    REASON_APPROVAL_REQUIRED: _Reason.ValueType  # 112
+    """A risk rule holds this until a person approves."""
+    REASON_RISK_REFUSED: _Reason.ValueType  # 113
+    """A risk rule refuses."""
     REASON_UNKNOWN_RESOURCE: _Reason.ValueType  # 40
     """No such resource."""
     REASON_UNKNOWN_ORGANISATION: _Reason.ValueType  # 41
@@ -90,6 +110,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No such entry in the log."""
     REASON_UNKNOWN_FIELD: _Reason.ValueType  # 44
     """No such field in the resource."""
+    REASON_UNKNOWN_TICKET: _Reason.ValueType  # 121
+    """No such dispute or demand."""
+    REASON_UNKNOWN_CASE: _Reason.ValueType  # 122
+    """No such case."""
+    REASON_UNKNOWN_STOP: _Reason.ValueType  # 123
+    """No such stop."""
+    REASON_UNKNOWN_FINDING: _Reason.ValueType  # 124
+    """No such finding."""
     REASON_ENTRY_ERASED: _Reason.ValueType  # 45
     """The entry's term of keeping is over and it was erased; its hash is still in the log."""
     REASON_CLOCK_SKEW: _Reason.ValueType  # 50
@@ -102,6 +130,20 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The resource is suspended."""
     REASON_DEADLINE_PASSED: _Reason.ValueType  # 54
     """The deadline passed before an answer came."""
+    REASON_CASE_NOT_OPEN: _Reason.ValueType  # 114
+    """The case is not open, or not one of these parties or this matter."""
+    REASON_STOPPED: _Reason.ValueType  # 115
+    """It was stopped in an emergency."""
+    REASON_INCOMPATIBLE: _Reason.ValueType  # 116
+    """The new version of the catalogue entry does not serve those who use the one before."""
+    REASON_IN_REVIEW: _Reason.ValueType  # 117
+    """The catalogue entry is in review and not in force."""
+    REASON_RULES_INVALID: _Reason.ValueType  # 118
+    """The region's rules do not hold together, or fail their own cases."""
+    REASON_CLOCK_OVERDUE: _Reason.ValueType  # 119
+    """A clock has run out."""
+    REASON_RISK_FINDING: _Reason.ValueType  # 120
+    """A risk rule fired; used in findings and alerts."""
     REASON_REPLAYED: _Reason.ValueType  # 60
     """The exchange id or statement was used before."""
     REASON_NOT_AUTHORITATIVE: _Reason.ValueType  # 61
@@ -112,6 +154,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """More rows would be returned than the resource's cap."""
     REASON_TOO_MANY: _Reason.ValueType  # 72
     """Too many requests from this identity."""
+    REASON_QUOTA_EXCEEDED: _Reason.ValueType  # 125
+    """The grant's quota is used up."""
+    REASON_VERIFY_LIMIT: _Reason.ValueType  # 126
+    """Too many verifications of this subject, or too many that did not match."""
     REASON_PROVIDER_AWAY: _Reason.ValueType  # 80
     """The provider has no link to the gateway."""
     REASON_AUDIT_UNAVAILABLE: _Reason.ValueType  # 81
@@ -222,6 +268,26 @@ REASON_SECOND_PERSON_REQUIRED: Reason.ValueType  # 34
 """The action needs a second person or a countersignature."""
 REASON_APPLICATION_NOT_ALLOWED: Reason.ValueType  # 35
 """The local application may not ask for this purpose, resource or operator."""
+REASON_GRANT_FOREIGN: Reason.ValueType  # 104
+"""The grant is another organisation's."""
+REASON_STEP_NOT_GRANTED: Reason.ValueType  # 105
+"""The step of the matter is not in the grant."""
+REASON_PURPOSE_UNKNOWN: Reason.ValueType  # 106
+"""The region's rules know no such purpose, or not for this matter or term."""
+REASON_FORBIDDEN_BY_RULE: Reason.ValueType  # 107
+"""A guard of the region's rules forbids it."""
+REASON_NON_GOVERNMENT: Reason.ValueType  # 108
+"""Other than government bodies may verify and get derived fields only."""
+REASON_REDISCLOSURE: Reason.ValueType  # 109
+"""Received data may not be passed on."""
+REASON_DATA_CLASS_REFUSED: Reason.ValueType  # 110
+"""Core data and state secrets cannot be published."""
+REASON_TWO_ROLES: Reason.ValueType  # 111
+"""The certificate carries more than one role."""
+REASON_APPROVAL_REQUIRED: Reason.ValueType  # 112
+"""A risk rule holds this until a person approves."""
+REASON_RISK_REFUSED: Reason.ValueType  # 113
+"""A risk rule refuses."""
 REASON_UNKNOWN_RESOURCE: Reason.ValueType  # 40
 """No such resource."""
 REASON_UNKNOWN_ORGANISATION: Reason.ValueType  # 41
@@ -232,6 +298,14 @@ REASON_UNKNOWN_ENTRY: Reason.ValueType  # 43
 """No such entry in the log."""
 REASON_UNKNOWN_FIELD: Reason.ValueType  # 44
 """No such field in the resource."""
+REASON_UNKNOWN_TICKET: Reason.ValueType  # 121
+"""No such dispute or demand."""
+REASON_UNKNOWN_CASE: Reason.ValueType  # 122
+"""No such case."""
+REASON_UNKNOWN_STOP: Reason.ValueType  # 123
+"""No such stop."""
+REASON_UNKNOWN_FINDING: Reason.ValueType  # 124
+"""No such finding."""
 REASON_ENTRY_ERASED: Reason.ValueType  # 45
 """The entry's term of keeping is over and it was erased; its hash is still in the log."""
 REASON_CLOCK_SKEW: Reason.ValueType  # 50
@@ -244,6 +318,20 @@ REASON_SUSPENDED: Reason.ValueType  # 53
 """The resource is suspended."""
 REASON_DEADLINE_PASSED: Reason.ValueType  # 54
 """The deadline passed before an answer came."""
+REASON_CASE_NOT_OPEN: Reason.ValueType  # 114
+"""The case is not open, or not one of these parties or this matter."""
+REASON_STOPPED: Reason.ValueType  # 115
+"""It was stopped in an emergency."""
+REASON_INCOMPATIBLE: Reason.ValueType  # 116
+"""The new version of the catalogue entry does not serve those who use the one before."""
+REASON_IN_REVIEW: Reason.ValueType  # 117
+"""The catalogue entry is in review and not in force."""
+REASON_RULES_INVALID: Reason.ValueType  # 118
+"""The region's rules do not hold together, or fail their own cases."""
+REASON_CLOCK_OVERDUE: Reason.ValueType  # 119
+"""A clock has run out."""
+REASON_RISK_FINDING: Reason.ValueType  # 120
+"""A risk rule fired; used in findings and alerts."""
 REASON_REPLAYED: Reason.ValueType  # 60
 """The exchange id or statement was used before."""
 REASON_NOT_AUTHORITATIVE: Reason.ValueType  # 61
@@ -254,6 +342,10 @@ REASON_ROW_CAP: Reason.ValueType  # 71
 """More rows would be returned than the resource's cap."""
 REASON_TOO_MANY: Reason.ValueType  # 72
 """Too many requests from this identity."""
+REASON_QUOTA_EXCEEDED: Reason.ValueType  # 125
+"""The grant's quota is used up."""
+REASON_VERIFY_LIMIT: Reason.ValueType  # 126
+"""Too many verifications of this subject, or too many that did not match."""
 REASON_PROVIDER_AWAY: Reason.ValueType  # 80
 """The provider has no link to the gateway."""
 REASON_AUDIT_UNAVAILABLE: Reason.ValueType  # 81

@@ -14,6 +14,7 @@ _STEWARD = frozenset({Role.STEWARD})
 _PARTIES = frozenset({Role.AGENT, Role.STEWARD})
 _GRANT_READERS = _PARTIES | {Role.OFFICER, Role.AUDITOR, Role.ADMIN}
 _LOG_READERS = frozenset({Role.OFFICER, Role.AUDITOR})
+_REPORT_READERS = _LOG_READERS | {Role.STEWARD, Role.ADMIN, Role.OPERATOR}
 _REVIEWED = _LOG_READERS | {Role.STEWARD, Role.ADMIN}
 
 ROWS: Mapping[str, frozenset[Role]] = {
@@ -26,6 +27,8 @@ ROWS: Mapping[str, frozenset[Role]] = {
     "/exchange.v1.DirectoryService/ListEvents": _PARTIES,
     "/exchange.v1.DirectoryService/PublishResource": _STEWARD,
     "/exchange.v1.DirectoryService/SetResourceState": _STEWARD,
+    "/exchange.v1.DirectoryService/SearchResources": ANY,
+    "/exchange.v1.DirectoryService/ListVersions": ANY,
     "/exchange.v1.DirectoryService/PublishBundle": _AGENT,
     "/exchange.v1.GrantService/ApplyGrant": _STEWARD,
     "/exchange.v1.GrantService/DecideGrant": _PARTIES,
@@ -45,6 +48,27 @@ ROWS: Mapping[str, frozenset[Role]] = {
     "/exchange.v1.ReviewService/Act": _REVIEWED,
     "/exchange.v1.ReviewService/ListReviews": _REVIEWED,
     "/exchange.v1.ReviewService/GetReview": _REVIEWED,
+    "/exchange.v1.RulesService/GetRules": ANY,
+    "/exchange.v1.RulesService/SetRules": frozenset({Role.ADMIN}),
+    "/exchange.v1.RulesService/Explain": _GRANT_READERS,
+    "/exchange.v1.RulesService/DryRun": _LOG_READERS | {Role.ADMIN},
+    "/exchange.v1.CaseService/SubmitCaseEvent": _PARTIES,
+    "/exchange.v1.CaseService/GetCase": _PARTIES | _LOG_READERS,
+    "/exchange.v1.StopService/Stop": frozenset({Role.OFFICER}),
+    "/exchange.v1.StopService/Lift": frozenset({Role.OFFICER}),
+    "/exchange.v1.StopService/ListStops": _GRANT_READERS | {Role.OPERATOR},
+    "/exchange.v1.TicketService/RaiseTicket": _STEWARD,
+    "/exchange.v1.TicketService/ActOnTicket": _STEWARD | {Role.ADMIN},
+    "/exchange.v1.TicketService/ListTickets": _GRANT_READERS,
+    "/exchange.v1.TicketService/GetTicket": _GRANT_READERS,
+    "/exchange.v1.TicketService/ReportQuality": _AGENT,
+    "/exchange.v1.TicketService/ListQuality": _REPORT_READERS,
+    "/exchange.v1.RiskService/ListFindings": _LOG_READERS | _STEWARD,
+    "/exchange.v1.RiskService/DecideFinding": _STEWARD | {Role.OFFICER},
+    "/exchange.v1.ReportService/ListDisclosures": _REPORT_READERS,
+    "/exchange.v1.ReportService/GetUsage": _REPORT_READERS,
+    "/exchange.v1.ReportService/GetResponsibilities": _REPORT_READERS,
+    "/exchange.v1.ReportService/GetPerformance": _REPORT_READERS,
     "/grpc.health.v1.Health/Check": ANY,
     "/grpc.health.v1.Health/List": ANY,
     "/grpc.health.v1.Health/Watch": ANY,

@@ -137,6 +137,8 @@ class RequestCheck:
             header.resource,
             header.purpose,
             header.matter,
+            header.step,
+            header.application,
             header.case_number,
             header.operator,
             header.provider_organisation,

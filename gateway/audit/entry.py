@@ -29,6 +29,8 @@ def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int
     body.rule = exchange.rule
     body.request_digest = exchange.digest
     body.request_bytes = len(exchange.signed.body)
+    body.rules_version = exchange.rules_version
+    body.case_standing = exchange.case_standing
     if exchange.claimed:
         _copy_claims(body, header)
         body.grant_revision = exchange.grant_revision or header.grant_revision
@@ -42,6 +44,8 @@ def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int
         body.provider_us = (exchange.answered_ns - exchange.forwarded_ns) // 1000
         body.response_digest = exchange.answer_digest
         body.response_bytes = len(exchange.answer.body)
+        body.data_as_of_ms = exchange.data_as_of_ms
+        body.metering = exchange.metering
         body.response_signature.CopyFrom(exchange.answer.signature)
         if exchange.tags is not None:
             body.tag_period = exchange.tags.period
@@ -61,4 +65,6 @@ def _copy_claims(body: audit_pb2.ExchangeEntry, header: exchange_pb2.RequestHead
     body.purpose = header.purpose
     body.matter = header.matter
     body.case_number = header.case_number
+    body.step = header.step
+    body.application = header.application
     body.grant_id = header.grant_id

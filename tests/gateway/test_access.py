@@ -8,12 +8,18 @@ from exchange.identity import Identity, Role
 from exchange.v1 import (
     admin_pb2,
     audit_pb2,
+    case_pb2,
     directory_pb2,
     exchange_pb2,
     grant_pb2,
     link_pb2,
     reason_pb2,
+    report_pb2,
     review_pb2,
+    risk_pb2,
+    rules_pb2,
+    stop_pb2,
+    ticket_pb2,
 )
 from gateway.access.method_table import ANY, ROWS, MethodTable
 from gateway.access.refusals import OTHERS, RefusalLimiter
@@ -21,7 +27,21 @@ from gateway.calls import CHANGES
 from tests.support.region import DOMAIN
 from tests.support.sealing import NOW_MS
 
-SERVED = (admin_pb2, audit_pb2, directory_pb2, exchange_pb2, grant_pb2, link_pb2, review_pb2)
+SERVED = (
+    admin_pb2,
+    audit_pb2,
+    case_pb2,
+    directory_pb2,
+    exchange_pb2,
+    grant_pb2,
+    link_pb2,
+    report_pb2,
+    review_pb2,
+    risk_pb2,
+    rules_pb2,
+    stop_pb2,
+    ticket_pb2,
+)
 DENIED, EXPIRED = reason_pb2.REASON_NO_GRANT, reason_pb2.REASON_GRANT_EXPIRED
 
 
