@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from heapq import merge
 
 from exchange import canonical
+from exchange.catalogue_review import read_state, reviewer_of
 from exchange.errors import ExchangeError, StoreDamaged
 from exchange.grants import Grant, read_event, read_grant, transition
 from exchange.keys import BundleBook
@@ -20,7 +21,7 @@ from gateway.access.grants import GrantIndex
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
-from gateway.directory.resources import Catalogue, read_state
+from gateway.directory.resources import Catalogue
 from gateway.register import Register
 from gateway.review.reviews import Reviews
 from gateway.rules.register import RulesRegister
@@ -170,7 +171,7 @@ class RegionState:
             event = read_event(statement)
             self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
         elif act == audit_pb2.ACT_RESOURCE:
-            self.catalogue.apply(parse_resource(statement))
+            self._publish(index, entry.administrative)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
@@ -181,6 +182,12 @@ class RegionState:
             self.bundles.after_loss()
         elif act == audit_pb2.ACT_TRUST_LIST:
             self.trust_mark = entry.administrative.subject
+
+    def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
+        resource = parse_resource(act.statement)
+        # The rules as they stand at this index: whichever start folds the log decides alike.
+        reviewer = reviewer_of(self.rules.current, resource.provider)
+        self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:
