@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, RoleNotAllowed, UnknownOrganisation, WrongState
 from exchange.identity import Identity, Role, division_covers
-from exchange.resources import Resource, split_id
+from exchange.resources import GOVERNMENT, Resource, split_id
 from exchange.v1 import common_pb2, directory_pb2
 
 
@@ -20,9 +20,13 @@ class Names:
     def __init__(self) -> None:
         self._by_code: dict[str, tuple[str, str]] = {}
         self._by_alias: dict[tuple[str, str], str] = {}
+        self._government: dict[str, bool] = {}
 
-    def read(self, statement: common_pb2.Statement) -> tuple[str, str, str]:
-        """Return credit code, division and alias of a signed OrganisationBody; it is not verified.
+    def read(self, statement: common_pb2.Statement) -> tuple[str, str, str, bool]:
+        """Return credit code, division, alias and whether it is a government body; it is not verified.
+
+        Args:
+            statement: a signed OrganisationBody.
 
         Raises:
             Malformed, BadIdentifier.
@@ -31,7 +35,8 @@ class Names:
             body = directory_pb2.OrganisationBody.FromString(statement.body)
         except DecodeError:
             raise Malformed("organisation") from None
-        return credit_code(body.credit_code), division_code(body.division), body.alias
+        government = body.kind in GOVERNMENT
+        return credit_code(body.credit_code), division_code(body.division), body.alias, government
 
     def check(self, code: str, division: str, alias: str, signer: Identity) -> None:
         """Refuse a name that no administrator gave, that is taken, or that would change.
@@ -45,10 +50,15 @@ class Names:
         if held != (division, alias) or self._by_alias.get((division, alias), code) != code:
             raise WrongState(code)
 
-    def take(self, code: str, division: str, alias: str) -> None:
+    def take(self, code: str, division: str, alias: str, government: bool) -> None:
         """Take over a name that was checked."""
         self._by_code[code] = (division, alias)
         self._by_alias[division, alias] = code
+        self._government[code] = government
+
+    def government(self, code: str) -> bool:
+        """Return whether an organisation is a government body; one that nobody has named is none."""
+        return self._government.get(code, False)
 
     def check_resource(self, resource: Resource) -> None:
         """Refuse a resource whose id is not in its provider's name.

@@ -33,6 +33,7 @@ class AgentRules:
         body = region.kept(KIND).get(KEY)
         if body is not None:
             self.current = read_rules(body)
+        self.subscribe(region.use_rules)
         region.add(self)
 
     def subscribe(self, told: Callable[[RegionRules], None]) -> None:

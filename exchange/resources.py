@@ -28,6 +28,14 @@ CLAIM = "claim:"
 """What the column of a claim is named before its field, apart from every parameter's."""
 TYPES = frozenset({"text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"})
 FORMATS = frozenset({"", "citizen_id", "credit_code", "division"})
+GOVERNMENT = frozenset(
+    {
+        directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
+        directory_pb2.ORGANISATION_KIND_GOVERNMENT,
+        directory_pb2.ORGANISATION_KIND_PUBLIC,
+    }
+)
+"""The kinds of organisations that may get more than verdicts and derived fields."""
 SEALED_LEVELS = frozenset({common_pb2.LEVEL_L3, common_pb2.LEVEL_L4})
 
 _ID = re.compile(r"([0-9]{6})/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})")
@@ -47,12 +55,17 @@ class ResourceId(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRule:
-    """How one field is kept: type, level, share type and the padding of its sealed cells in bytes."""
+    """How one field is kept: type, level, share type and the padding of its sealed cells in bytes.
+
+    Attributes:
+        derived: whether it is what other than government bodies may get, such as an age band.
+    """
 
     type: str
     level: int
     share_type: int
     padding: int
+    derived: bool = False
 
     @property
     def sealed(self) -> bool:
@@ -244,6 +257,7 @@ def _field_rule(item: directory_pb2.Field) -> FieldRule:
         level=item.level,
         share_type=item.share_type,
         padding=item.padding or DEFAULT_PADDING,
+        derived=item.derived,
     )
 
 

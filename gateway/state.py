@@ -12,7 +12,7 @@ from heapq import merge
 
 from exchange import canonical
 from exchange.errors import ExchangeError, StoreDamaged
-from exchange.grants import Grant, read_event, read_grant, transition
+from exchange.grants import Grant, read_event, read_grant, supervisor_of, transition
 from exchange.keys import BundleBook
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
@@ -168,7 +168,9 @@ class RegionState:
             self.grants.add(index, read_grant(statement))
         elif act == audit_pb2.ACT_GRANT_EVENT:
             event = read_event(statement)
-            self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
+            held = self.grants.one(event.grant_id)
+            by = supervisor_of(held, self.catalogue.by_id.get(held.resource), self.rules.current)
+            self.grants.update(transition(held, event, statement, supervisor=by))
         elif act == audit_pb2.ACT_RESOURCE:
             self.catalogue.apply(parse_resource(statement))
         elif act == audit_pb2.ACT_RESOURCE_STATE:

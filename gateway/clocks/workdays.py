@@ -51,7 +51,10 @@ class Workdays:
             return False
         if day in self._worked:
             return True
-        return bool(is_workday(day)) if self.known(day) else day.weekday() < SATURDAY
+        if not self.known(day):
+            return day.weekday() < SATURDAY
+        worked: bool = is_workday(day)
+        return worked
 
     def after(self, time_ms: int, days: int) -> int:
         """Return when a term of so many working days ends.

@@ -15,7 +15,7 @@ from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Replayed, UnknownOrganisation, WrongState
 from exchange.identity import division_covers
-from exchange.resources import check_text
+from exchange.resources import GOVERNMENT, check_text
 from exchange.v1 import common_pb2, directory_pb2
 
 MAX_NAME = 100
@@ -31,6 +31,8 @@ class Organisation:
         alias: short name in resource ids.
         division: 6 digits.
         issued_at_ms: when its administrator signed, Unix milliseconds.
+        government: whether it is an organ of the state or carries out its duties; others may only verify and
+            get derived fields.
         statement: the signed body, verbatim.
     """
 
@@ -40,6 +42,7 @@ class Organisation:
     name_en: str
     division: str
     issued_at_ms: int
+    government: bool = True
     statement: common_pb2.Statement = field(repr=False)
 
 
@@ -59,6 +62,8 @@ def read_organisation(statement: common_pb2.Statement) -> Organisation:
         raise BadIdentifier("alias")
     check_text(body.name_zh, "name_zh", least=1, most=MAX_NAME)
     check_text(body.name_en, "name_en", most=MAX_NAME)
+    if body.kind not in directory_pb2.OrganisationKind.values():
+        raise Malformed("kind")
     return Organisation(
         credit_code=credit_code(body.credit_code),
         alias=body.alias,
@@ -66,6 +71,7 @@ def read_organisation(statement: common_pb2.Statement) -> Organisation:
         name_en=body.name_en,
         division=division_code(body.division),
         issued_at_ms=body.issued_at.ToMilliseconds(),
+        government=body.kind in GOVERNMENT,
         statement=statement,
     )
 
