@@ -41,8 +41,11 @@ class Grant:
         revision: of the last event, 0 before the first.
         supervisor: credit code of who had to approve what the provider did last; empty for nobody.
         extended_to_ms: the end that waits for the supervisor, Unix milliseconds; 0 where none does.
+        extended_at_ms: when that was signed; 0 where none waits.
         deleted_before_ms: what was received before is deleted, as the consumer attested; 0 for never.
-        used: whether it was ever in force.
+        used: of one that has ended, whether it was ever in force.
+        since_ms: since when it stands as it does, Unix milliseconds, where a clock may run for that: applied
+            for (by the gateway's log), supervising, or with a data life in force or ended; otherwise 0.
         record: body and events verbatim; never changed in place.
     """
 
@@ -62,8 +65,10 @@ class Grant:
     revision: int
     supervisor: str = ""
     extended_to_ms: int = 0
+    extended_at_ms: int = 0
     deleted_before_ms: int = 0
     used: bool = False
+    since_ms: int = 0
     record: grant_pb2.GrantRecord = field(repr=False)
 
     @property

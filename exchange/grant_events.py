@@ -9,8 +9,8 @@
    (`supervisor_of`).
 4. An extension leads from a term that still runs to a later end within five years from now.
 5. Attestations of deletion only move forward, never beyond the moment they are signed.
-6. Whoever follows a log that another checks lets no event pass that takes rights away, even where one before
-   it could not be followed (`follow`).
+6. Whoever follows a log that another checks takes what ends a grant for good also where it could not follow
+   an event before (`follow`).
 
 The fold is deterministic: the same events, rules and catalogue in the order of the log make the same grant.
 """
@@ -49,7 +49,7 @@ ATTEST = grant_pb2.GRANT_ACTION_ATTEST_DELETION
 LIVE: frozenset[int] = frozenset({PENDING, SUPERVISING, ACTIVE, PAUSED})
 """States from which a grant can still come into force."""
 _IN_TERM = frozenset({ACTIVE, PAUSED})
-_ENDING: dict[int, int] = {REVOKE: REVOKED, EXIT: ENDED, REJECT: REJECTED}
+_ENDING: dict[int, int] = {REVOKE: REVOKED, EXIT: ENDED}
 _BY_PROVIDER = frozenset({ACCEPT, REJECT, PAUSE, RESUME, REVOKE, EXTEND})
 _BY_CONSUMER = frozenset({REVOKE, EXIT, ATTEST})
 _BY_SUPERVISOR = frozenset({SUPERVISE, OVERRULE})
@@ -107,14 +107,11 @@ def follow(
 ) -> Grant:
     """Return the grant after an event of a log that another checks; as `transition`, with one exception.
 
-    What takes rights away counts in every state, also where revisions between were left out.
+    What ends a grant for good counts also where revisions before it were left out.
     """
-    if event.action in (REVOKE, EXIT, PAUSE) and event.grant_id == grant.grant_id:
-        fits = event.revision == grant.revision + 1 and (grant.state, event.action) in _NEXT
-        if not fits and event.revision > grant.revision and grant.state in LIVE:
-            # A grant that never came into force is ended: a later resumption must not bring it there.
-            state = _ENDING.get(event.action, PAUSED if grant.state in _IN_TERM else REVOKED)
-            return _noted(replace(grant, state=state, extended_to_ms=0), event, statement)
+    ends = event.action in (REVOKE, EXIT) and event.grant_id == grant.grant_id
+    if ends and event.revision > grant.revision and grant.state in LIVE:
+        return _noted(_standing(grant, _ENDING[event.action], event), event, statement)
     return transition(grant, event, statement, supervisor=supervisor)
 
 
@@ -126,15 +123,32 @@ def _moved(grant: Grant, event: GrantEvent, supervisor: str) -> Grant:
         return _attested(grant, event)
     if action in _BY_SUPERVISOR and grant.extended_to_ms and grant.state in _IN_TERM:
         end_ms = grant.extended_to_ms if action == SUPERVISE else grant.not_after_ms
-        return replace(grant, not_after_ms=end_ms, extended_to_ms=0)
+        return replace(grant, not_after_ms=end_ms, extended_to_ms=0, extended_at_ms=0)
     state = _NEXT.get((grant.state, action))
     if state is None:
         raise WrongState(grant.name)
     if action == ACCEPT:
         state = SUPERVISING if supervisor else ACTIVE
         grant = replace(grant, supervisor=supervisor)
-    waiting = grant.extended_to_ms if state in _IN_TERM else 0
-    return replace(grant, state=state, used=grant.used or state == ACTIVE, extended_to_ms=waiting)
+    return _standing(grant, state, event)
+
+
+def _standing(grant: Grant, state: int, event: GrantEvent) -> Grant:
+    """Return a grant in a state, and since when where a clock may run for it."""
+    was_used = grant.state in _IN_TERM
+    if state in _IN_TERM:
+        if was_used:
+            return replace(grant, state=state)
+        return replace(grant, state=state, since_ms=event.issued_at_ms if grant.limits.data_life_days else 0)
+    timed = state == SUPERVISING or (was_used and grant.limits.data_life_days)
+    return replace(
+        grant,
+        state=state,
+        used=was_used,
+        since_ms=event.issued_at_ms if timed else 0,
+        extended_to_ms=0,
+        extended_at_ms=0,
+    )
 
 
 def _extended(grant: Grant, event: GrantEvent, supervisor: str) -> Grant:
@@ -143,12 +157,20 @@ def _extended(grant: Grant, event: GrantEvent, supervisor: str) -> Grant:
     if not grant.not_after_ms < event.not_after_ms <= event.issued_at_ms + MAX_TERM_MS:
         raise WrongState(f"{grant.name} term")
     if supervisor:
-        return replace(grant, supervisor=supervisor, extended_to_ms=event.not_after_ms)
+        return replace(
+            grant,
+            supervisor=supervisor,
+            extended_to_ms=event.not_after_ms,
+            extended_at_ms=event.issued_at_ms,
+        )
     return replace(grant, supervisor="", not_after_ms=event.not_after_ms)
 
 
 def _attested(grant: Grant, event: GrantEvent) -> Grant:
-    if not grant.used or not grant.deleted_before_ms < event.deleted_before_ms <= event.issued_at_ms:
+    if (
+        not (grant.used or grant.state in _IN_TERM)
+        or not grant.deleted_before_ms < event.deleted_before_ms <= event.issued_at_ms
+    ):
         raise WrongState(f"{grant.name} deleted_before")
     return replace(grant, deleted_before_ms=event.deleted_before_ms)
 

@@ -8,6 +8,7 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import merge
 
 from exchange import canonical
@@ -165,7 +166,7 @@ class RegionState:
         elif act == audit_pb2.ACT_BUNDLE:
             self.bundles.apply(index, read_bundle(statement))
         elif act == audit_pb2.ACT_GRANT:
-            self.grants.add(index, read_grant(statement))
+            self.grants.add(index, replace(read_grant(statement), since_ms=entry.time_ms))
         elif act == audit_pb2.ACT_GRANT_EVENT:
             event = read_event(statement)
             held = self.grants.one(event.grant_id)

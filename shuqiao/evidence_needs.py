@@ -2,8 +2,8 @@
 
 Needed are: every trust list that was entered, and every opening of an epoch; of each key that signed, the
 bundles in force while it did; of each grant named, the application and every event before the last entry;
-every version and state of the resources asked for; the region's rules before the last entry, and what the
-organisations that asked are.
+every version and state of the resources asked for; the region's rules before the last entry, and what was
+said of the kind of the organisations that asked.
 """
 
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ class Needs:
                 return act.HasField("statement")
             if act.act == audit_pb2.ACT_ORGANISATION:
                 body = directory_pb2.OrganisationBody.FromString(statement.body)
-                return body.credit_code in self.consumers
+                return bool(body.kind) and body.credit_code in self.consumers
             if act.act == audit_pb2.ACT_BUNDLE:
                 return self._wants_bundle(statement)
             if act.act == audit_pb2.ACT_GRANT:

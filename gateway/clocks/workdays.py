@@ -23,8 +23,8 @@ SATURDAY = 5
 
 _OFFSET_MS = 8 * 3600 * 1000
 _EPOCH = date(1970, 1, 1)
-_FIRST_YEAR = min(constants.holidays).year
-_LAST_YEAR = max(constants.holidays).year
+_FIRST_YEAR: int = min(constants.holidays).year
+_LAST_YEAR: int = max(constants.holidays).year
 _DAY = timedelta(days=1)
 
 

@@ -205,7 +205,7 @@ async def test_another_departments_grant_gives_nothing(world: World) -> None:
     signed = signed_request(world, who=world.civil)
     assert await gateway_reason(world, signed, caller=world.collector(world.civil)) == "GRANT_FOREIGN"
     # A bundle is known to a provider once it was fetched: the refusal is the grant's, not the keys'.
-    assert await provider_reason(world, signed_request(world, who=world.civil)) == "NO_GRANT"
+    assert await provider_reason(world, signed_request(world, who=world.civil)) == "GRANT_FOREIGN"
     assert world.table.reads == 0
     await world.still_works()
 
