@@ -24,6 +24,7 @@ from exchange.grant_body import read_grant
 from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.log_keys import Epoch, check_opening
+from exchange.region_rules import NO_RULES, RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
@@ -37,6 +38,9 @@ CREATE TABLE IF NOT EXISTS cursor (origin TEXT PRIMARY KEY, next INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS epoch (origin TEXT PRIMARY KEY, statement BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key));
 """
+
+SUPERVISORS = "supervisor"
+"""Kind under which it is kept who had to approve an event, by grant and revision: rules change later."""
 
 Changed = Callable[[Grant], None]
 Opened = Callable[[Epoch, int], None]
@@ -101,6 +105,7 @@ class RegionView:
         self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
         self._epoch_subscribers: list[Opened] = []
         self._registers: dict[int, EventRegister] = {}
+        self._rules: RegionRules = NO_RULES
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -123,6 +128,14 @@ class RegionView:
     def subscribe_epochs(self, opened: Opened) -> None:
         """Have a function called with each epoch of the log that was opened after a loss."""
         self._epoch_subscribers.append(opened)
+
+    def use_rules(self, rules: RegionRules) -> None:
+        """Go by the region's rules that hold from the next event on."""
+        self._rules = rules
+
+    def government(self, code: str) -> bool:
+        """Return whether an organisation is a government body; one that no administrator named is none."""
+        return self.names.government(code)
 
     def add(self, register: "EventRegister") -> None:
         """Have a register told of its acts; before the first event is taken."""
@@ -307,7 +320,12 @@ class RegionView:
         signer = self._anchor.verify_statement(
             statement, canonical.GRANT_EVENT, at_ms=at_ms, trust=self._trust()
         )
-        decided = grants.apply_event(grant, statement, signer, self._shelf.get(grant.resource))
+        resource = self._shelf.get(grant.resource)
+        supervisor = grants.supervisor_of(grant, resource, self._rules)
+        grants.check_signer(grant, event, signer.identity, resource, supervisor=supervisor)
+        decided = grants.follow(grant, event, statement, supervisor=supervisor)
+        if supervisor:
+            self.keep(SUPERVISORS, _place(event), supervisor.encode())
         row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
         # A crash before this line leaves the older revision: for a revocation the gateway still refuses,
         # and the backlog repeats the event, because the cursor is moved after it.
@@ -333,11 +351,18 @@ class RegionView:
         for (raw,) in self._db.execute("SELECT statement FROM grant_"):
             grant = read_grant(common_pb2.Statement.FromString(raw))
             self._grants[grant.grant_id] = grant
+        supervisors = self.kept(SUPERVISORS)
         for grant_id, raw in self._db.execute(
             "SELECT grant_id, statement FROM event ORDER BY grant_id, revision"
         ):
             statement = common_pb2.Statement.FromString(raw)
+            event = grants.read_event(statement)
+            supervisor = supervisors.get(_place(event), b"").decode()
             held = self._grants[grant_id]
-            self._grants[grant_id] = grants.transition(held, grants.read_event(statement), statement)
+            self._grants[grant_id] = grants.follow(held, event, statement, supervisor=supervisor)
         row = self._db.execute("SELECT next FROM cursor WHERE origin = ?", (self._origin,)).fetchone()
         self.cursor = row[0] if row else 0
+
+
+def _place(event: grants.GrantEvent) -> str:
+    return f"{event.grant_id.hex()}/{event.revision}"

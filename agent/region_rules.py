@@ -34,6 +34,7 @@ class AgentRules:
         body = region.kept(KIND).get(KEY)
         if body is not None:
             self.current = read_rules(body)
+        self.subscribe(region.use_rules)
         region.add(self)
         region.review_by(lambda provider: reviewer_of(self.current, provider))
 

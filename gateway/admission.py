@@ -17,7 +17,14 @@ from collections.abc import Callable, Sequence
 
 from exchange.catalogue_review import check_state_signer, read_state
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
-from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
+from exchange.grants import (
+    apply_event,
+    check_application,
+    check_issued,
+    check_purposes,
+    parse_grant,
+    read_event,
+)
 from exchange.identity import Role
 from exchange.keys import open_bundle
 from exchange.log_keys import read_key_change
@@ -170,8 +177,14 @@ class Admission:
         self._state.organisations.get(grant.consumer)
         self._state.organisations.get(grant.provider)
         resource = self._state.catalogue.exactly(grant.resource)
-        check_application(grant, resource, now_ms=now_ms)
         check_passing_on(resource, grant.consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
+        check_application(
+            grant,
+            resource,
+            rules=self._state.rules.current,
+            government=lambda code: self._state.organisations.get(code).government,
+            now_ms=now_ms,
+        )
         return grant.name
 
     def _grant_event(
@@ -179,7 +192,10 @@ class Admission:
     ) -> str:
         event = read_event(statement)
         grant = self._state.grants.one(event.grant_id)
-        apply_event(grant, statement, verified, self._state.catalogue.by_id.get(grant.resource))
+        resource, rules = self._state.catalogue.by_id.get(grant.resource), self._state.rules.current
+        apply_event(grant, statement, verified, resource, rules)
+        if event.not_after_ms:
+            check_purposes(grant, rules, not_after_ms=event.not_after_ms)
         check_issued(event.issued_at_ms, now_ms)
         return grant.name
 

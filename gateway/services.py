@@ -22,14 +22,17 @@ from exchange.v1 import (
     rules_pb2_grpc,
 )
 from gateway import interceptors
+from gateway.access.supervised import Supervised
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
+from gateway.clocks.grants import GrantClocks
 from gateway.config import Limits
 from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence
 from gateway.exchange_service import ExchangeService
+from gateway.grant_list import GrantLists
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.path import Path
@@ -57,6 +60,8 @@ class ServiceParts:
     evidence: Evidence
     selection: Selection
     rotation: KeyRotation
+    grant_clocks: GrantClocks
+    supervised: Supervised
     trust_feed: TrustFeed
     limits: Limits
     faults: Callable[[], Sequence[ExchangeError]]
@@ -82,7 +87,14 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
         server,
     )
     grant_pb2_grpc.add_GrantServiceServicer_to_server(
-        GrantService(registrar=parts.registrar, state=parts.state, calls=calls), server
+        GrantService(
+            registrar=parts.registrar,
+            state=parts.state,
+            calls=calls,
+            clocks=parts.grant_clocks,
+            lists=GrantLists(state=parts.state, clocks=parts.grant_clocks, supervised=parts.supervised),
+        ),
+        server,
     )
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)

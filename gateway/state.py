@@ -8,12 +8,13 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import merge
 
 from exchange import canonical
 from exchange.catalogue_review import read_state, reviewer_of
 from exchange.errors import ExchangeError, StoreDamaged
-from exchange.grants import Grant, read_event, read_grant, transition
+from exchange.grants import Grant, read_event, read_grant, supervisor_of, transition
 from exchange.keys import BundleBook
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
@@ -166,10 +167,12 @@ class RegionState:
         elif act == audit_pb2.ACT_BUNDLE:
             self.bundles.apply(index, read_bundle(statement))
         elif act == audit_pb2.ACT_GRANT:
-            self.grants.add(index, read_grant(statement))
+            self.grants.add(index, replace(read_grant(statement), since_ms=entry.time_ms))
         elif act == audit_pb2.ACT_GRANT_EVENT:
             event = read_event(statement)
-            self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
+            held = self.grants.one(event.grant_id)
+            by = supervisor_of(held, self.catalogue.by_id.get(held.resource), self.rules.current)
+            self.grants.update(transition(held, event, statement, supervisor=by))
         elif act == audit_pb2.ACT_RESOURCE:
             self._publish(index, entry.administrative)
         elif act == audit_pb2.ACT_RESOURCE_STATE:

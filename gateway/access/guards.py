@@ -55,14 +55,17 @@ class GrantCovers:
         if grant is None or resource is None or resource.provider != header.provider_organisation:
             raise NoGrant(header.resource)
         exchange.grant_revision = grant.revision
+        consumer = exchange.caller.identity.organisation
         grants.check(
             grant,
             resource,
-            consumer=exchange.caller.identity.organisation,
+            consumer=consumer,
+            government=self._state.organisations.get(consumer).government,
             kind=header.kind,
             fields=header.fields,
             purpose=header.purpose,
             matter=header.matter,
+            step=header.step,
             case_number=header.case_number,
             now_ms=now_ms,
         )
