@@ -18,7 +18,7 @@ USAGE = "usage.db"
 DAY_MS = 24 * 3600 * 1000
 ZONE_MS = 8 * 3600 * 1000
 
-_AT_LEAST = {
+_AT_LEAST: dict[int, int] = {
     exchange_pb2.METERING_UP_TO_1: 0,
     exchange_pb2.METERING_UP_TO_10: 2,
     exchange_pb2.METERING_UP_TO_100: 11,
