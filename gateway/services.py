@@ -18,6 +18,7 @@ from exchange.v1 import (
     exchange_pb2_grpc,
     grant_pb2_grpc,
     link_pb2_grpc,
+    report_pb2_grpc,
     review_pb2_grpc,
     rules_pb2_grpc,
 )
@@ -28,6 +29,7 @@ from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
 from gateway.clocks.grants import GrantClocks
+from gateway.clocks.workdays import Workdays
 from gateway.config import Limits
 from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence
@@ -37,6 +39,7 @@ from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.path import Path
 from gateway.registrar import Registrar
+from gateway.report_service import ReportParts, ReportService
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
 from gateway.routing.links import Links
@@ -101,6 +104,7 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     rules_pb2_grpc.add_RulesServiceServicer_to_server(
         RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
     )
+    report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -131,6 +135,20 @@ def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
         calls=calls,
         check_head=parts.log.compare_head,
         gaps=parts.log.gaps,
+    )
+
+
+def _report_service(parts: ServiceParts, calls: Calls) -> ReportService:
+    return ReportService(
+        ReportParts(
+            registrar=parts.registrar,
+            state=parts.state,
+            usage=parts.evidence.usage,
+            log_size=lambda: parts.log.head.size,
+            calendar=lambda: Workdays(parts.state.rules.current),
+            calls=calls,
+            clock=parts.clock,
+        )
     )
 
 
