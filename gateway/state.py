@@ -8,12 +8,14 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from copy import copy
 from heapq import merge
 
 from exchange import canonical
 from exchange.errors import ExchangeError, StoreDamaged
 from exchange.grants import Grant, read_event, read_grant, transition
 from exchange.keys import BundleBook
+from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
@@ -84,6 +86,12 @@ class RegionState:
             if act in self._registers or act not in DOMAINS:
                 raise ValueError(f"act {act} of {type(register).__name__}")
             self._registers[act] = register
+
+    def under(self, rules: RegionRules) -> "RegionState":
+        """Return this state as it would be under other rules: for looking, nothing may be applied to it."""
+        other = copy(self)
+        other.rules = RulesRegister(rules)
+        return other
 
     def register(self, act: int) -> Register | None:
         """Return who takes an act; None where no register of its own does."""
