@@ -164,7 +164,7 @@ class _Run:
             begun = time.thread_time()
             entries = await asyncio.to_thread(_entries, self._log, first, end)
             await asyncio.sleep(self._pace.rest_s(time.thread_time() - begun))
-            if entries and entries[0][1].time_ms < since_ms:
+            if entries and max(entry.time_ms for _, entry in entries) < since_ms:
                 return
             fitting = [
                 (index, entry)

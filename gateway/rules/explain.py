@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 
 from exchange.canonical import DIGEST_BYTES
 from exchange.clock import Clock
+from exchange.codes import credit_code
 from exchange.errors import ExchangeError, Malformed, Oversized, RoleNotAllowed
-from exchange.identity import OF_ORGANISATION, Identity
+from exchange.identity import OF_ORGANISATION, Identity, Role
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2, rules_pb2
 from gateway.access.guards import Guard
 from gateway.access.requests import KINDS, MAX_FIELDS, MAX_TEXT
 from gateway.registrar import Registrar
-from gateway.rules.supposed import REQUEST, Step, consumer_of, suppose, walk
+from gateway.rules.supposed import ANY_AGENT, REQUEST, Step, consumer_of, suppose, walk
 from gateway.state import RegionState
 
 MAX_TRIED = 64
@@ -56,7 +57,7 @@ class Explainer:
         """Return which rules an exchange would pass.
 
         Raises:
-            Malformed, Oversized: the question is none.
+            Malformed, Oversized, BadIdentifier: the question is none.
             RoleNotAllowed: it is about other organisations than the caller's.
             AuditUnavailable: that an overseer looked could not be entered.
         """
@@ -116,7 +117,8 @@ class Explainer:
             step=request.step,
             case_number=request.case_number,
         )
-        agent = caller.name if caller.organisation == request.consumer else ""
+        own = caller.role is Role.AGENT and caller.organisation == request.consumer
+        agent = caller.name if own else ANY_AGENT
         exchange = suppose(self._state, consumer_of(caller, request.consumer, agent), header)
         return walk(exchange, self._guards, self._trust(), now_ms=at_ms, trust_ms=present_ms)
 
@@ -139,6 +141,7 @@ def _check(request: rules_pb2.ExplainRequest) -> None:
     texts = (request.consumer, request.resource, request.purpose, request.matter, request.step)
     if max(map(len, (*texts, request.case_number, *request.fields))) > MAX_TEXT:
         raise Oversized("text")
+    credit_code(request.consumer)
 
 
 def _told(step: Step) -> rules_pb2.ExplainStep:

@@ -132,7 +132,7 @@ class Situation:
             exchange.grant_revision,
             resource.digest if resource is not None else b"",
             header.kind,
-            tuple(header.fields),
+            tuple(header.fields[:]),  # a slice is copied at once, an iterator asks one by one
             header.purpose,
             header.matter,
             header.step,

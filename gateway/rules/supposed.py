@@ -16,6 +16,9 @@ from gateway.state import RegionState
 REQUEST = "request"
 """Step 2 and 3, as entries name them: an id that resolves to no resource is refused there."""
 
+ANY_AGENT = "any"
+"""Stands for the name of an agent where none is asked about."""
+
 
 @dataclass(slots=True)
 class Nobody:
@@ -62,7 +65,7 @@ def suppose(state: RegionState, consumer: Identity, header: exchange_pb2.Request
     return exchange
 
 
-def consumer_of(caller: Identity, organisation: str, agent: str = "") -> Identity:
+def consumer_of(caller: Identity, organisation: str, agent: str = ANY_AGENT) -> Identity:
     """Return the identity of an organisation's agent in the caller's region."""
     return Identity(caller.trust_domain, caller.division, Role.AGENT, organisation, agent)
 
