@@ -13,7 +13,17 @@ from exchange.v1 import audit_pb2, common_pb2, grant_pb2, reason_pb2, rules_pb2
 from gateway.access.guards import standard_guards
 from gateway.audit.reading import Present
 from gateway.rules.dry_run import DryRuns
-from tests.support.region import CIVIL, DIVISION, DOMAIN, HEALTH, RESOURCE, Authority, MemoryLog, Region, nonce
+from tests.support.region import (
+    CIVIL,
+    DIVISION,
+    DOMAIN,
+    HEALTH,
+    RESOURCE,
+    Authority,
+    MemoryLog,
+    Region,
+    nonce,
+)
 from tests.support.rules import HOUR_MS, MORNING_MS, NIGHT, NOBODY, morning, rules_body, set_rules
 
 OFFICER = Identity(DOMAIN, DIVISION, Role.OFFICER, "", "officer-1")

@@ -77,9 +77,7 @@ def question(**changes: Any) -> rules_pb2.ExplainRequest:
     return rules_pb2.ExplainRequest(**(held | changes))
 
 
-async def explain(
-    region: Region, by: Identity | None = None, **changes: Any
-) -> rules_pb2.ExplainResponse:
+async def explain(region: Region, by: Identity | None = None, **changes: Any) -> rules_pb2.ExplainResponse:
     return await explainer(region).answer(question(**changes), by or person(Role.STEWARD, HEALTH))
 
 

@@ -29,7 +29,11 @@ def test_the_guards_that_travel_with_the_product_compile_and_let_the_usual_pass(
     ("text", "line", "said"),
     [
         ("permit (principal, action, resource);", 1, "@id"),
-        ('\n@id("p") @reason_zh("因") @reason_en("x") permit (principal, action, resource);', 2, "only forbid"),
+        (
+            '\n@id("p") @reason_zh("因") @reason_en("x") permit (principal, action, resource);',
+            2,
+            "only forbid",
+        ),
         ("// first\n\n" + guard("a", "when { context.nothing }"), 3, "a: attribute `nothing`"),
         (guard("a", "when { context.hour }"), 1, "expected Bool"),
         (guard("a", "when { context.hour > }"), 1, "unexpected token"),
@@ -77,7 +81,9 @@ def test_a_guard_that_fails_forbids() -> None:
 
 def test_facts_that_do_not_fit_the_schema_forbid() -> None:
     unfit: Any = "ten"
-    assert Guards([("a", guard("late", "when { context.hour > 20 }"))]).forbidding(facts(hour=unfit)) == "late"
+    assert (
+        Guards([("a", guard("late", "when { context.hour > 20 }"))]).forbidding(facts(hour=unfit)) == "late"
+    )
 
 
 def test_without_cedar_no_guards_compile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +152,10 @@ def test_reading_one_attribute_is_reading_no_other(name: str) -> None:
         (guard("a", "when { principal == resource.provider }"), {"consumer", "provider", "provider_kind"}),
         (guard("a", "", 'principal == Organisation::"x", action, resource'), {"consumer", "consumer_kind"}),
         (guard("a", 'when { {"Var": context.hour, "x": context.level}.x > 3 }'), {"hour", "level"}),
-        (guard("a", "when { if context.derived then context.important else true }"), {"derived", "important"}),
+        (
+            guard("a", "when { if context.derived then context.important else true }"),
+            {"derived", "important"},
+        ),
     ],
 )
 def test_every_way_to_read_a_fact_is_seen(text: str, read: set[str]) -> None:
@@ -173,7 +182,13 @@ def test_every_shipped_guard_forbids_something() -> None:
         ("government", "other"), (True, False), (True, False), (10, 22), changes
     ):
         asked = facts(
-            consumer_kind=kind, same_province=near, working_day=day, hour=hour, level=4, important=True, **more
+            consumer_kind=kind,
+            same_province=near,
+            working_day=day,
+            hour=hour,
+            level=4,
+            important=True,
+            **more,
         )
         left = {name: guards for name, guards in left.items() if not guards.forbidding(asked)}
     assert not left
