@@ -1,4 +1,4 @@
-"""A folder that holds a region's rules: region.toml, guards/*.cedar, cases.toml, and risk.toml where there is one.
+"""A folder that holds a region's rules: region.toml, guards/*.cedar, cases.toml, and perhaps risk.toml.
 
 Checked offline, everything at once: what the gateway would refuse, and every case of the table of decisions.
 Only rules without a fault are turned into a body.

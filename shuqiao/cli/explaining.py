@@ -27,6 +27,7 @@ RULES = {
 }
 """What each rule asks; others are shown by their names."""
 SHORT_HEX = 12
+KINDS = ("query", "verify")
 
 
 def register(app: typer.Typer) -> None:
@@ -70,8 +71,8 @@ def explain(
     from shuqiao.cli.rules import moment_ms
 
     call = of(context)
-    if f"KIND_{kind.upper()}" not in common_pb2.Kind.keys() or kind == "unspecified":
-        raise BadConfiguration(f"--kind {kind}: query, verify")
+    if kind not in KINDS:
+        raise BadConfiguration(f"--kind {kind}: {', '.join(KINDS)}")
     request = rules_pb2.ExplainRequest(
         consumer=consumer or call.holder.identity().organisation,
         resource=resource,

@@ -13,13 +13,25 @@ from exchange.region_rules import RegionRules, read_rules
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, rules_pb2
 from gateway.access.guards import Guard
 from gateway.access.refusals import RefusalLimiter
+from gateway.audit.reading import Present
 from gateway.metrics import PathMetrics
 from gateway.path import Path as ThePath
 from gateway.path import PathParts
 from gateway.record import Exchange
 from gateway.rules.facts import Facts
 from gateway.state import RegionState
-from tests.support.region import DIVISION, DOMAIN, HEALTH, ORIGIN, POLICE, RESOURCE, Region, moment, nonce
+from tests.support.region import (
+    DIVISION,
+    DOMAIN,
+    HEALTH,
+    ORIGIN,
+    POLICE,
+    RESOURCE,
+    MemoryLog,
+    Region,
+    moment,
+    nonce,
+)
 from tests.support.sealing import StillClock
 
 POLICIES = Path(__file__).resolve().parents[2] / "deploy" / "policies"
@@ -230,3 +242,33 @@ def morning(region: Region) -> StillClock:
     region.clock.ms = MORNING_MS
     region.feed.offer(region.authority.trust_list(MORNING_MS))
     return region.clock
+
+
+class ReadLog(MemoryLog):
+    """The log in memory, read as the real one is."""
+
+    def present(self, first: int, count: int) -> Present:
+        entries = list(enumerate(self.entries))[first : first + count]
+        return Present(entries, first + len(entries))
+
+
+def enter(region: Region, grant: bytes, at_ms: int, **changes: Any) -> int:
+    """Put the entry of an exchange into the log; return its index."""
+    entry = audit_pb2.AuditEntry(salt=nonce(), version=1, time_ms=at_ms)
+    held: dict[str, Any] = {
+        "exchange_id": nonce(),
+        "consumer_organisation": HEALTH,
+        "consumer_agent": "health-1",
+        "resource": RESOURCE,
+        "fields": ["name"],
+        "kind": common_pb2.KIND_QUERY,
+        "purpose": "birth",
+        "matter": "newborn",
+        "case_number": "C-1",
+        "grant_id": grant,
+        "decision": audit_pb2.DECISION_RELEASED,
+        "rule": "forward",
+    }
+    entry.exchange.CopyFrom(audit_pb2.ExchangeEntry(**(held | changes)))
+    region.log.entries.append(entry.SerializeToString())
+    return len(region.log.entries) - 1

@@ -9,9 +9,8 @@ import pytest
 
 from exchange import errors as e
 from exchange.identity import Identity, Role
-from exchange.v1 import audit_pb2, common_pb2, grant_pb2, reason_pb2, rules_pb2
+from exchange.v1 import audit_pb2, grant_pb2, reason_pb2, rules_pb2
 from gateway.access.guards import standard_guards
-from gateway.audit.reading import Present
 from gateway.rules.dry_run import DryRuns
 from tests.support.region import (
     CIVIL,
@@ -20,22 +19,22 @@ from tests.support.region import (
     HEALTH,
     RESOURCE,
     Authority,
-    MemoryLog,
     Region,
-    nonce,
 )
-from tests.support.rules import HOUR_MS, MORNING_MS, NIGHT, NOBODY, morning, rules_body, set_rules
+from tests.support.rules import (
+    HOUR_MS,
+    MORNING_MS,
+    NIGHT,
+    NOBODY,
+    ReadLog,
+    enter,
+    morning,
+    rules_body,
+    set_rules,
+)
 
 OFFICER = Identity(DOMAIN, DIVISION, Role.OFFICER, "", "officer-1")
-RELEASED, REFUSED = audit_pb2.DECISION_RELEASED, audit_pb2.DECISION_REFUSED
-
-
-class ReadLog(MemoryLog):
-    """The log in memory, read as the real one is."""
-
-    def present(self, first: int, count: int) -> Present:
-        entries = list(enumerate(self.entries))[first : first + count]
-        return Present(entries, first + len(entries))
+REFUSED = audit_pb2.DECISION_REFUSED
 
 
 @pytest.fixture(scope="module")
@@ -55,28 +54,6 @@ async def granted(region: Region, **changes: Any) -> bytes:
     grant = await region.apply(**changes)
     await region.decide(grant, grant_pb2.GRANT_ACTION_ACCEPT, 1)
     return grant
-
-
-def enter(region: Region, grant: bytes, at_ms: int, **changes: Any) -> int:
-    """Put the entry of an exchange into the log; return its index."""
-    entry = audit_pb2.AuditEntry(salt=nonce(), version=1, time_ms=at_ms)
-    held: dict[str, Any] = {
-        "exchange_id": nonce(),
-        "consumer_organisation": HEALTH,
-        "consumer_agent": "health-1",
-        "resource": RESOURCE,
-        "fields": ["name"],
-        "kind": common_pb2.KIND_QUERY,
-        "purpose": "birth",
-        "matter": "newborn",
-        "case_number": "C-1",
-        "grant_id": grant,
-        "decision": RELEASED,
-        "rule": "forward",
-    }
-    entry.exchange.CopyFrom(audit_pb2.ExchangeEntry(**(held | changes)))
-    region.log.entries.append(entry.SerializeToString())
-    return len(region.log.entries) - 1
 
 
 def runs(region: Region) -> DryRuns:

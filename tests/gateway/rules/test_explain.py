@@ -1,4 +1,4 @@
-"""What explain says is what the path decides: the same guards, with nothing forwarded, held back or entered."""
+"""What explain says is what the path decides: the same guards; nothing is forwarded, held back or entered."""
 
 from collections.abc import Callable
 from pathlib import Path

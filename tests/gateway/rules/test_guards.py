@@ -272,7 +272,7 @@ GRANTS: list[dict[str, Any]] = [
 
 
 async def test_exchanges_whose_facts_differ_have_other_keys(region: Region) -> None:
-    """Every input of every fact is varied, one at a time and all pairs of them, and all is compared with all."""
+    """Every input of every fact is varied, and all outcomes are compared with all."""
     situation = Situation(state=region.state)
     seen: dict[object, object] = {}
     differing = set()
