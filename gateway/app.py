@@ -144,6 +144,7 @@ class Gateway:
             clock=self._clock,
         )
         self.links = Links()
+        self.guards = standard_guards(self.state)
         self.path = self._make_path(who.division)
         self.evidence = Evidence(
             EvidenceParts(
@@ -188,7 +189,7 @@ class Gateway:
                 links=self.links,
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
-                guards=standard_guards(self.state),
+                guards=self.guards,
                 release_guards=(),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
@@ -220,6 +221,8 @@ class Gateway:
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
         parts = ServiceParts(
             path=self.path,
+            guards=self.guards,
+            make_guards=standard_guards,
             links=self.links,
             registrar=self.registrar,
             state=self.state,

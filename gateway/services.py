@@ -23,6 +23,7 @@ from exchange.v1 import (
     rules_pb2_grpc,
 )
 from gateway import interceptors
+from gateway.access.guards import Guard
 from gateway.access.supervised import Supervised
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
@@ -43,6 +44,8 @@ from gateway.report_service import ReportParts, ReportService
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
 from gateway.routing.links import Links
+from gateway.rules.dry_run import DryRuns, MakeGuards
+from gateway.rules.explain import Explainer
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
 
@@ -52,10 +55,14 @@ class ServiceParts:
     """What the services are made of.
 
     Attributes:
+        guards: of step 4, the path's own.
+        make_guards: makes such guards for another state.
         faults: returns what keeps exchanges from succeeding, now.
     """
 
     path: Path
+    guards: Sequence[Guard]
+    make_guards: MakeGuards
     links: Links
     registrar: Registrar
     state: RegionState
@@ -101,9 +108,7 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     )
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
-    rules_pb2_grpc.add_RulesServiceServicer_to_server(
-        RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
-    )
+    rules_pb2_grpc.add_RulesServiceServicer_to_server(_rules_service(parts, calls), server)
     report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
@@ -149,6 +154,31 @@ def _report_service(parts: ServiceParts, calls: Calls) -> ReportService:
             calls=calls,
             clock=parts.clock,
         )
+    )
+
+
+def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
+    explainer = Explainer(
+        registrar=parts.registrar,
+        state=parts.state,
+        guards=parts.guards,
+        trust=lambda: parts.trust_feed.current,
+        clock=parts.clock,
+    )
+    dry_runs = DryRuns(
+        log=parts.log,
+        registrar=parts.registrar,
+        state=parts.state,
+        make_guards=parts.make_guards,
+        trust=lambda: parts.trust_feed.current,
+        clock=parts.clock,
+    )
+    return RulesService(
+        registrar=parts.registrar,
+        rules=parts.state.rules,
+        explainer=explainer,
+        dry_runs=dry_runs,
+        calls=calls,
     )
 
 

@@ -8,6 +8,7 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from heapq import merge
 
@@ -16,6 +17,7 @@ from exchange.catalogue_review import read_state, reviewer_of
 from exchange.errors import ExchangeError, StoreDamaged
 from exchange.grants import Grant, read_event, read_grant, supervisor_of, transition
 from exchange.keys import BundleBook
+from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
@@ -86,6 +88,12 @@ class RegionState:
             if act in self._registers or act not in DOMAINS:
                 raise ValueError(f"act {act} of {type(register).__name__}")
             self._registers[act] = register
+
+    def under(self, rules: RegionRules) -> "RegionState":
+        """Return this state as it would be under other rules: for looking, nothing may be applied to it."""
+        other = copy(self)
+        other.rules = RulesRegister(rules)
+        return other
 
     def register(self, act: int) -> Register | None:
         """Return who takes an act; None where no register of its own does."""

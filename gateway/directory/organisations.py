@@ -85,9 +85,14 @@ def read_organisation(statement: common_pb2.Statement) -> Organisation:
 
 
 class Organisations:
-    """Every organisation by credit code; built by `apply`, read by everybody."""
+    """Every organisation by credit code; built by `apply`, read by everybody.
+
+    Attributes:
+        changes: how often it has changed; what is kept about organisations holds as long as this stays.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self._by_code: dict[str, Organisation] = {}
         self._aliases: dict[tuple[str, str], str] = {}
         self._codes: list[str] = []
@@ -142,5 +147,6 @@ class Organisations:
         """Take over an organisation that was checked before it was logged."""
         if new.credit_code not in self._by_code:
             insort(self._codes, new.credit_code)
+        self.changes += 1
         self._by_code[new.credit_code] = new
         self._aliases[new.division, new.alias] = new.credit_code

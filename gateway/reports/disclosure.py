@@ -4,7 +4,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange import grants
 from exchange.grants import Grant
-from exchange.v1 import report_pb2
+from exchange.v1 import grant_pb2, report_pb2
 from gateway.state import RegionState
 
 STEP = 500
@@ -59,11 +59,11 @@ def _disclosure(state: RegionState, grant: Grant) -> report_pb2.Disclosure:
         fields=sorted(grant.fields),
         purposes=named,
         legal_bases=bases,
-        scope=grant.scope,
+        scope=grant_pb2.GrantScope.ValueType(grant.limits.scope),
         matters=sorted(grant.matters),
         not_before=_stamp(grant.not_before_ms),
         not_after=_stamp(grant.not_after_ms),
-        state=grant.state,
+        state=grant_pb2.GrantState.ValueType(grant.state),
     )
 
 
