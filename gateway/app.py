@@ -49,6 +49,8 @@ from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
 from gateway.state_store import StateStore
+from gateway.stops.desk import DeskParts, StopDesk
+from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
@@ -141,6 +143,19 @@ class Gateway:
         )
         self.links = Links()
         self.path = self._make_path(who.division)
+        self.stops = StopDesk(
+            DeskParts(
+                register=self.state.stops,
+                registrar=self.registrar,
+                links=self.links,
+                conclude=self.path.lose,
+                anchor=self._anchor,
+                trust_feed=self.feed,
+                file=PendingFile(folder / "stops-unlogged.pb"),
+                clock=self._clock,
+                hop=self._hop,
+            )
+        )
         self.evidence = Evidence(
             EvidenceParts(
                 config=config,
@@ -199,6 +214,7 @@ class Gateway:
             evidence=self.evidence,
             selection=self.selection,
             rotation=self.rotation,
+            stops=self.stops,
             trust_feed=self.feed,
             limits=self._config.limits,
             faults=self.faults,
@@ -238,6 +254,7 @@ class Gateway:
             self._stop_where_ended(self.feed.current)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
+            self.stops.open()
             stack.push_async_callback(self.registrar.close)
             await self._record_opening()
             self.feed.subscribe(self._trust_changed)
@@ -258,6 +275,7 @@ class Gateway:
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 *self.evidence.duties(),
                 self.selection.run(),
+                self.stops.run(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

@@ -20,6 +20,7 @@ from exchange.v1 import (
     link_pb2_grpc,
     review_pb2_grpc,
     rules_pb2_grpc,
+    stop_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.admin_service import AdminService
@@ -39,6 +40,8 @@ from gateway.review_service import ReviewService
 from gateway.routing.links import Links
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
+from gateway.stop_service import StopService
+from gateway.stops.desk import StopDesk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,7 @@ class ServiceParts:
     evidence: Evidence
     selection: Selection
     rotation: KeyRotation
+    stops: StopDesk
     trust_feed: TrustFeed
     limits: Limits
     faults: Callable[[], Sequence[ExchangeError]]
@@ -89,6 +93,9 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     rules_pb2_grpc.add_RulesServiceServicer_to_server(
         RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
     )
+    stop_pb2_grpc.add_StopServiceServicer_to_server(
+        StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
+    )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -107,6 +114,7 @@ def _link_service(parts: ServiceParts) -> LinkService:
             consumer_window=parts.limits.consumer_window,
             provider_window=parts.limits.provider_window,
             max_links=parts.limits.max_links,
+            stop_notices=parts.stops.notices,
         )
     )
 

@@ -11,6 +11,7 @@ from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
 from gateway.record import Exchange
 from gateway.state import RegionState
+from gateway.stops.guard import NotStopped
 
 Guard = Callable[[Exchange, TrustList | None, int], None]
 """Takes the exchange, the newest trust list and Unix milliseconds; raises an ExchangeError to refuse."""
@@ -70,4 +71,9 @@ class GrantCovers:
 
 def standard_guards(state: RegionState) -> Sequence[Guard]:
     """Return the guards of this version, in their order."""
-    return (trust_is_fresh, GrantCovers(state=state), catalogue_is_current)
+    return (
+        NotStopped(stops=state.stops.force),
+        trust_is_fresh,
+        GrantCovers(state=state),
+        catalogue_is_current,
+    )
