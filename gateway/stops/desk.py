@@ -104,9 +104,7 @@ class StopDesk:
                 continue
             # Verified at the time of signing: whoever has been revoked since has stopped it all the same.
             domain, at_ms = domain_of(audit_pb2.ACT_STOP), stop.issued_at_ms
-            found = [
-                p.anchor.verify_statement(one, domain, at_ms=at_ms, trust=None) for one in statements
-            ]
+            found = [p.anchor.verify_statement(one, domain, at_ms=at_ms, trust=None) for one in statements]
             p.register.hold(stop, statements, stop.issued_at_ms)
             self._waiting[stop.stop_id] = found[0].identity, statements
             self._filed.add(stop.stop_id)
