@@ -30,6 +30,7 @@ from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
 from agent.region import RegionView
 from agent.region_rules import AgentRules
+from agent.stops import AgentStops
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
@@ -95,6 +96,7 @@ class Agent:
             clock=self._clock,
         )
         self.rules = AgentRules(region=self.region)
+        self.stops = AgentStops(region=self.region, division=who.division, clock=self._clock)
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(
@@ -175,6 +177,7 @@ class Agent:
             replay=ReplayWindow(started_ms=self._clock.now_ms()),
             trust=self._trust,
             answered=self.journal.known,
+            stops=self.stops.force,
         )
         return Provider(
             ProviderParts(
@@ -187,6 +190,7 @@ class Agent:
                 clock=self._clock,
                 window=self._config.limits.provider_window,
                 receipt_after_s=self._config.limits.receipt_after_s,
+                stops=self.stops.force,
                 unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
             )
         )
@@ -226,6 +230,7 @@ class Agent:
             acceptance=Acceptance(organisation=self._who.organisation, region=self.region, clock=self._clock),
             on_drain=lambda: self.link.redial(),
             log=self.log,
+            stops=self.stops,
         )
         parts = StreamParts(
             origin=self.origin,
@@ -312,6 +317,7 @@ class Agent:
             act()
 
     def _each_second(self) -> None:
+        self.stops.sweep()
         self.provider.watch()
         self.sessions.forget_ended()
         self.opened.forget_ended()

@@ -15,6 +15,7 @@ from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
 from agent.provider.answer import Provider
 from agent.region import RegionView
+from agent.stops import AgentStops
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.enrolment import IdentityFolder
@@ -44,6 +45,7 @@ class Duties:
         acceptance: accepts what is unconditional.
         on_drain: called when the gateway says it will stop.
         log: tells of the gateway's log.
+        stops: takes emergency stops.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Duties:
         acceptance: Acceptance,
         on_drain: Callable[[], None],
         log: GatewayLog,
+        stops: AgentStops,
     ) -> None:
         self._identity = identity
         self._region = region
@@ -70,6 +73,7 @@ class Duties:
         self._acceptance = acceptance
         self._on_drain = on_drain
         self._gateway_log = log
+        self._stops = stops
         self._log = structlog.get_logger("agent.duties")
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +82,7 @@ class Duties:
         region.subscribe(self._grant_changed)
         region.subscribe_bundles(self._bundle_logged)
         region.subscribe_epochs(self._epoch_opened)
+        stops.subscribe(lambda: consumer.drop_stopped(stops.force))
 
     # -- what streams call -------------------------------------------------------------------------------
 
@@ -103,6 +108,8 @@ class Duties:
                     self._feed.offer(notice.trust_list)
                 except ExchangeError as error:
                     self._log.warning("trust list left out", reason=error.name, subject=error.subject)
+            elif notice.HasField("stop"):
+                self._stops.notice(notice.stop)
             elif notice.HasField("drain"):
                 self._on_drain()
 

@@ -53,6 +53,8 @@ from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
 from gateway.state_store import StateStore
+from gateway.stops.desk import DeskParts, StopDesk
+from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
@@ -146,6 +148,19 @@ class Gateway:
         self.links = Links()
         self.guards = standard_guards(self.state)
         self.path = self._make_path(who.division)
+        self.stops = StopDesk(
+            DeskParts(
+                register=self.state.stops,
+                registrar=self.registrar,
+                links=self.links,
+                conclude=self.path.lose,
+                anchor=self._anchor,
+                trust_feed=self.feed,
+                file=PendingFile(folder / "stops-unlogged.pb"),
+                clock=self._clock,
+                hop=self._hop,
+            )
+        )
         self.evidence = Evidence(
             EvidenceParts(
                 config=config,
@@ -232,6 +247,7 @@ class Gateway:
             rotation=self.rotation,
             grant_clocks=self.grant_clocks,
             supervised=self.supervised,
+            stops=self.stops,
             trust_feed=self.feed,
             limits=self._config.limits,
             faults=self.faults,
@@ -271,6 +287,7 @@ class Gateway:
             self._stop_where_ended(self.feed.current)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
+            self.stops.open()
             stack.push_async_callback(self.registrar.close)
             self.grant_clocks.open()
             self.registrar.subscribe(self.grant_clocks.changed)
@@ -294,6 +311,7 @@ class Gateway:
                 *self.evidence.duties(),
                 self.selection.run(),
                 self.escalation.run(),
+                self.stops.run(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

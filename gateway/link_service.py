@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,11 @@ Context = grpc.aio.ServicerContext[link_pb2.LinkRequest, link_pb2.LinkResponse]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkParts:
-    """What the link service is made of."""
+    """What the link service is made of.
+
+    Attributes:
+        stop_notices: stops that no event of the log tells of yet.
+    """
 
     origin: str
     path: Path
@@ -44,6 +48,7 @@ class LinkParts:
     consumer_window: int
     provider_window: int
     max_links: int
+    stop_notices: Callable[[], Sequence[link_pb2.StopNotice]] = tuple
 
 
 class LinkService(link_pb2_grpc.LinkServiceServicer):
@@ -134,6 +139,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
         trust = p.trust_feed.current
         if trust is not None:
             frame.notices.add().trust_list.CopyFrom(trust.statement)
+        frame.notices.extend(link_pb2.Notice(stop=stop) for stop in p.stop_notices())
         return frame
 
     async def _serve(self, link: AgentLink, context: Context, write: "FrameWriter") -> ExchangeError | None:

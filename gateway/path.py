@@ -37,6 +37,7 @@ from exchange.errors import (
     Revoked,
     by_reason,
 )
+from exchange.stop_set import StopSet
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2, link_pb2
 from gateway.access.guards import Guard, ReleaseGuard
@@ -238,7 +239,7 @@ class Path:
         return exchange
 
     def lose(self, exchanges: list[Exchange]) -> None:
-        """Conclude exchanges whose provider's link broke; each already says why."""
+        """Conclude exchanges whose provider's link broke, or that were stopped; each already says why."""
         if exchanges:
             self._conclude(exchanges)
 
@@ -291,12 +292,31 @@ class Path:
                     exchange.caller.settle(exchange, b"", None)
             p.metrics.withheld.inc(len(exchanges))
             return
+        stops, now_ms = p.state.stops.force, p.clock.now_ms()
         for exchange, leaf, logged in zip(exchanges, leaves, outcome, strict=True):
             if not exchange.owed:
-                exchange.caller.settle(exchange, leaf, logged)
+                if not stops.quiet and self._stopped_meanwhile(exchange, stops, now_ms):
+                    exchange.caller.settle(exchange, b"", None)
+                else:
+                    exchange.caller.settle(exchange, leaf, logged)
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)
+
+    def _stopped_meanwhile(self, exchange: Exchange, stops: StopSet, now_ms: int) -> bool:
+        """Whether an answer that is durable by now was stopped while it was made durable.
+
+        Its entry says released and nothing is: that is allowed, as after a crash at this line; the provider
+        has its receipt all the same.
+        """
+        if not exchange.released or exchange.resource is None:
+            return False
+        stop = stops.find(exchange.header, exchange.resource.id, now_ms)
+        if stop is None:
+            return False
+        exchange.failure = 0
+        exchange.stop(stops.refusal(stop), rule=stop.rule, hop=self._.hop)
+        return True
 
 
 def _withheld(fault: ExchangeError) -> ExchangeError:

@@ -21,6 +21,7 @@ from exchange.v1 import (
     report_pb2_grpc,
     review_pb2_grpc,
     rules_pb2_grpc,
+    stop_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import Guard
@@ -48,6 +49,8 @@ from gateway.rules.dry_run import DryRuns, MakeGuards
 from gateway.rules.explain import Explainer
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
+from gateway.stop_service import StopService
+from gateway.stops.desk import StopDesk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,7 @@ class ServiceParts:
     rotation: KeyRotation
     grant_clocks: GrantClocks
     supervised: Supervised
+    stops: StopDesk
     trust_feed: TrustFeed
     limits: Limits
     faults: Callable[[], Sequence[ExchangeError]]
@@ -110,6 +114,9 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
     rules_pb2_grpc.add_RulesServiceServicer_to_server(_rules_service(parts, calls), server)
     report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
+    stop_pb2_grpc.add_StopServiceServicer_to_server(
+        StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
+    )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -128,6 +135,7 @@ def _link_service(parts: ServiceParts) -> LinkService:
             consumer_window=parts.limits.consumer_window,
             provider_window=parts.limits.provider_window,
             max_links=parts.limits.max_links,
+            stop_notices=parts.stops.notices,
         )
     )
 

@@ -28,6 +28,7 @@ from gateway.directory.resources import Catalogue
 from gateway.register import Register
 from gateway.review.reviews import Reviews
 from gateway.rules.register import RulesRegister
+from gateway.stops.register import StopRegister
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -42,6 +43,8 @@ DOMAINS = {
     audit_pb2.ACT_LOG_KEY: canonical.LOG_KEY,
     audit_pb2.ACT_LOG_EPOCH: canonical.LOG_EPOCH,
     audit_pb2.ACT_RULES: canonical.RULES,
+    audit_pb2.ACT_STOP: canonical.STOP,
+    audit_pb2.ACT_STOP_LIFTED: canonical.LIFT,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
@@ -73,8 +76,11 @@ class RegionState:
         self.grants = GrantIndex()
         self.reviews = Reviews()
         self.rules = RulesRegister()
+        self.stops = StopRegister(
+            catalogue=self.catalogue, grants=self.grants, organisations=self.organisations
+        )
         self._registers: dict[int, Register] = {}
-        for register in (self.rules,):
+        for register in (self.rules, self.stops):
             self.add(register)
         self.trust_mark = ""
         self.applied_index = 0

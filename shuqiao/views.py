@@ -6,7 +6,16 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2, trust_pb2
+from exchange.v1 import (
+    agent_pb2,
+    audit_pb2,
+    common_pb2,
+    directory_pb2,
+    grant_pb2,
+    reason_pb2,
+    stop_pb2,
+    trust_pb2,
+)
 from shuqiao import review_views
 from shuqiao.review_views import Finding as Finding
 from shuqiao.review_views import finding as finding
@@ -207,12 +216,16 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
 
 
 def _detail(told: audit_pb2.AdministrativeEntry) -> View:
-    """Return what else belongs to an act: how grave an alert is, or which entries a segment holds."""
+    """Return what else belongs to an act: of an alert, a segment, a stop."""
     if told.HasField("alert"):
         since = {"since": unix_ms(told.alert.since_ms)} if told.alert.since_ms else {}
         return {"severity": told.alert.severity, **since}
     if told.HasField("segment"):
         return {"segment_first": told.segment.first, "segment_end": told.segment.end}
+    if told.act == audit_pb2.ACT_STOP:
+        stop = stop_pb2.StopBody.FromString(told.statement.body)
+        scope = stop_pb2.StopScope.Name(stop.scope).removeprefix("STOP_SCOPE_").lower()
+        return {"scope": scope, "target": stop.target, "rehearsal": stop.rehearsal, "note": stop.note}
     return {}
 
 

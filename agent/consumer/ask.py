@@ -49,6 +49,7 @@ from exchange.merkle import InclusionMemo
 from exchange.rpc_errors import from_failure, to_failure
 from exchange.session import ConsumerSessions, Parties
 from exchange.signing import BatchVerifier
+from exchange.stop_set import StopSet
 from exchange.suites import suite
 from exchange.trust import TrustList
 from exchange.v1 import agent_pb2, common_pb2, exchange_pb2, link_pb2
@@ -401,6 +402,16 @@ class Consumer:
         for key in [key for key, item in self._pending.items() if item.stream is stream]:
             item = self._pending.pop(key)
             item.deliver(self._failed(item.question, key, type(why)(why.subject, hop=why.hop)))
+
+    def drop_stopped(self, stops: StopSet) -> None:
+        """Fail everything under way that is stopped; an answer that comes all the same finds nobody."""
+        now_ms = self._.clock.now_ms()
+        for key, item in list(self._pending.items()):
+            header = exchange_pb2.RequestHeader.FromString(item.header)
+            stop = stops.find(header, item.plan.resolved.resource.id, now_ms)
+            if stop is not None:
+                del self._pending[key]
+                item.deliver(self._failed(item.question, key, stops.refusal(stop)))
 
     def expire(self) -> None:
         """Fail what passed its deadline; called several times a second."""

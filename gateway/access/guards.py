@@ -13,6 +13,7 @@ from exchange.v1 import exchange_pb2
 from gateway.record import Exchange
 from gateway.rules.guards import RegionGuards
 from gateway.state import RegionState
+from gateway.stops.guard import NotStopped
 
 Guard = Callable[[Exchange, TrustList | None, int], None]
 """Takes the exchange, the newest trust list and Unix milliseconds; raises an ExchangeError to refuse."""
@@ -101,6 +102,7 @@ def standard_guards(state: RegionState) -> Sequence[Guard]:
     arguments that decides the same and holds nothing back: `explain` and the dry run ask that.
     """
     return (
+        NotStopped(stops=state.stops.force),  # was it stopped in an emergency
         trust_is_fresh,  # is it known who may be trusted
         catalogue_is_current,  # does the consumer speak of the same resource
         GrantCovers(state=state),  # was it granted

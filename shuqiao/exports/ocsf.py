@@ -43,6 +43,8 @@ _ACTIVITIES = {
     "grant": CREATE,
     "grant_event": UPDATE,
     "read": READ,
+    "stop": UPDATE,
+    "stop_lifted": UPDATE,
 }
 _SEVERITIES = {"notice": LOW, "warning": MEDIUM, "critical": CRITICAL}
 Event = dict[str, Any]
@@ -60,6 +62,8 @@ def severity_of(record: Record) -> int:
         return MEDIUM
     if record.view.get("act") == "alert":
         return _SEVERITIES.get(record.text("severity"), MEDIUM)
+    if record.view.get("act") == "stop":
+        return HIGH
     reason = record.text("reason")
     if not reason:
         return INFORMATIONAL
