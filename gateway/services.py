@@ -14,6 +14,7 @@ from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     admin_pb2_grpc,
     audit_pb2_grpc,
+    case_pb2_grpc,
     directory_pb2_grpc,
     exchange_pb2_grpc,
     grant_pb2_grpc,
@@ -26,6 +27,7 @@ from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
+from gateway.case_service import CaseService
 from gateway.config import Limits
 from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence
@@ -89,6 +91,8 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     rules_pb2_grpc.add_RulesServiceServicer_to_server(
         RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
     )
+    cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
+    case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 

@@ -44,7 +44,10 @@ def hash_token(token: str) -> str:
 
 
 class ApplicationSettings(BaseModel):
-    """One local system: `[[local.application]]`. "*" allows any; "970100/*" any resource under a prefix."""
+    """One local system: `[[local.application]]`. "*" allows any; "970100/*" any resource under a prefix.
+
+    Without `matters` any may be named, also none; `cases` lets it open and close cases of its matters.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,6 +57,8 @@ class ApplicationSettings(BaseModel):
     purposes: Annotated[list[Name], Field(min_length=1)]
     resources: Annotated[list[Name], Field(min_length=1)]
     operators: list[Name] = []
+    matters: list[Name] = [ANY]
+    cases: bool = False
 
     @model_validator(mode="after")
     def _one_source_of_hashes(self) -> "ApplicationSettings":
@@ -91,6 +96,8 @@ class Application:
     resources: frozenset[str]
     prefixes: tuple[str, ...]
     operators: frozenset[str]
+    matters: frozenset[str] = frozenset({ANY})
+    cases: bool = False
 
     @classmethod
     def of(cls, settings: ApplicationSettings) -> "Application":
@@ -101,21 +108,36 @@ class Application:
             resources=frozenset(settings.resources),
             prefixes=tuple(each[:-1] for each in settings.resources if each.endswith("/*")),
             operators=frozenset(settings.operators or [""]),
+            matters=frozenset(settings.matters),
+            cases=settings.cases,
         )
 
-    def check(self, resource: str, purpose: str, operator: str) -> None:
+    def check(self, resource: str, purpose: str, matter: str, operator: str) -> None:
         """Refuse what the application may not ask.
 
         Raises:
-            ApplicationNotAllowed: names the application and which of the three is out of bounds.
+            ApplicationNotAllowed: names the application and which of the four is out of bounds.
         """
         resources = self.resources
         if resource not in resources and ANY not in resources and not self._below(resource):
             raise ApplicationNotAllowed(f"application {self.name}: resource")
         if purpose not in self.purposes and ANY not in self.purposes:
             raise ApplicationNotAllowed(f"application {self.name}: purpose")
+        if matter not in self.matters and ANY not in self.matters:
+            raise ApplicationNotAllowed(f"application {self.name}: matter")
         if operator not in self.operators and ANY not in self.operators:
             raise ApplicationNotAllowed(f"application {self.name}: operator")
+
+    def check_case(self, matter: str) -> None:
+        """Refuse a step in a case of a matter that is not the application's.
+
+        Raises:
+            ApplicationNotAllowed.
+        """
+        if not self.cases:
+            raise ApplicationNotAllowed(f"application {self.name}: cases")
+        if matter not in self.matters and ANY not in self.matters:
+            raise ApplicationNotAllowed(f"application {self.name}: matter")
 
     def _below(self, resource: str) -> bool:
         return bool(self.prefixes) and resource.startswith(self.prefixes)

@@ -134,6 +134,7 @@ class Planner:
             grant_revision=grant.revision if grant else 0,
             purpose=question.purpose,
             matter=question.matter,
+            application=question.application,
             suite=trust.suite,
             consumer_bundle=consumer_bundle,
             provider_bundle=keys.digest,

@@ -97,6 +97,7 @@ class InspectorParts:
     replay: ReplayWindow
     trust: Callable[[], TrustList | None]
     answered: Callable[[bytes], bool]
+    check_case: Callable[[exchange_pb2.RequestHeader, int], None]
 
 
 class Inspector:
@@ -180,6 +181,7 @@ class Inspector:
             case_number=header.case_number,
             now_ms=now_ms,
         )
+        self._.check_case(header, now_ms)
         job.resource, job.grant = resource, grant
 
     def _open(self, job: Job) -> None:

@@ -9,6 +9,7 @@ from exchange import grants
 from exchange.errors import BundleStale, NoGrant, TrustStale
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
+from gateway.cases.guard import CaseIsOpen
 from gateway.record import Exchange
 from gateway.state import RegionState
 
@@ -70,4 +71,4 @@ class GrantCovers:
 
 def standard_guards(state: RegionState) -> Sequence[Guard]:
     """Return the guards of this version, in their order."""
-    return (trust_is_fresh, GrantCovers(state=state), catalogue_is_current)
+    return (trust_is_fresh, GrantCovers(state=state), CaseIsOpen(state=state), catalogue_is_current)

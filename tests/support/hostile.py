@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
+from agent.cases import AgentCases
 from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
@@ -34,6 +35,7 @@ from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.provider.tagging import Tagger
 from agent.region import RegionView
+from agent.region_rules import AgentRules
 from agent.stream import StreamParts
 from certs.profiles import make_leaf
 from exchange.checkpoint import LogSigner
@@ -187,6 +189,7 @@ class Department:
                 replay=ReplayWindow(started_ms=clock.now_ms()),
                 trust=self.trust,
                 answered=self.journal.known,
+                check_case=AgentCases(region=self.view, rules=AgentRules(region=self.view)).check,
             )
         )
         return Provider(
