@@ -7,6 +7,7 @@ Acts without a statement (the log was opened or read, a call was refused) are th
 
 from exchange import canonical
 from exchange.errors import EvidenceBroken, RoleNotAllowed
+from exchange.evidence.cases_then import CasesThen
 from exchange.evidence.findings import Check, Findings
 from exchange.evidence.grants_then import DOMAINS as GRANT_DOMAINS
 from exchange.evidence.grants_then import GrantsThen
@@ -19,6 +20,7 @@ from exchange.v1 import audit_pb2
 
 SIGNED_BY = {
     audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
+    audit_pb2.ACT_CASE: (canonical.CASE, frozenset({Role.STEWARD, Role.AGENT})),
     audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
     audit_pb2.ACT_REVIEW_DRAW: (canonical.REVIEW_DRAW, frozenset({Role.OFFICER, Role.AUDITOR})),
     audit_pb2.ACT_REVIEW_EVENT: (canonical.REVIEW_EVENT, PEOPLE | {Role.GATEWAY}),
@@ -35,7 +37,7 @@ class Acts:
         findings: takes what does not hold.
 
     Attributes:
-        keys, grants, revocations: what the entries so far say.
+        keys, grants, cases, revocations: what the entries so far say.
         epochs: the openings among them.
     """
 
@@ -45,6 +47,7 @@ class Acts:
         self.revocations = Revocations(newest=newest)
         self.keys = KeysThen(anchor=anchor, revocations=self.revocations)
         self.grants = GrantsThen()
+        self.cases = CasesThen()
         self.epochs: list[Epoch] = []
 
     def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
@@ -98,6 +101,8 @@ class Acts:
         _check_actor(act, signer.identity)
         if act.act in GRANT_DOMAINS:
             self.grants.enter(act.act, act.statement, signer, time_ms)
+        elif act.act == audit_pb2.ACT_CASE:
+            self.cases.enter(act.statement, signer, time_ms)
 
 
 def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:
