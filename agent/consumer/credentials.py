@@ -47,6 +47,7 @@ class ApplicationSettings(BaseModel):
     """One local system: `[[local.application]]`. "*" allows any; "970100/*" any resource under a prefix.
 
     Without `matters` any may be named, also none; `cases` lets it open and close cases of its matters.
+    `at_once` is how many questions it may have under way; 0 for the agent's `per_application`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +60,7 @@ class ApplicationSettings(BaseModel):
     operators: list[Name] = []
     matters: list[Name] = [ANY]
     cases: bool = False
+    at_once: Annotated[int, Field(ge=0, le=65_536)] = 0
 
     @model_validator(mode="after")
     def _one_source_of_hashes(self) -> "ApplicationSettings":
@@ -98,6 +100,7 @@ class Application:
     operators: frozenset[str]
     matters: frozenset[str] = frozenset({ANY})
     cases: bool = False
+    at_once: int = 0
 
     @classmethod
     def of(cls, settings: ApplicationSettings) -> "Application":
@@ -110,6 +113,7 @@ class Application:
             operators=frozenset(settings.operators or [""]),
             matters=frozenset(settings.matters),
             cases=settings.cases,
+            at_once=settings.at_once,
         )
 
     def check(self, resource: str, purpose: str, matter: str, operator: str) -> None:

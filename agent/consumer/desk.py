@@ -57,7 +57,7 @@ class Desk:
         """Return the application's slots."""
         found = self._slots.get(application.name)
         if found is None:
-            found = self._slots[application.name] = Slots(most=self._per_application)
+            found = self._slots[application.name] = Slots(most=application.at_once or self._per_application)
         return found
 
     async def ask(self, application: Application, question: agent_pb2.AskRequest) -> agent_pb2.AskResponse:

@@ -4,6 +4,7 @@ A batch of questions is one `read` of the connector. What leaves is what was ask
 columns of a record go nowhere. Whether it may be asked for at all is decided before (`provider/answer.py`).
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timezone
@@ -18,6 +19,7 @@ from agent.provider.connectors.file import FileConnector
 from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
 from agent.provider.connectors.sql import SqlConnector
+from agent.provider.connectors.synthetic import Shape, SyntheticConnector, resolved
 from agent.provider.field_rules import (
     BEIJING,
     FieldRule,
@@ -29,7 +31,14 @@ from agent.provider.field_rules import (
     normal,
     rules_for,
 )
-from agent.provider.sources_config import FileSource, HttpSource, ResourceConfig, SqlSource, zone_of
+from agent.provider.sources_config import (
+    FileSource,
+    HttpSource,
+    ResourceConfig,
+    SqlSource,
+    SyntheticSource,
+    zone_of,
+)
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
 
@@ -251,6 +260,10 @@ def _connector(
             name=name, folder=base / source.folder, file=source.file, format=source.format, keys=keys,
             columns=columns, row_cap=cap, timeout_s=limit, pool=source.pool, memory_mb=source.memory_mb,
         )  # fmt: skip
+    if isinstance(source, SyntheticSource):
+        return SyntheticConnector(
+            name=name, shapes=shapes_of(config, source), seed=source.seed, missing=source.missing
+        )
     return _http(source, config, base, columns)
 
 
@@ -300,3 +313,22 @@ def _secret(name: str, base: Path, path: Path | None) -> str:
     if not text or not text.isascii() or not text.isprintable():
         raise BadConfiguration(f"{name}: {path.name} must hold one line of ASCII")
     return text
+
+
+def shapes_of(config: ResourceConfig, source: SyntheticSource) -> list[Shape]:
+    """Return what is known of each column of a synthetic source, once each."""
+    told = json.loads(source.record_schema) if source.record_schema else {}
+    formats = {each.column: each.format for each in config.parameters}
+    shapes: dict[str, Shape] = {}
+    for field in config.fields:
+        known = resolved(told, told.get("properties", {}).get(field.name, {}))
+        shapes.setdefault(
+            field.column,
+            Shape(
+                column=field.column,
+                type=field.type,
+                format=field.subject or formats.get(field.column, ""),
+                schema=known,
+            ),
+        )
+    return list(shapes.values())
