@@ -9,6 +9,8 @@ from pathlib import Path
 import grpc
 import structlog
 
+from agent.case_desk import CaseDesk
+from agent.cases import AgentCases
 from agent.config import AgentConfig, load
 from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.local_api import Listening, LocalApi
@@ -97,6 +99,7 @@ class Agent:
         )
         self.rules = AgentRules(region=self.region)
         self.stops = AgentStops(region=self.region, division=who.division, clock=self._clock)
+        self.cases = AgentCases(region=self.region, rules=self.rules)
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(
@@ -140,6 +143,13 @@ class Agent:
             hop=self.consumer.hop,
             catalogue=self.desk,
             receipts=self.shelf,
+            cases=CaseDesk(
+                signer=self.identity.statement_signer,
+                cases=self.cases,
+                submit=self.duties.submit_case,
+                clock=self._clock,
+                random=self._nonces,
+            ),
         )
 
     # -- wiring ------------------------------------------------------------------------------------------
@@ -178,6 +188,7 @@ class Agent:
             trust=self._trust,
             answered=self.journal.known,
             stops=self.stops.force,
+            check_case=self.cases.check,
         )
         return Provider(
             ProviderParts(

@@ -14,6 +14,7 @@ from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     admin_pb2_grpc,
     audit_pb2_grpc,
+    case_pb2_grpc,
     directory_pb2_grpc,
     exchange_pb2_grpc,
     grant_pb2_grpc,
@@ -30,6 +31,7 @@ from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
+from gateway.case_service import CaseService
 from gateway.clocks.grants import GrantClocks
 from gateway.clocks.workdays import Workdays
 from gateway.config import Limits
@@ -117,6 +119,8 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     stop_pb2_grpc.add_StopServiceServicer_to_server(
         StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
     )
+    cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
+    case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 

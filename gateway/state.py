@@ -22,10 +22,11 @@ from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
 from gateway.audience import EVERYBODY, NOBODY, Audience
+from gateway.cases.register import CaseRegister
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue
-from gateway.register import Register
+from gateway.register import Forgetting, Register
 from gateway.review.reviews import Reviews
 from gateway.rules.register import RulesRegister
 from gateway.stops.register import StopRegister
@@ -45,10 +46,13 @@ DOMAINS = {
     audit_pb2.ACT_RULES: canonical.RULES,
     audit_pb2.ACT_STOP: canonical.STOP,
     audit_pb2.ACT_STOP_LIFTED: canonical.LIFT,
+    audit_pb2.ACT_CASE: canonical.CASE,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
 
+_NOT_SEEN = frozenset({audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_CASE})
+"""Acts that are not found by their body here: who holds them knows them by more than that."""
 _PUBLIC = frozenset(
     {
         audit_pb2.ACT_ORGANISATION,
@@ -76,12 +80,14 @@ class RegionState:
         self.grants = GrantIndex()
         self.reviews = Reviews()
         self.rules = RulesRegister()
+        self.cases = CaseRegister(rules=self.rules, organisations=self.organisations)
         self.stops = StopRegister(
             catalogue=self.catalogue, grants=self.grants, organisations=self.organisations
         )
         self._registers: dict[int, Register] = {}
-        for register in (self.rules, self.stops):
+        for register in (self.rules, self.stops, self.cases):
             self.add(register)
+        self._forgetting: tuple[Forgetting, ...] = (self.cases,)
         self.trust_mark = ""
         self.applied_index = 0
         self._seen: dict[bytes, int] = {}
@@ -115,12 +121,27 @@ class RegionState:
 
     def index_of(self, domain: bytes, body: bytes) -> int | None:
         """Return the index of the entry that has exactly this statement body; bundles are not found here."""
+        if domain == canonical.CASE:
+            return self.cases.index_of(body)
         return self._seen.get(canonical.digest(domain, body))
 
     def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
         """Return the indexes, from `since` on, of at most `limit` events that an organisation may see."""
         own = self._private.get(organisation, array("Q"))
         return list(merge(_from(self._public, since, limit), _from(own, since, limit)))[:limit]
+
+    def forgotten(self) -> Sequence[int]:
+        """Tell nobody any more of entries that count no more; return their indexes, rising."""
+        gone: dict[str, list[int]] = {}
+        indexes: list[int] = []
+        for register in self._forgetting:
+            for each in register.forgotten():
+                indexes.append(each.index)
+                for organisation in each.organisations:
+                    gone.setdefault(organisation, []).append(each.index)
+        for organisation, told in gone.items():
+            self._private[organisation] = _without(self._private[organisation], sorted(told))
+        return sorted(indexes)
 
     def apply(self, index: int, entry: audit_pb2.AuditEntry) -> Audience:
         """Take over the entry at an index; entries that change nothing only move `applied_index`.
@@ -146,7 +167,7 @@ class RegionState:
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
-            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST):
+            if act not in _NOT_SEEN:
                 self._seen.setdefault(canonical.digest(DOMAINS[act], statement.body), index)
             self._announce(index, audience)
         self.applied_index = index + 1
@@ -216,6 +237,17 @@ class RegionState:
 def _from(indexes: Sequence[int], since: int, limit: int) -> Sequence[int]:
     start = bisect_left(indexes, since)
     return indexes[start : start + limit]
+
+
+def _without(indexes: "array[int]", gone: Sequence[int]) -> "array[int]":
+    """Return rising indexes without some of them; copied in stretches, for the lists are long."""
+    rest, start = array("Q"), 0
+    for index in gone:
+        place = bisect_left(indexes, index, start)
+        if place < len(indexes) and indexes[place] == index:
+            rest += indexes[start:place]
+            start = place + 1
+    return rest + indexes[start:]
 
 
 def _parties(grant: Grant) -> Audience:

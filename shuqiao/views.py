@@ -162,6 +162,13 @@ def reason(number: "reason_pb2.Reason.ValueType") -> str:
         return str(int(number))
 
 
+def case_standing(number: "audit_pb2.CaseStanding.ValueType") -> str:
+    """Return for example "open"; empty where no case was named."""
+    if not number:
+        return ""
+    return audit_pb2.CaseStanding.Name(number).removeprefix("CASE_STANDING_").lower()
+
+
 def records(answer: agent_pb2.Answer) -> list[dict[str, str | None]]:
     """Return the records of an answer, one mapping from field to text each."""
     columns: Mapping[str, tuple[list[str], frozenset[int]]] = {
@@ -191,6 +198,8 @@ def _exchange(told: audit_pb2.ExchangeEntry) -> View:
         "purpose": told.purpose,
         "matter": told.matter,
         "case_number": told.case_number,
+        "case_standing": case_standing(told.case_standing),
+        "application": told.application,
         "grant_id": told.grant_id.hex(),
         "grant_revision": told.grant_revision,
         "request_digest": told.request_digest.hex(),

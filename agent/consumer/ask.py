@@ -233,6 +233,7 @@ class Consumer:
             bool(question.case_number),
             tuple(question.fields),
             question.grant_id,
+            question.application,
             p.keys.spoken_digest,
             resolved.keys.digest,
             resolved.resource.digest,

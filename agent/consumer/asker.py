@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from exchange.cases import Case
 from exchange.v1 import agent_pb2
 
 Deliver = Callable[[agent_pb2.AskResponse], None]
@@ -39,6 +40,22 @@ class Asker(Protocol):
 
     async def status(self) -> agent_pb2.GetAgentStatusResponse:
         """Return how the agent is, hop by hop."""
+        ...
+
+
+class Cases(Protocol):
+    """Opens and closes the cases that this department leads."""
+
+    def case(self, number: str) -> Case | None:
+        """Return a case that this department takes part in, None where it is not known."""
+        ...
+
+    async def open_case(self, request: agent_pb2.OpenCaseRequest) -> agent_pb2.OpenCaseResponse:
+        """Open a case; raises the ExchangeError that keeps it from being opened."""
+        ...
+
+    async def close_case(self, request: agent_pb2.CloseCaseRequest) -> agent_pb2.CloseCaseResponse:
+        """Close a case; raises the ExchangeError that keeps it from being closed."""
         ...
 
 

@@ -125,6 +125,21 @@ _SCHEMAS: Mapping[str, Any] = {
         "properties": {"resources": {"type": "array", "items": {"type": "object"}}},
     },
     "receipts": _RECEIPT,
+    "open_case": {
+        "type": "object",
+        "properties": {
+            "case": _TEXT,
+            "index": {"type": "integer", "description": "日志序号 / Index in the log"},
+            "expires_at": {**_TEXT, "format": "date-time"},
+        },
+    },
+    "close_case": {
+        "type": "object",
+        "properties": {
+            "case": _TEXT,
+            "index": {"type": "integer", "description": "日志序号 / Index in the log"},
+        },
+    },
 }
 _ERRORS: Mapping[int, str] = {
     400: "请求有误 / The request is wrong",

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from agent.consumer.asker import Catalogue, Receipts
 from agent.consumer.credentials import Credentials
 from agent.consumer.desk import Desk
+from agent.consumer.http_cases import add_cases
 from agent.consumer.http_docs import add_documentation, openapi_extra, responses
 from agent.consumer.http_errors import error_headers, error_json, malformed, status_of
 from agent.consumer.http_guard import APPLICATION, App, Guard, Receive, Rejected, read_body
@@ -70,6 +71,7 @@ class HttpFace:
         )
         self._add_question(app, "query", QUERY, QueryBody)
         self._add_question(app, "verify", VERIFY, VerifyBody)
+        add_cases(app, self.desk, max_body_bytes=self.max_body_bytes)
         self._add_views(app)
         add_documentation(app)
         app.add_exception_handler(HTTPException, self._no_route)

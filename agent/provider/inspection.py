@@ -99,6 +99,7 @@ class InspectorParts:
     trust: Callable[[], TrustList | None]
     answered: Callable[[bytes], bool]
     stops: StopSet
+    check_case: Callable[[exchange_pb2.RequestHeader, int], None]
 
 
 class Inspector:
@@ -186,6 +187,7 @@ class Inspector:
             case_number=header.case_number,
             now_ms=now_ms,
         )
+        self._.check_case(header, now_ms)
         job.resource, job.grant = resource, grant
 
     def _open(self, job: Job) -> None:

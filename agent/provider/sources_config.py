@@ -25,6 +25,7 @@ subject = "citizen_id"                 # whoever it names is found by a trace of
 ```
 """
 
+import json
 import re
 from datetime import timedelta, timezone
 from ipaddress import IPv4Network, IPv6Network
@@ -139,6 +140,23 @@ class HttpSource(_Strict):
         return check_pointer(records)
 
 
+class SyntheticSource(_Strict):
+    """No source at all: records that belong to nobody, made for each key. For sandboxes only."""
+
+    kind: Literal["synthetic"]
+    seed: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    missing: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # JSON Schema of one record, its properties by the names of the fields.
+    record_schema: Annotated[str, Field(alias="schema", max_length=16_384)] = ""
+
+    @field_validator("record_schema")
+    @classmethod
+    def _schema(cls, text: str) -> str:
+        if text and not isinstance(json.loads(text), dict):
+            raise ValueError("schema must be a JSON object")
+        return text
+
+
 def check_pointer(pointer: str) -> str:
     """Return a JSON pointer (RFC 6901) that is well formed.
 
@@ -213,7 +231,7 @@ class ResourceConfig(_Strict):
     row_cap: Annotated[int, Field(ge=1, le=1000)] = 100
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     utc_offset: str = "+08:00"
-    source: Annotated[SqlSource | FileSource | HttpSource, Field(discriminator="kind")]
+    source: Annotated[SqlSource | FileSource | HttpSource | SyntheticSource, Field(discriminator="kind")]
     parameters: Annotated[tuple[ParameterConfig, ...], Field(alias="parameter", min_length=1, max_length=16)]
     fields: Annotated[tuple[FieldConfig, ...], Field(alias="field", min_length=1, max_length=64)]
 

@@ -7,6 +7,7 @@ Acts without a statement (the log was opened or read, a call was refused) are th
 
 from exchange import canonical
 from exchange.errors import EvidenceBroken, RoleNotAllowed
+from exchange.evidence.cases_then import CasesThen
 from exchange.evidence.findings import Check, Findings
 from exchange.evidence.grants_then import DOMAINS as GRANT_DOMAINS
 from exchange.evidence.grants_then import GrantsThen
@@ -21,6 +22,7 @@ from exchange.v1 import audit_pb2
 SIGNED_BY = {
     audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
     audit_pb2.ACT_RULES: (canonical.RULES, frozenset({Role.ADMIN})),
+    audit_pb2.ACT_CASE: (canonical.CASE, frozenset({Role.STEWARD, Role.AGENT})),
     audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
     audit_pb2.ACT_REVIEW_DRAW: (canonical.REVIEW_DRAW, frozenset({Role.OFFICER, Role.AUDITOR})),
     audit_pb2.ACT_REVIEW_EVENT: (canonical.REVIEW_EVENT, PEOPLE | {Role.GATEWAY}),
@@ -39,7 +41,7 @@ class Acts:
         findings: takes what does not hold.
 
     Attributes:
-        keys, grants, revocations: what the entries so far say.
+        keys, grants, cases, revocations: what the entries so far say.
         epochs: the openings among them.
     """
 
@@ -49,6 +51,7 @@ class Acts:
         self.revocations = Revocations(newest=newest)
         self.keys = KeysThen(anchor=anchor, revocations=self.revocations)
         self.grants = GrantsThen()
+        self.cases = CasesThen()
         self.epochs: list[Epoch] = []
 
     def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
@@ -106,6 +109,8 @@ class Acts:
             self.grants.name(act.statement)
         elif act.act == audit_pb2.ACT_RULES:
             self._enter_rules(act, signer.identity, time_ms)
+        elif act.act == audit_pb2.ACT_CASE:
+            self.cases.enter(act.statement, signer, time_ms)
 
     def _enter_rules(self, act: audit_pb2.AdministrativeEntry, signer: Identity, time_ms: int) -> None:
         """Two administrators signed the rules."""

@@ -10,6 +10,7 @@ from exchange import grants
 from exchange.errors import BundleStale, NoGrant, PurposeUnknown, TrustStale
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
+from gateway.cases.guard import CaseIsOpen
 from gateway.record import Exchange
 from gateway.rules.guards import RegionGuards
 from gateway.state import RegionState
@@ -106,6 +107,7 @@ def standard_guards(state: RegionState) -> Sequence[Guard]:
         trust_is_fresh,  # is it known who may be trusted
         catalogue_is_current,  # does the consumer speak of the same resource
         GrantCovers(state=state),  # was it granted
+        CaseIsOpen(state=state),  # is its case open
         PurposeIsKnown(state=state),  # does the region know what for
         RegionGuards(state=state),  # does the region forbid it here and now
     )

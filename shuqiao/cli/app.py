@@ -18,6 +18,7 @@ from shuqiao.cli import (
     agent,
     audit,
     bench,
+    case,
     catalog,
     certs,
     demo,
@@ -43,7 +44,7 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, rules, stop, report, audit)
+GROUPS = (gateway, agent, certs, org, catalog, grant, case, rules, stop, report, audit)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
+from agent.cases import AgentCases
 from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
@@ -34,6 +35,7 @@ from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.provider.tagging import Tagger
 from agent.region import RegionView
+from agent.region_rules import AgentRules
 from agent.stops import AgentStops
 from agent.stream import StreamParts
 from certs.profiles import make_leaf
@@ -191,6 +193,7 @@ class Department:
                 trust=self.trust,
                 answered=self.journal.known,
                 stops=self.stops.force,
+                check_case=AgentCases(region=self.view, rules=AgentRules(region=self.view)).check,
             )
         )
         return Provider(
