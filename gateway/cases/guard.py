@@ -23,6 +23,7 @@ class CaseIsOpen:
 
     def __call__(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
         """Check the case, and note how it stands."""
+        exchange.rule = "case"
         header = exchange.header
         number = header.case_number
         if not number:
@@ -30,7 +31,6 @@ class CaseIsOpen:
         if self._rules.current.claims:
             exchange.case_standing = audit_pb2.CASE_STANDING_CLAIM
             return
-        exchange.rule = "case"
         try:
             cases.check(
                 self._cases.get(number),
