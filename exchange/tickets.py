@@ -4,9 +4,9 @@ Shared by the gateway, which decides, and by agents, which verify what they are 
 digest of its body. Words go into the log for good: they hold no citizen id (`exchange.review.check_words`);
 what is wrong with a value stands sealed (`exchange.sealed_text`).
 
-1. A dispute is with the provider at once. The provider corrects or declines it; who raised it may withdraw it.
+1. A dispute is with the provider at once, who corrects or declines it; who raised it may withdraw it.
 2. A demand waits for an administrator, who gives it to an organisation; one that says whom it is addressed to
-   is with that organisation at once. It is answered by a resource of that organisation, declined or withdrawn.
+   is with that organisation at once. It is answered by a resource of that organisation, declined, withdrawn.
 3. Revisions count up by one from 1. Acknowledgements have revision 0: they come in any order, one from each
    recipient that was told.
 4. Only stewards of the organisation whose turn it is act, and administrators to assign.
@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, TICKET, digest
-from exchange.codes import credit_code, division
+from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Oversized, RoleNotAllowed, WrongState
 from exchange.identity import Identity, Role
 from exchange.resources import MAX_FIELDS, check_text, split_id
@@ -240,7 +240,7 @@ def _demand(told: ticket_pb2.Demand) -> Demand:
     return Demand(
         title=told.title,
         wanted=tuple(told.wanted),
-        division=division(told.division),
+        division=division_code(told.division),
         purpose=told.purpose,
         matter=told.matter,
         addressed_to=credit_code(told.addressed_to) if told.addressed_to else "",

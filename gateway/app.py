@@ -32,9 +32,11 @@ from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
+from gateway.audit.alerts import Alerts
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
+from gateway.clocks.escalation import Escalation
 from gateway.config import GatewayConfig, load
 from gateway.evidence import Evidence, EvidenceParts
 from gateway.link_service import LinkService
@@ -50,6 +52,8 @@ from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
 from gateway.state_store import StateStore
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 from gateway.trust_watch import TrustWatch
 
 GRACE_S = 5.0
@@ -158,12 +162,37 @@ class Gateway:
                 random=self._nonces,
             )
         )
+        self.corrections = Corrections(
+            tickets=self.state.tickets,
+            registrar=self.registrar,
+            log=self.sequencer,
+            tagged=self.evidence.tagged,
+            find=self.evidence.searches.find,
+            gateway=who,
+        )
+        self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
+        self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
     # -- wiring ------------------------------------------------------------------------------------------
 
     def _trust(self) -> TrustList | None:
         return self.feed.current
+
+    def _make_escalation(self) -> Escalation:
+        alerts = Alerts(
+            append=self.sequencer.append,
+            gateway=self.identity.identity(),
+            origin=self.origin,
+            clock=self._clock,
+            random=self._nonces,
+        )
+        return Escalation(
+            sources=(self.ticket_clocks.due,),
+            enter=partial(alerts.enter, severity="warning"),
+            path=self._config.folder / "overdue.json",
+            clock=self._clock,
+        )
 
     def _make_path(self, division: str) -> Path:
         replay = ReplayWindow(started_ms=self._clock.now_ms())
@@ -198,6 +227,8 @@ class Gateway:
             log=self.sequencer,
             evidence=self.evidence,
             selection=self.selection,
+            corrections=self.corrections,
+            ticket_clocks=self.ticket_clocks,
             rotation=self.rotation,
             trust_feed=self.feed,
             limits=self._config.limits,
@@ -258,6 +289,8 @@ class Gateway:
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 *self.evidence.duties(),
                 self.selection.run(),
+                self.corrections.run(),
+                self.escalation.run(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

@@ -20,6 +20,7 @@ from exchange.v1 import (
     link_pb2_grpc,
     review_pb2_grpc,
     rules_pb2_grpc,
+    ticket_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.admin_service import AdminService
@@ -39,6 +40,9 @@ from gateway.review_service import ReviewService
 from gateway.routing.links import Links
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
+from gateway.ticket_service import TicketService
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,8 @@ class ServiceParts:
     log: Sequencer
     evidence: Evidence
     selection: Selection
+    corrections: Corrections
+    ticket_clocks: TicketClocks
     rotation: KeyRotation
     trust_feed: TrustFeed
     limits: Limits
@@ -89,6 +95,7 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     rules_pb2_grpc.add_RulesServiceServicer_to_server(
         RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
     )
+    ticket_pb2_grpc.add_TicketServiceServicer_to_server(_ticket_service(parts, calls), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -119,6 +126,19 @@ def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
         calls=calls,
         check_head=parts.log.compare_head,
         gaps=parts.log.gaps,
+    )
+
+
+def _ticket_service(parts: ServiceParts, calls: Calls) -> TicketService:
+    return TicketService(
+        registrar=parts.registrar,
+        tickets=parts.state.tickets,
+        quality=parts.state.quality,
+        clocks=parts.ticket_clocks,
+        corrections=parts.corrections,
+        find=parts.evidence.searches.find,
+        calls=calls,
+        clock=parts.clock,
     )
 
 

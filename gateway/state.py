@@ -24,6 +24,8 @@ from gateway.directory.resources import Catalogue, read_state
 from gateway.register import Register
 from gateway.review.reviews import Reviews
 from gateway.rules.register import RulesRegister
+from gateway.tickets.quality import QualityRegister
+from gateway.tickets.register import TicketRegister
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -38,6 +40,10 @@ DOMAINS = {
     audit_pb2.ACT_LOG_KEY: canonical.LOG_KEY,
     audit_pb2.ACT_LOG_EPOCH: canonical.LOG_EPOCH,
     audit_pb2.ACT_RULES: canonical.RULES,
+    audit_pb2.ACT_TICKET: canonical.TICKET,
+    audit_pb2.ACT_TICKET_EVENT: canonical.TICKET_EVENT,
+    audit_pb2.ACT_CORRECTION: canonical.TICKET_EVENT,
+    audit_pb2.ACT_QUALITY: canonical.QUALITY,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
@@ -70,7 +76,11 @@ class RegionState:
         self.reviews = Reviews()
         self.rules = RulesRegister()
         self._registers: dict[int, Register] = {}
-        for register in (self.rules,):
+        self.tickets = TicketRegister(
+            catalogue=self.catalogue, organisations=self.organisations, newest=self.bundles.newest
+        )
+        self.quality = QualityRegister(catalogue=self.catalogue, grants=self.grants)
+        for register in (self.rules, self.tickets, self.quality):
             self.add(register)
         self.trust_mark = ""
         self.applied_index = 0
