@@ -1,4 +1,4 @@
-"""Tells past recipients that a disputed value was corrected: an entry for each, which the links bring to them.
+"""Tells past recipients that a disputed value was corrected: an entry for each, which the links bring.
 
 Recipients are found by the tags beside the disputed exchange's entry: every released exchange of that
 resource before the correction that bears one of them, within the same period of tags, and asked for a
@@ -6,12 +6,12 @@ corrected field. Decoys are tags that nothing else bears. An exchange about seve
 all of them: all their recipients are told.
 
 1. Who is told follows from the log alone. A crash between the provider's step and any of these entries, or
-   among them, leaves a dispute that is still to be told; the next start goes on, and tells nobody twice.
+   among them, leaves a dispute that is still to be told; the next start goes on and tells nobody twice.
 2. An entry holds the provider's signed step: recipients verify that, and need not take the gateway's word.
 3. The last entry ends the telling and says within which period of tags was looked. Tags differ by period,
    and the gateway has no key to make one from another: who received it in another quarter is found by an
-   officer's trace (docs/disputes.md). Where the tags are gone, nobody but who disputed is told, and that entry
-   says so.
+   officer's trace (docs/disputes.md). Where the tags are gone, nobody but who disputed is told, and that
+   entry says so.
 """
 
 import asyncio
