@@ -11,10 +11,13 @@ import structlog
 
 from agent.config import AgentConfig, load
 from agent.consumer.ask import Consumer, ConsumerParts
+from agent.consumer.correction_view import CorrectionView
 from agent.consumer.local_api import Listening, LocalApi
 from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
+from agent.corrections import AgentCorrections
 from agent.desk_view import AgentDesk
+from agent.disputes import AgentDisputes
 from agent.duties import Duties
 from agent.gateway_log import GatewayLog
 from agent.heads import Heads
@@ -95,6 +98,17 @@ class Agent:
             clock=self._clock,
         )
         self.rules = AgentRules(region=self.region)
+        self.corrections = AgentCorrections(
+            region=self.region, organisation=who.organisation, clock=self._clock
+        )
+        self.disputes = AgentDisputes(
+            region=self.region,
+            keystore=keystore,
+            organisation=who.organisation,
+            agent=who.name,
+            private=self.keys.sealing_private,
+        )
+        self.disputes.erase_ended()
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(
@@ -138,6 +152,7 @@ class Agent:
             hop=self.consumer.hop,
             catalogue=self.desk,
             receipts=self.shelf,
+            corrections=CorrectionView(corrections=self.corrections, shelf=self.shelf),
         )
 
     # -- wiring ------------------------------------------------------------------------------------------

@@ -109,13 +109,17 @@ class Application:
         Raises:
             ApplicationNotAllowed: names the application and which of the three is out of bounds.
         """
-        resources = self.resources
-        if resource not in resources and ANY not in resources and not self._below(resource):
+        if not self.reaches(resource):
             raise ApplicationNotAllowed(f"application {self.name}: resource")
         if purpose not in self.purposes and ANY not in self.purposes:
             raise ApplicationNotAllowed(f"application {self.name}: purpose")
         if operator not in self.operators and ANY not in self.operators:
             raise ApplicationNotAllowed(f"application {self.name}: operator")
+
+    def reaches(self, resource: str) -> bool:
+        """Return whether the application may ask for a resource at all."""
+        resources = self.resources
+        return resource in resources or ANY in resources or self._below(resource)
 
     def _below(self, resource: str) -> bool:
         return bool(self.prefixes) and resource.startswith(self.prefixes)
