@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from shuqiao.cli import agent_notices
 from shuqiao.cli.invocation import of
 from shuqiao.words import Text
 
 app = typer.Typer(name="agent", help="前置节点 | The agent of a department")
+agent_notices.register(app)
 
 Config = Annotated[Path, typer.Option("--config", help="配置文件（TOML） | Configuration file (TOML)")]
 

@@ -20,13 +20,16 @@ from shuqiao.cli import (
     bench,
     catalog,
     certs,
+    demand,
     demo,
+    dispute,
     doctor,
     example,
     exchange,
     gateway,
     grant,
     org,
+    quality,
 )
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import Output
@@ -40,7 +43,7 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, audit)
+GROUPS = (gateway, agent, certs, org, catalog, grant, dispute, demand, quality, audit)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"
