@@ -1,4 +1,4 @@
-"""Demands at the gateway: given to somebody by an administrator, answered by a resource, seen by everybody."""
+"""Demands at the gateway: given to somebody by an administrator, answered by a resource, seen by all."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
