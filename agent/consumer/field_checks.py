@@ -111,25 +111,21 @@ def _lengths(told: Mapping[str, Any], kind: str) -> list[Check]:
 def _bounds(told: Mapping[str, Any], kind: str) -> list[Check]:
     if kind not in ("integer", "decimal"):
         return []
-    tests: dict[str, Callable[[Decimal, Decimal], bool]] = {
-        "minimum": lambda value, bound: value >= bound,
-        "maximum": lambda value, bound: value <= bound,
-        "exclusiveMinimum": lambda value, bound: value > bound,
-        "exclusiveMaximum": lambda value, bound: value < bound,
-    }
-    return [
-        _bound(test, number)
-        for name, test in tests.items()
-        if (number := _number(told.get(name))) is not None
-    ]
+    names = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    least, most, above, below = (_number(told.get(name)) for name in names)
+    if (least, most, above, below) == (None, None, None, None):
+        return []
 
-
-def _bound(test: Callable[[Decimal, Decimal], bool], bound: Decimal) -> Check:
     def check(text: str) -> bool:
-        value = _number(text)
-        return value is not None and test(value, bound)
+        value = Decimal(text)
+        return (
+            (least is None or value >= least)
+            and (most is None or value <= most)
+            and (above is None or value > above)
+            and (below is None or value < below)
+        )
 
-    return check
+    return [check]
 
 
 def _pattern(told: Mapping[str, Any], kind: str) -> list[Check]:

@@ -1,7 +1,9 @@
 """The quality of what this agent received: counted while answers are opened, reported daily. Counts only.
 
-1. Of an answer the first 100 records are looked at; how many records came is counted in full. A value is
-   missing where it is null or empty, and invalid where it breaks what the schema says of it (`field_checks`).
+1. Of an answer the first 100 records are looked at, and of a resource no more than some 500 a second: it is a
+   sample where much comes, and everything where little does. How many answers and records came is counted in
+   full. A value is missing where it is null or empty, invalid where it breaks what the schema says of it
+   (`field_checks`).
 2. An answer that tells as of when its data are is dated; it is stale where that is longer ago than the
    provider's line of the responsibility list promises.
 3. Counts are kept beside what is known of the region once a minute: a crash loses at most that. What is
@@ -26,6 +28,8 @@ from exchange.v1 import agent_pb2, common_pb2, directory_pb2, ticket_pb2
 
 LOOKED_AT = 100
 """Records of an answer that are looked at."""
+PER_SECOND = 500
+"""Records of one resource that are looked at in a second, and the rest of the answer that passes it."""
 MAX_RESOURCES = 4096
 MAX_FROZEN = 64
 KIND = "quality"
@@ -80,13 +84,33 @@ class Counts:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Watched:
-    """A resource that answers come from: its counts, what its schema says, what its provider promises."""
+    """A resource that answers come from: its counts, what its schema says, what its provider promises.
+
+    Attributes:
+        second: of the clock; since it began, `looked_at` records were looked at.
+    """
 
     counts: Counts
     checks: dict[str, Check]
     fresh_within_s: int
+    second: int = 0
+    looked_at: int = 0
+
+    def look(self, answer: agent_pb2.Answer) -> None:
+        """Look at the values of an answer."""
+        fields, checks = self.counts.fields, self.checks
+        for column in answer.columns:
+            values = column.values[:LOOKED_AT]
+            told = fields.get(column.name)
+            if told is None:
+                told = fields[column.name] = [0, 0, 0]
+            told[0] += len(values)
+            told[1] += values.count("")
+            check = checks.get(column.name)
+            if check is not None:
+                told[2] += sum(1 for value in values if value and not check(value))
 
 
 class QualityBook:
@@ -137,21 +161,16 @@ class QualityBook:
         watched = self._watched.get(resource.id)
         if watched is None:
             return
-        counts, checks = watched.counts, watched.checks
+        counts, now_ms, records = watched.counts, self._clock.now_ms(), answer.records
         counts.exchanges += 1
-        counts.records += answer.records
-        for column in answer.columns:
-            values = column.values[:LOOKED_AT]
-            told = counts.fields.get(column.name)
-            if told is None:
-                told = counts.fields[column.name] = [0, 0, 0]
-            told[0] += len(values)
-            told[1] += values.count("")
-            check = checks.get(column.name)
-            if check is not None:
-                told[2] += sum(1 for value in values if value and not check(value))
+        counts.records += records
+        if now_ms // 1000 != watched.second:
+            watched.second, watched.looked_at = now_ms // 1000, 0
+        if watched.looked_at < PER_SECOND:
+            watched.looked_at += min(records, LOOKED_AT)
+            watched.look(answer)
         if as_of_ms > 0:
-            age_s = max(0, self._clock.now_ms() - as_of_ms) // 1000
+            age_s = max(0, now_ms - as_of_ms) // 1000
             counts.dated += 1
             counts.oldest_s = max(counts.oldest_s, age_s)
             counts.stale += 0 < watched.fresh_within_s < age_s

@@ -23,8 +23,8 @@ SATURDAY = 5
 
 _OFFSET_MS = 8 * 3600 * 1000
 _EPOCH = date(1970, 1, 1)
-_FIRST_YEAR = min(constants.holidays).year
-_LAST_YEAR = max(constants.holidays).year
+_FIRST_YEAR: int = min(constants.holidays).year
+_LAST_YEAR: int = max(constants.holidays).year
 _DAY = timedelta(days=1)
 
 
@@ -51,7 +51,10 @@ class Workdays:
             return False
         if day in self._worked:
             return True
-        return bool(is_workday(day)) if self.known(day) else day.weekday() < SATURDAY
+        if not self.known(day):
+            return day.weekday() < SATURDAY
+        worked: bool = is_workday(day)
+        return worked
 
     def after(self, time_ms: int, days: int) -> int:
         """Return when a term of so many working days ends.

@@ -111,6 +111,18 @@ async def test_of_a_long_answer_the_first_records_are_looked_at(monkeypatch: pyt
     assert (desk.reports[0].records, desk.reports[0].fields["name"].missing) == (10, 3)
 
 
+async def test_of_much_that_comes_in_a_second_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality_module, "PER_SECOND", 2)
+    clock, desk = StillClock(), Desk()
+    counted = book(clock=clock)
+    for _ in range(5):
+        counted.observe(HOUSEHOLD, answer(("", "1")), 0)
+    clock.ms += 1000
+    counted.observe(HOUSEHOLD, answer(("", "1")), 0)
+    await counted.report(desk.hand_in, all_=True)
+    assert (desk.reports[0].exchanges, desk.reports[0].fields["name"].missing) == (6, 3)
+
+
 async def test_a_report_that_fails_is_handed_in_again_and_one_that_is_there_already_is_done() -> None:
     clock, desk = StillClock(), Desk()
     counted = book(clock=clock)
