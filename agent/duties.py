@@ -34,6 +34,8 @@ from exchange.v1 import (
     directory_pb2_grpc,
     grant_pb2_grpc,
     link_pb2,
+    ticket_pb2,
+    ticket_pb2_grpc,
 )
 
 TIMEOUT_S = 10.0
@@ -150,6 +152,18 @@ class Duties:
         await self.publish_keys()
         for grant in self._region.grants():
             self._grant_changed(grant)
+
+    async def report_quality(self, report: common_pb2.Statement) -> None:
+        """Hand a report of quality in.
+
+        Raises:
+            GatewayAway: there is no link, or what the gateway says.
+        """
+        if self._channel is None:
+            raise GatewayAway("no link")
+        stub: ticket_pb2_grpc.TicketServiceAsyncStub = ticket_pb2_grpc.TicketServiceStub(self._channel)
+        request = ticket_pb2.ReportQualityRequest(report=report)
+        await self._call(partial(stub.ReportQuality, request, timeout=TIMEOUT_S))
 
     # -- keys and grants ---------------------------------------------------------------------------------
 

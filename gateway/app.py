@@ -56,6 +56,8 @@ from gateway.state_store import StateStore
 from gateway.stops.desk import DeskParts, StopDesk
 from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 from gateway.trust_watch import TrustWatch
 
 GRACE_S = 5.0
@@ -186,6 +188,15 @@ class Gateway:
             supervised=self.supervised,
             now_ms=self._clock.now_ms,
         )
+        self.corrections = Corrections(
+            tickets=self.state.tickets,
+            registrar=self.registrar,
+            log=self.sequencer,
+            tagged=self.evidence.tagged,
+            find=self.evidence.searches.find,
+            gateway=who,
+        )
+        self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
         self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
@@ -224,7 +235,7 @@ class Gateway:
             random=self._nonces,
         )
         return Escalation(
-            sources=(self.grant_clocks.due,),
+            sources=(self.grant_clocks.due, self.ticket_clocks.due),
             enter=partial(alerts.enter, severity="warning"),
             path=self._config.folder / "overdue.json",
             clock=self._clock,
@@ -244,6 +255,8 @@ class Gateway:
             log=self.sequencer,
             evidence=self.evidence,
             selection=self.selection,
+            corrections=self.corrections,
+            ticket_clocks=self.ticket_clocks,
             rotation=self.rotation,
             grant_clocks=self.grant_clocks,
             supervised=self.supervised,
@@ -312,6 +325,7 @@ class Gateway:
                 self.selection.run(),
                 self.escalation.run(),
                 self.stops.run(),
+                self.corrections.run(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

@@ -23,6 +23,7 @@ from exchange.v1 import (
     review_pb2_grpc,
     rules_pb2_grpc,
     stop_pb2_grpc,
+    ticket_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import Guard
@@ -53,6 +54,9 @@ from gateway.rules_service import RulesService
 from gateway.state import RegionState
 from gateway.stop_service import StopService
 from gateway.stops.desk import StopDesk
+from gateway.ticket_service import TicketService
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,8 @@ class ServiceParts:
     log: Sequencer
     evidence: Evidence
     selection: Selection
+    corrections: Corrections
+    ticket_clocks: TicketClocks
     rotation: KeyRotation
     grant_clocks: GrantClocks
     supervised: Supervised
@@ -121,6 +127,7 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     )
     cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
     case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
+    ticket_pb2_grpc.add_TicketServiceServicer_to_server(_ticket_service(parts, calls), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -191,6 +198,19 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
         explainer=explainer,
         dry_runs=dry_runs,
         calls=calls,
+    )
+
+
+def _ticket_service(parts: ServiceParts, calls: Calls) -> TicketService:
+    return TicketService(
+        registrar=parts.registrar,
+        tickets=parts.state.tickets,
+        quality=parts.state.quality,
+        clocks=parts.ticket_clocks,
+        corrections=parts.corrections,
+        find=parts.evidence.searches.find,
+        calls=calls,
+        clock=parts.clock,
     )
 
 

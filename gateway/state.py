@@ -30,6 +30,8 @@ from gateway.register import Forgetting, Register
 from gateway.review.reviews import Reviews
 from gateway.rules.register import RulesRegister
 from gateway.stops.register import StopRegister
+from gateway.tickets.quality import QualityRegister
+from gateway.tickets.register import TicketRegister
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -47,6 +49,10 @@ DOMAINS = {
     audit_pb2.ACT_STOP: canonical.STOP,
     audit_pb2.ACT_STOP_LIFTED: canonical.LIFT,
     audit_pb2.ACT_CASE: canonical.CASE,
+    audit_pb2.ACT_TICKET: canonical.TICKET,
+    audit_pb2.ACT_TICKET_EVENT: canonical.TICKET_EVENT,
+    audit_pb2.ACT_CORRECTION: canonical.TICKET_EVENT,
+    audit_pb2.ACT_QUALITY: canonical.QUALITY,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
@@ -85,7 +91,11 @@ class RegionState:
             catalogue=self.catalogue, grants=self.grants, organisations=self.organisations
         )
         self._registers: dict[int, Register] = {}
-        for register in (self.rules, self.stops, self.cases):
+        self.tickets = TicketRegister(
+            catalogue=self.catalogue, organisations=self.organisations, newest=self.bundles.newest
+        )
+        self.quality = QualityRegister(catalogue=self.catalogue, grants=self.grants)
+        for register in (self.rules, self.stops, self.cases, self.tickets, self.quality):
             self.add(register)
         self._forgetting: tuple[Forgetting, ...] = (self.cases,)
         self.trust_mark = ""

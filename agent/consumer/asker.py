@@ -67,6 +67,30 @@ class Catalogue(Protocol):
         ...
 
 
+class Corrections(Protocol):
+    """The corrections of values that this department received."""
+
+    def corrections(self, shows: Callable[[str], bool]) -> Sequence[Mapping[str, object]]:
+        """Return one JSON-ready mapping per dispute, oldest first.
+
+        Args:
+            shows: whether the caller may see what is about a resource.
+        """
+        ...
+
+    def done(self, ticket: str, shows: Callable[[str], bool]) -> Mapping[str, object]:
+        """Note that the caller has put the department's own record right.
+
+        Args:
+            ticket: hexadecimal, 64 digits.
+            shows: as above.
+
+        Raises:
+            UnknownTicket: nothing of it is to be seen.
+        """
+        ...
+
+
 class Receipts(Protocol):
     """The verified receipts that this agent keeps."""
 

@@ -122,8 +122,7 @@ class Application:
         Raises:
             ApplicationNotAllowed: names the application and which of the four is out of bounds.
         """
-        resources = self.resources
-        if resource not in resources and ANY not in resources and not self._below(resource):
+        if not self.reaches(resource):
             raise ApplicationNotAllowed(f"application {self.name}: resource")
         if purpose not in self.purposes and ANY not in self.purposes:
             raise ApplicationNotAllowed(f"application {self.name}: purpose")
@@ -142,6 +141,11 @@ class Application:
             raise ApplicationNotAllowed(f"application {self.name}: cases")
         if matter not in self.matters and ANY not in self.matters:
             raise ApplicationNotAllowed(f"application {self.name}: matter")
+
+    def reaches(self, resource: str) -> bool:
+        """Return whether the application may ask for a resource at all."""
+        resources = self.resources
+        return resource in resources or ANY in resources or self._below(resource)
 
     def _below(self, resource: str) -> bool:
         return bool(self.prefixes) and resource.startswith(self.prefixes)

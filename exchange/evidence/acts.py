@@ -16,6 +16,7 @@ from exchange.evidence.revocations import Revocations
 from exchange.identity import PEOPLE, Identity, Role, parse_uri
 from exchange.log_keys import Epoch, check_opening
 from exchange.region_rules import check_signers, read_rules
+from exchange.tickets import CORRECT, read_event
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2
 
@@ -28,6 +29,10 @@ SIGNED_BY = {
     audit_pb2.ACT_REVIEW_EVENT: (canonical.REVIEW_EVENT, PEOPLE | {Role.GATEWAY}),
     audit_pb2.ACT_STOP: (canonical.STOP, frozenset({Role.OFFICER})),
     audit_pb2.ACT_STOP_LIFTED: (canonical.LIFT, frozenset({Role.OFFICER})),
+    audit_pb2.ACT_TICKET: (canonical.TICKET, frozenset({Role.STEWARD})),
+    audit_pb2.ACT_TICKET_EVENT: (canonical.TICKET_EVENT, frozenset({Role.STEWARD, Role.ADMIN})),
+    audit_pb2.ACT_CORRECTION: (canonical.TICKET_EVENT, frozenset({Role.STEWARD})),
+    audit_pb2.ACT_QUALITY: (canonical.QUALITY, frozenset({Role.AGENT})),
 } | {act: (domain, frozenset({Role.STEWARD, Role.AGENT})) for act, domain in GRANT_DOMAINS.items()}
 """Acts read beside bundles, trust lists and epochs: the domain, and the roles that may sign."""
 
@@ -102,7 +107,11 @@ class Acts:
         signer = self._anchor.verify_statement(act.statement, domain, at_ms=time_ms, trust=trust)
         if signer.identity.role not in roles:
             raise RoleNotAllowed(str(signer.identity))
-        _check_actor(act, signer.identity)
+        if act.act == audit_pb2.ACT_CORRECTION:
+            # The gateway's entry, beside the provider's step that it tells a recipient of.
+            _check_correction(act)
+        else:
+            _check_actor(act, signer.identity)
         if act.act in GRANT_DOMAINS:
             self.grants.enter(act.act, act.statement, signer, time_ms)
         elif act.act == audit_pb2.ACT_ORGANISATION:
@@ -126,3 +135,12 @@ class Acts:
 def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:
     if act.actor != signer.uri:
         raise EvidenceBroken(f"signed by {signer}, entered for another")
+
+
+def _check_correction(act: audit_pb2.AdministrativeEntry) -> None:
+    step = read_event(act.statement)
+    told = act.correction
+    if parse_uri(act.actor).role is not Role.GATEWAY:
+        raise EvidenceBroken("correction entered by no gateway")
+    if step.action != CORRECT or (step.ticket_id, step.fields) != (told.ticket_id, frozenset(told.fields)):
+        raise EvidenceBroken("correction of another step")

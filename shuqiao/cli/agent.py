@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from shuqiao.cli import agent_notices
 from shuqiao.cli.invocation import of
 from shuqiao.words import Text
 
 app = typer.Typer(name="agent", help="前置节点 | The agent of a department")
+agent_notices.register(app)
 
 kept = typer.Typer(name="applications", help="已登记的业务系统 | The department's systems")
 app.add_typer(kept)

@@ -21,13 +21,16 @@ from shuqiao.cli import (
     case,
     catalog,
     certs,
+    demand,
     demo,
+    dispute,
     doctor,
     example,
     exchange,
     gateway,
     grant,
     org,
+    quality,
     report,
     rules,
     stop,
@@ -44,7 +47,22 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, case, rules, stop, report, audit)
+GROUPS = (
+    gateway,
+    agent,
+    certs,
+    org,
+    catalog,
+    grant,
+    case,
+    rules,
+    stop,
+    dispute,
+    demand,
+    quality,
+    report,
+    audit,
+)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"
