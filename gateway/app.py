@@ -36,7 +36,7 @@ from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
 from gateway.config import GatewayConfig, load
-from gateway.evidence import Evidence, EvidenceParts
+from gateway.evidence import Evidence, EvidenceParts, kept_key
 from gateway.link_service import LinkService
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
@@ -44,6 +44,7 @@ from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
+from gateway.risk.setup import RISK_MARKS, Risk, RiskParts
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
@@ -122,6 +123,18 @@ class Gateway:
             origin=self.origin,
             refusals=self.refusals,
         )
+        self.risk = Risk(
+            RiskParts(
+                state=self.state,
+                log=self.sequencer,
+                enter=self.registrar.record_own,
+                gateway=who,
+                key=kept_key(keystore, RISK_MARKS),
+                registry=self.registry,
+                clock=self._clock,
+                random=self._nonces,
+            )
+        )
         self.selection = Selection(
             log=self.sequencer,
             reviews=self.state.reviews,
@@ -175,14 +188,15 @@ class Gateway:
                 links=self.links,
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
-                guards=standard_guards(self.state),
-                release_guards=(),
+                guards=(*standard_guards(self.state), self.risk.guard),
+                release_guards=(self.risk.release,),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
                 random=self._nonces,
                 metrics=PathMetrics(self.registry),
+                concluded=self.risk.concluded,
             )
         )
 
@@ -218,6 +232,7 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self.evidence.measure(self._metrics)
+        self.risk.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -258,6 +273,7 @@ class Gateway:
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 *self.evidence.duties(),
                 self.selection.run(),
+                *self.risk.duties(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

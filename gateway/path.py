@@ -55,7 +55,11 @@ MAX_OWED = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathParts:
-    """What the path is made of."""
+    """What the path is made of.
+
+    Attributes:
+        concluded: takes every batch whose entries are durable, after it was released.
+    """
 
     origin: str
     hop: str
@@ -71,6 +75,7 @@ class PathParts:
     clock: Clock
     random: Random
     metrics: PathMetrics
+    concluded: Callable[[Sequence[Exchange]], None] = lambda exchanges: None
 
 
 class Path:
@@ -297,6 +302,7 @@ class Path:
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)
+        p.concluded(exchanges)
 
 
 def _withheld(fault: ExchangeError) -> ExchangeError:

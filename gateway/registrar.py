@@ -227,6 +227,18 @@ class Registrar:
         entry = self._entries.act(audit_pb2.ACT_READ, actor, subject)
         return (await self._log.append(entry.SerializeToString())).index
 
+    async def record_own(self, entry: audit_pb2.AuditEntry) -> int:
+        """Enter and fold what the gateway itself has to say, an act without a statement.
+
+        Returns:
+            Index of its entry.
+
+        Raises:
+            AuditUnavailable, QueueFull: it could not be made durable.
+        """
+        async with self._lock:
+            return await self._append(entry)
+
     async def flush_refusals(self) -> int:
         """Enter the refusals that were only counted.
 

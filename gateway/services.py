@@ -19,6 +19,7 @@ from exchange.v1 import (
     grant_pb2_grpc,
     link_pb2_grpc,
     review_pb2_grpc,
+    risk_pb2_grpc,
     rules_pb2_grpc,
 )
 from gateway import interceptors
@@ -36,6 +37,7 @@ from gateway.path import Path
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
+from gateway.risk_service import RiskService
 from gateway.routing.links import Links
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
@@ -88,6 +90,10 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
     rules_pb2_grpc.add_RulesServiceServicer_to_server(
         RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
+    )
+    risk_pb2_grpc.add_RiskServiceServicer_to_server(
+        RiskService(registrar=parts.registrar, findings=parts.state.findings, calls=calls, clock=parts.clock),
+        server,
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links

@@ -23,6 +23,7 @@ from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue, read_state
 from gateway.register import Register
 from gateway.review.reviews import Reviews
+from gateway.risk.register import FindingsRegister
 from gateway.rules.register import RulesRegister
 
 DOMAINS = {
@@ -38,6 +39,9 @@ DOMAINS = {
     audit_pb2.ACT_LOG_KEY: canonical.LOG_KEY,
     audit_pb2.ACT_LOG_EPOCH: canonical.LOG_EPOCH,
     audit_pb2.ACT_RULES: canonical.RULES,
+    # The gateway's own entry, without a statement; its register takes none under this domain.
+    audit_pb2.ACT_FINDING: canonical.FINDING_DECISION,
+    audit_pb2.ACT_FINDING_DECISION: canonical.FINDING_DECISION,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
@@ -70,7 +74,8 @@ class RegionState:
         self.reviews = Reviews()
         self.rules = RulesRegister()
         self._registers: dict[int, Register] = {}
-        for register in (self.rules,):
+        self.findings = FindingsRegister(resource=self.catalogue.find)
+        for register in (self.rules, self.findings):
             self.add(register)
         self.trust_mark = ""
         self.applied_index = 0
@@ -130,7 +135,7 @@ class RegionState:
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
-            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST):
+            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_FINDING):
                 self._seen.setdefault(canonical.digest(DOMAINS[act], statement.body), index)
             self._announce(index, audience)
         self.applied_index = index + 1

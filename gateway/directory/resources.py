@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from exchange.canonical import NONCE_BYTES
-from exchange.errors import BadIdentifier, Malformed, NotAuthoritative, UnknownResource, WrongState
+from exchange.errors import (
+    BadIdentifier,
+    ExchangeError,
+    Malformed,
+    NotAuthoritative,
+    UnknownResource,
+    WrongState,
+)
 from exchange.identity import division_covers
 from exchange.resources import Resource, split_id, wider_divisions
 from exchange.v1 import common_pb2, directory_pb2
@@ -85,6 +92,13 @@ class Catalogue:
             if found is not None:
                 return found
         raise UnknownResource(requested)
+
+    def find(self, requested: str) -> Resource | None:
+        """Return what `resolve` does, None where there is nothing."""
+        try:
+            return self.resolve(requested)
+        except ExchangeError:
+            return None
 
     def exactly(self, resource_id: str) -> Resource:
         """Return the resource of exactly that id.
