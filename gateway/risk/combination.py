@@ -2,7 +2,7 @@
 
 What is held back rests on few words only, because a provider can tag what it likes:
 1. An answer is held back only where it completes the combination together with what its own provider, or one
-   that the rule believes, said of that subject before. Every other completion is an alert, and the answer goes.
+   that the rule believes, said of that subject before. Every other completion is an alert, no more.
 2. Nothing but that answer is held: not the consumer's next ones, and no other provider's.
 3. Only queries count: a verification tells no field.
 """

@@ -22,18 +22,22 @@ from gateway.risk.rules_file import (
     Volume,
 )
 from gateway.risk.windows import (
+    DOOR_PLACES,
     EVIDENCE,
     MAX_RESOURCES,
     PANES,
     Cells,
     Counts,
     Distinct,
+    Shown,
     filled_at,
     places_for,
 )
 
 TAG_BYTES = 32
 KNOWN_RESOURCES = 4096
+RISE = 2
+"""One window raises what counts as the highest of the past to at most twice as much."""
 
 
 class Alarm(NamedTuple):
@@ -42,7 +46,7 @@ class Alarm(NamedTuple):
     Attributes:
         agent, operator, resource: what the key names besides the consumer; None where it is about all.
         key: tells findings of this rule apart; never shown.
-        count: how many counted.
+        counted: how many.
         ids: exchange ids, 16 bytes each, joined.
         resources: that were seen.
     """
@@ -53,7 +57,7 @@ class Alarm(NamedTuple):
     operator: str | None
     resource: str | None
     key: bytes
-    count: int
+    counted: int
     ids: bytes
     resources: tuple[str, ...]
     time_ms: int
@@ -143,7 +147,7 @@ class Detector:
         """Take in one exchange; return an alarm where the rule fits now."""
         raise NotImplementedError
 
-    def _alarm(self, seen: Observed, cell: "Counts | Distinct", count: int, more: bytes = b"") -> Alarm:
+    def _alarm(self, seen: Observed, cell: "Shown", count: int, more: bytes = b"") -> Alarm:
         named = self._named
         cell.quiet_until_ms = seen.time_ms + max(self.window_ms, self.rule.hold_s * 1000)
         alarm = Alarm(
@@ -170,10 +174,11 @@ class Detector:
 class Tally(Detector):
     """Counts: what is under one key within the window."""
 
-    def __init__(self, rule: Rule, scope: str, least: int) -> None:
+    def __init__(self, rule: Rule, scope: str, least: int, *, once: bool = False) -> None:
         super().__init__(rule, scope)
         self._least = least
         self._cells: Cells[Counts] = Cells(Counts, most=rule.max_keys)
+        self._door = Distinct(DOOR_PLACES if once else 1)
 
     @property
     def evicted(self) -> int:
@@ -184,6 +189,14 @@ class Tally(Detector):
     def held(self) -> int:
         """See `Detector`."""
         return self._cells.size
+
+    def _again(self, seen: Observed, key: Hashable) -> bool:
+        """Whether a key without a cell was seen before within the window; then it has one that says so."""
+        pane = seen.time_ms // self.pane_ms
+        if not self._door.add(pane, hash((seen.consumer, key))):
+            return False
+        self._cells.at(seen.consumer, key, pane).add(pane)
+        return True
 
     def _count(self, seen: Observed, key: Hashable, more: bytes = b"") -> Alarm | None:
         pane = seen.time_ms // self.pane_ms
@@ -252,13 +265,16 @@ class CaseTally(Tally):
     """Exchanges for one case (`rules_file.CaseLoad`)."""
 
     def __init__(self, rule: CaseLoad) -> None:
-        super().__init__(rule, "consumer", rule.least)
+        super().__init__(rule, "consumer+resource", rule.least, once=True)
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`."""
         if not seen.case or (not self._scope.everything and not self._scope.admits(seen)):
             return None
-        return self._count(seen, seen.case, seen.case.encode())
+        key = seen.case, seen.resource
+        if self._cells.find(seen.consumer, key) is None and not self._again(seen, key):
+            return None
+        return self._count(seen, key, b"\0" + seen.case.encode())
 
 
 class SubjectCount(Detector):
@@ -301,19 +317,22 @@ class SubjectTally(Tally):
     """The same subject again (`rules_file.SubjectAgain`)."""
 
     def __init__(self, rule: SubjectAgain) -> None:
-        super().__init__(rule, rule.by, rule.least)
+        super().__init__(rule, rule.by, rule.least, once=True)
+        self._cases = Distinct(DOOR_PLACES)
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`. Only answers about one subject: a list may be filled with decoys."""
         tags = seen.tags
         if len(tags) != TAG_BYTES or (not self._scope.everything and not self._scope.admits(seen)):
             return None
+        key = self._key(seen), tags
         pane = seen.time_ms // self.pane_ms
-        cell = self._cells.at(seen.consumer, (self._key(seen), tags), pane)
-        if seen.case and cell.total and cell.last_case == seen.case:
+        # One case counts once, however often it asks.
+        if seen.case and self._cases.add(pane, hash((seen.consumer, key, seen.case))):
             return None
-        cell.last_case = seen.case
-        return self._count(seen, (self._key(seen), tags), tags)
+        if self._cells.find(seen.consumer, key) is None and not self._again(seen, key):
+            return None
+        return self._count(seen, key, tags)
 
 
 class ShareOf(Tally):
@@ -457,7 +476,8 @@ class AgainstPast(Detector):
             passed = pane - cell.pane
             if self._new and passed * self.pane_ms >= self._remember_ms:
                 cell.since_ms = now_ms
-            cell.peak = max(cell.peak, cell.count) * self._fade ** max(passed, 0)
+            highest = min(cell.count, RISE * max(cell.peak, self._least))
+            cell.peak = max(cell.peak, highest) * self._fade ** max(passed, 0)
             cell.pane, cell.count = pane, 0
         cell.count += 1
         if seen.resource not in cell.resources and len(cell.resources) < MAX_RESOURCES:

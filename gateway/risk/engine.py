@@ -302,7 +302,7 @@ class Engine:
             agent=alarm.agent or "",
             operator=alarm.operator or "",
             resources=alarm.resources,
-            count=alarm.count,
+            count=alarm.counted,
             window_s=rule.window,
             from_tags=rule.from_tags,
             exchange_ids=_ids(alarm.ids),

@@ -1,7 +1,7 @@
-"""What risk rules hold back now: the guard of step 4 asks here, so it costs next to nothing while nothing holds.
+"""What risk rules hold back now; the guard of step 4 asks here, for next to nothing while nothing holds.
 
-A hold names a consumer and, within it, an agent, an operator or a resource; it has an end. There are at most 64
-of one consumer and 4096 in all: beyond that the one that ends first gives way.
+A hold names a consumer and, within it, an agent, an operator or a resource; it has an end. There are at most
+64 of one consumer and 4096 in all: beyond that the one that ends first gives way.
 """
 
 from collections.abc import Callable, Iterator

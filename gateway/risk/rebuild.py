@@ -2,8 +2,8 @@
 
 In a thread that gives way to exchanges, over at most 200,000 entries and no further back than the rules look.
 Until it is done the rules work with what came since; `behind` says so. What was already found is in the log,
-so nothing is found a second time. What comes meanwhile is taken in afterwards, a slice at a time; of more than
-50,000 the rest is lost and counted.
+so nothing is found a second time. What comes meanwhile is taken in afterwards, a slice at a time; of more
+than 50,000 the rest is lost and counted.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class Rebuild:
         self._due.set()
 
     async def run(self) -> None:
-        """Rebuild whenever it is due, until cancelled; what fails is logged, and the rules go on without it."""
+        """Rebuild whenever it is due, until cancelled; what fails is logged, the rules go on without."""
         with ThreadPoolExecutor(1, thread_name_prefix="risk-rebuild") as thread:
             try:
                 while True:

@@ -1,7 +1,7 @@
 """The findings and what people decided about them, folded from the log.
 
 1. A finding is the gateway's own entry: nobody can hand one in.
-2. An officer decides on any finding; a steward of the provider on one whose every resource is its organisation's.
+2. An officer decides on any finding; a steward on one whose every resource its organisation provides.
 3. A decision is dated, ends within 30 days, and stands in the log with its signer.
 4. At most 10,000 findings are held, the newest; the log keeps all.
 """
@@ -121,7 +121,7 @@ class FindingsRegister:
         return self._rows.get(finding_id)
 
     def subscribe(self, told: Told) -> None:
-        """Have a function called with every finding that is entered or decided on, and with those there are."""
+        """Have a function called with every finding entered or decided on, and with those there are."""
         self._told.append(told)
         for row in self._rows.values():
             told(row)

@@ -3,8 +3,8 @@
 What a rule may do depends on what it rests on:
 1. What the gateway knows by itself (certificate, signed request, its own refusals, rates, hours, cases) may
    alert, have the next exchanges wait for approval, or refuse them; for at most a day, then anew.
-2. What providers say (tags of subjects, their refusals) may alert. A combination may besides hold back the one
-   answer that completes it, and only by the word of that answer's own provider and of those it believes.
+2. What providers say (tags of subjects, their refusals) may alert. A combination may besides hold back the
+   one answer that completes it, only by the word of that answer's own provider and of those it believes.
 3. What one consumer says of itself counts for that consumer alone.
 An annotated example is deploy/policies/risk.toml; docs/risk.md says it in full.
 """
@@ -114,14 +114,19 @@ class _Rule(BaseModel):
         """For how many seconds what it holds back stays so, unless a person decides."""
         return (self.hold or self.window) if self.action != "alert" else 0
 
+    @property
+    def _least_hold_s(self) -> int:
+        """There is one finding a window: what ends before that would not be held again within it."""
+        return self.window
+
     @model_validator(mode="after")
     def _holds_together(self) -> "_Rule":
         if self.action not in self.allowed:
             raise ValueError(f"action {self.action}: what it rests on carries only {sorted(self.allowed)}")
         if self.action == "alert" and self.hold:
             raise ValueError("hold: an alert holds nothing back")
-        if self.action != "alert" and self.hold_s > MAX_HOLD_S:
-            raise ValueError("hold: at most 1d")
+        if self.action != "alert" and not self._least_hold_s <= self.hold_s <= MAX_HOLD_S:
+            raise ValueError("hold: at least the window, at most 1d")
         return self
 
 
@@ -195,6 +200,11 @@ class Combination(_Rule):
         """For how many seconds approval is waited for; the combination may take longer to come together."""
         return (self.hold or DAY_S) if self.action != "alert" else 0
 
+    @property
+    def _least_hold_s(self) -> int:
+        """An answer is held back for as long as the combination stands: a new finding follows the hold."""
+        return MINUTE_S
+
 
 class Volume(_Counting):
     """Far more answers in a window than at the highest in the past."""
@@ -252,7 +262,7 @@ class SharedOperator(_Rule):
 
 
 class CaseLoad(_Rule):
-    """One case number for very many exchanges."""
+    """One case number for very many exchanges with one resource."""
 
     kind: Literal["case_load"]
     least: Annotated[int, Field(ge=2, le=10_000_000)]

@@ -4,7 +4,9 @@
    length, never more, so that what counts happened within it.
 2. Distinct counts are estimated by linear counting (Whang et al. 1990) with 4 places for each that is wanted:
    the standard error at the threshold is below 4 % from 100 on. Nothing is kept of what was counted.
-3. Cells are bounded per rule. One consumer may have a fourth of them: who floods forgets its own past, not
+3. Where most keys come once (cases, subjects), the first time leaves a place in a table of 2^17 and no more;
+   a cell is made the second time. Two keys on one place make a count one too high.
+4. Cells are bounded per rule. One consumer may have a fourth of them: who floods forgets its own past, not
    that of others. What is dropped is counted (`evicted`).
 """
 
@@ -19,6 +21,7 @@ ID_BYTES = 16
 MAX_RESOURCES = 16
 PLACES_PER_ITEM = 4
 SHARE = 4
+DOOR_PLACES = 1 << 17
 
 
 class Cell(Protocol):
@@ -117,53 +120,54 @@ class Shown:
 
 
 class Counts(Shown):
-    """A sliding count.
+    """A sliding count; panes are made when a second one begins, for most cells never see one.
 
     Attributes:
         total: within the window.
         second: another count beside it, of the same panes.
-        last_case: for which one was counted last.
     """
 
-    __slots__ = ("_first", "_other", "last_case", "second", "total")
+    __slots__ = ("_panes", "second", "total")
 
     def __init__(self) -> None:
         super().__init__()
-        self._first = [0] * PANES
-        self._other = [0] * PANES
+        self._panes: list[tuple[int, int, int]] = _NO_PANES
         self.total = self.second = 0
-        self.last_case = ""
 
     def add(self, pane: int, other: int = 0) -> None:
         """Count one in a pane, and some beside it."""
-        if pane != self.pane:
+        if pane > self.pane:
             self._roll(pane)
-        at = self.pane % PANES
-        self._first[at] += 1
+        elif self.pane - pane >= PANES:
+            self.clear()
+            self.pane = pane
+        # A clock that went back a little: what comes counts in the newest pane.
         self.total += 1
-        if other:
-            self._other[at] += other
-            self.second += other
+        self.second += other
 
     def clear(self) -> None:
         """Begin anew."""
-        self._first, self._other = [0] * PANES, [0] * PANES
+        self._panes = _NO_PANES
         self.total = self.second = 0
         self.ids, self.resources = b"", ()
 
     def _roll(self, pane: int) -> None:
-        if -PANES < pane - self.pane < 0:
-            # The clock went back a little: what comes counts in the newest pane.
-            return
-        if not 0 <= pane - self.pane < PANES:
-            self.clear()
+        """Close the newest pane: what it had is the total without what the older ones have."""
+        oldest = pane - PANES + 1
+        own = self.total - sum(one for _, one, _ in self._panes)
+        beside = self.second - sum(other for _, _, other in self._panes)
+        kept = [one for one in (*self._panes, (self.pane, own, beside)) if one[0] >= oldest and one[1]]
+        if kept:
+            self._panes = kept
+            self.total = sum(one for _, one, _ in kept)
+            self.second = sum(other for _, _, other in kept)
         else:
-            for passed in range(self.pane + 1, pane + 1):
-                at = passed % PANES
-                self.total -= self._first[at]
-                self.second -= self._other[at]
-                self._first[at] = self._other[at] = 0
+            self.clear()
         self.pane = pane
+
+
+_NO_PANES: list[tuple[int, int, int]] = []
+"""Shared and never changed."""
 
 
 class Distinct(Shown):
@@ -184,21 +188,22 @@ class Distinct(Shown):
         self._codes = bytearray(places)
         self._in_pane = [0] * (PANES + 1)
 
-    def add(self, pane: int, number: int) -> None:
-        """Set the place of a number, which is evenly distributed, in a pane."""
+    def add(self, pane: int, number: int) -> bool:
+        """Set the place of a number, which is evenly distributed, in a pane; return whether it was set."""
         if pane != self.pane:
             self._roll(pane)
         codes = self._codes
         place, code = number % len(codes), self.pane % PANES + 1
         before = codes[place]
         if before == code:
-            return
+            return True
         codes[place] = code
         self._in_pane[code] += 1
         if before:
             self._in_pane[before] -= 1
-        else:
-            self.filled += 1
+            return True
+        self.filled += 1
+        return False
 
     def clear(self) -> None:
         """Begin anew."""

@@ -27,6 +27,7 @@ from shuqiao.cli import (
     gateway,
     grant,
     org,
+    risk,
 )
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import Output
@@ -40,7 +41,7 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, audit)
+GROUPS = (gateway, agent, certs, org, catalog, grant, audit, risk)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"
