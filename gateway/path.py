@@ -208,11 +208,18 @@ class Path:
             exchange.answer_digest = p.requests.check_answer(exchange, answer)
             exchange.tags = p.tags.take(exchange, body, p.clock.now_ms())
             exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
-            for guard in p.release_guards:  # 7
-                guard(exchange, body)
         except ExchangeError as error:
             exchange.tags = None
             return exchange.stop(error, rule=exchange.rule, hop=hop)
+        try:
+            for guard in p.release_guards:  # 7
+                guard(exchange, body)
+        except ExchangeError as error:
+            exchange.stop(error, rule=exchange.rule, hop=p.hop)
+            # The provider did answer: it gets its receipt, or it would take the gateway for a thief.
+            self._owed.append(replace(exchange, answer=answer, owed=True))
+            exchange.tags, exchange.answer_digest = None, b""
+            return exchange
         exchange.answer = answer
         if body.failure:
             exchange.failure = body.failure

@@ -1,1 +1,0 @@
-"""Labelled synthetic traffic for the risk rules, and what they make of it; nothing in it is real."""
