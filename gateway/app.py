@@ -40,7 +40,7 @@ from gateway.audit.rotation import KeyRotation, keep_rotating
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
-from gateway.evidence import Evidence, EvidenceParts
+from gateway.evidence import Evidence, EvidenceParts, kept_key
 from gateway.link_service import LinkService
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
@@ -48,6 +48,7 @@ from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
+from gateway.risk.setup import RISK_MARKS, Risk, RiskParts
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
@@ -130,6 +131,18 @@ class Gateway:
             origin=self.origin,
             refusals=self.refusals,
         )
+        self.risk = Risk(
+            RiskParts(
+                state=self.state,
+                log=self.sequencer,
+                enter=lambda entry: self.registrar.record_own(lambda _: entry),
+                gateway=who,
+                key=kept_key(keystore, RISK_MARKS),
+                registry=self.registry,
+                clock=self._clock,
+                random=self._nonces,
+            )
+        )
         self.selection = Selection(
             log=self.sequencer,
             reviews=self.state.reviews,
@@ -148,7 +161,7 @@ class Gateway:
             clock=self._clock,
         )
         self.links = Links()
-        self.guards = standard_guards(self.state)
+        self.guards = (*standard_guards(self.state), self.risk.guard)
         self.path = self._make_path(who.division)
         self.stops = StopDesk(
             DeskParts(
@@ -216,13 +229,14 @@ class Gateway:
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
                 guards=self.guards,
-                release_guards=(),
+                release_guards=(self.risk.release,),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
                 random=self._nonces,
                 metrics=PathMetrics(self.registry),
+                concluded=self.risk.concluded,
             )
         )
 
@@ -280,6 +294,7 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self.evidence.measure(self._metrics)
+        self.risk.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -326,6 +341,7 @@ class Gateway:
                 self.escalation.run(),
                 self.stops.run(),
                 self.corrections.run(),
+                *self.risk.duties(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

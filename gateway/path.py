@@ -56,7 +56,11 @@ MAX_OWED = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathParts:
-    """What the path is made of."""
+    """What the path is made of.
+
+    Attributes:
+        concluded: takes every batch whose entries are durable, after it was released.
+    """
 
     origin: str
     hop: str
@@ -72,6 +76,7 @@ class PathParts:
     clock: Clock
     random: Random
     metrics: PathMetrics
+    concluded: Callable[[Sequence[Exchange]], None] = lambda exchanges: None
 
 
 class Path:
@@ -204,11 +209,18 @@ class Path:
             exchange.answer_digest = p.requests.check_answer(exchange, answer)
             exchange.tags = p.tags.take(exchange, body, p.clock.now_ms())
             exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
-            for guard in p.release_guards:  # 7
-                guard(exchange, body)
         except ExchangeError as error:
             exchange.tags = None
             return exchange.stop(error, rule=exchange.rule, hop=hop)
+        try:
+            for guard in p.release_guards:  # 7
+                guard(exchange, body)
+        except ExchangeError as error:
+            exchange.stop(error, rule=exchange.rule, hop=p.hop)
+            # The provider did answer: it gets its receipt, or it would take the gateway for a thief.
+            self._owed.append(replace(exchange, answer=answer, owed=True))
+            exchange.tags, exchange.answer_digest = None, b""
+            return exchange
         exchange.answer = answer
         if body.failure:
             exchange.failure = body.failure
@@ -302,6 +314,7 @@ class Path:
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)
+        p.concluded(exchanges)
 
     def _stopped_meanwhile(self, exchange: Exchange, stops: StopSet, now_ms: int) -> bool:
         """Whether an answer that is durable by now was stopped while it was made durable.

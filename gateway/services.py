@@ -21,6 +21,7 @@ from exchange.v1 import (
     link_pb2_grpc,
     report_pb2_grpc,
     review_pb2_grpc,
+    risk_pb2_grpc,
     rules_pb2_grpc,
     stop_pb2_grpc,
     ticket_pb2_grpc,
@@ -47,6 +48,7 @@ from gateway.registrar import Registrar
 from gateway.report_service import ReportParts, ReportService
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
+from gateway.risk_service import RiskService
 from gateway.routing.links import Links
 from gateway.rules.dry_run import DryRuns, MakeGuards
 from gateway.rules.explain import Explainer
@@ -128,6 +130,10 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
     case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
     ticket_pb2_grpc.add_TicketServiceServicer_to_server(_ticket_service(parts, calls), server)
+    risk_pb2_grpc.add_RiskServiceServicer_to_server(
+        RiskService(registrar=parts.registrar, findings=parts.state.findings, calls=calls, clock=parts.clock),
+        server,
+    )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 

@@ -28,6 +28,7 @@ from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue
 from gateway.register import Forgetting, Register
 from gateway.review.reviews import Reviews
+from gateway.risk.register import FindingsRegister
 from gateway.rules.register import RulesRegister
 from gateway.stops.register import StopRegister
 from gateway.tickets.quality import QualityRegister
@@ -53,11 +54,16 @@ DOMAINS = {
     audit_pb2.ACT_TICKET_EVENT: canonical.TICKET_EVENT,
     audit_pb2.ACT_CORRECTION: canonical.TICKET_EVENT,
     audit_pb2.ACT_QUALITY: canonical.QUALITY,
+    # The gateway's own entry, without a statement; its register takes none under this domain.
+    audit_pb2.ACT_FINDING: canonical.FINDING_DECISION,
+    audit_pb2.ACT_FINDING_DECISION: canonical.FINDING_DECISION,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
 
-_NOT_SEEN = frozenset({audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_CASE})
+_NOT_SEEN = frozenset(
+    {audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_CASE, audit_pb2.ACT_FINDING}
+)
 """Acts that are not found by their body here: who holds them knows them by more than that."""
 _PUBLIC = frozenset(
     {
@@ -95,7 +101,8 @@ class RegionState:
             catalogue=self.catalogue, organisations=self.organisations, newest=self.bundles.newest
         )
         self.quality = QualityRegister(catalogue=self.catalogue, grants=self.grants)
-        for register in (self.rules, self.stops, self.cases, self.tickets, self.quality):
+        self.findings = FindingsRegister(resource=self.catalogue.find)
+        for register in (self.rules, self.stops, self.cases, self.tickets, self.quality, self.findings):
             self.add(register)
         self._forgetting: tuple[Forgetting, ...] = (self.cases,)
         self.trust_mark = ""

@@ -1,10 +1,6 @@
 """Messages of the contract as plain values for JSON and tables: bytes as hexadecimal, times as RFC 3339."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from uuid import UUID
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.v1 import (
     agent_pb2,
@@ -16,30 +12,14 @@ from exchange.v1 import (
     stop_pb2,
     trust_pb2,
 )
-from shuqiao import review_views
+from shuqiao import review_views, risk_views
+from shuqiao.moments import exchange_id as exchange_id
+from shuqiao.moments import moment as moment
+from shuqiao.moments import unix_ms as unix_ms
 from shuqiao.review_views import Finding as Finding
 from shuqiao.review_views import finding as finding
 
 View = dict[str, object]
-
-
-def moment(stamp: Timestamp) -> str:
-    """Return a Timestamp as RFC 3339 in UTC, empty where it is not set."""
-    return unix_ms(stamp.ToMilliseconds()) if stamp.seconds or stamp.nanos else ""
-
-
-def unix_ms(milliseconds: int) -> str:
-    """Return Unix milliseconds as RFC 3339 in UTC."""
-    return (
-        datetime.fromtimestamp(milliseconds / 1000, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
-
-
-def exchange_id(raw: bytes) -> str:
-    """Return an exchange id as a UUID, or as hexadecimal where it is none."""
-    return str(UUID(bytes=raw)) if len(raw) == 16 else raw.hex()
 
 
 def kind(number: "common_pb2.Kind.ValueType") -> str:
@@ -221,6 +201,7 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         "reason": reason(told.reason or told.alert.reason),
         **_detail(told),
         **review_views.act(told),
+        **risk_views.act(told),
     }
 
 

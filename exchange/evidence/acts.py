@@ -26,6 +26,7 @@ SIGNED_BY = {
     audit_pb2.ACT_CASE: (canonical.CASE, frozenset({Role.STEWARD, Role.AGENT})),
     audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
     audit_pb2.ACT_REVIEW_DRAW: (canonical.REVIEW_DRAW, frozenset({Role.OFFICER, Role.AUDITOR})),
+    audit_pb2.ACT_FINDING_DECISION: (canonical.FINDING_DECISION, frozenset({Role.OFFICER, Role.STEWARD})),
     audit_pb2.ACT_REVIEW_EVENT: (canonical.REVIEW_EVENT, PEOPLE | {Role.GATEWAY}),
     audit_pb2.ACT_STOP: (canonical.STOP, frozenset({Role.OFFICER})),
     audit_pb2.ACT_STOP_LIFTED: (canonical.LIFT, frozenset({Role.OFFICER})),

@@ -14,7 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, ResourceState
-from exchange.errors import BadIdentifier, InReview, NotAuthoritative, UnknownResource, WrongState
+from exchange.errors import (
+    BadIdentifier,
+    ExchangeError,
+    InReview,
+    NotAuthoritative,
+    UnknownResource,
+    WrongState,
+)
 from exchange.identity import division_covers
 from exchange.resources import Resource, split_id, wider_divisions
 from exchange.v1 import directory_pb2
@@ -129,6 +136,13 @@ class Catalogue:
             if found is not None:
                 return found
         raise UnknownResource(requested)
+
+    def find(self, requested: str) -> Resource | None:
+        """Return what `resolve` does, None where there is nothing."""
+        try:
+            return self.resolve(requested)
+        except ExchangeError:
+            return None
 
     def exactly(self, resource_id: str) -> Resource:
         """Return the resource of exactly that id.

@@ -32,6 +32,7 @@ from shuqiao.cli import (
     org,
     quality,
     report,
+    risk,
     rules,
     stop,
 )
@@ -57,6 +58,7 @@ GROUPS = (
     case,
     rules,
     stop,
+    risk,
     dispute,
     demand,
     quality,
