@@ -7,7 +7,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2, trust_pb2
-from shuqiao import review_views
+from shuqiao import resource_views, review_views
 from shuqiao.review_views import Finding as Finding
 from shuqiao.review_views import finding as finding
 
@@ -46,28 +46,13 @@ def organisation(body: directory_pb2.OrganisationBody) -> View:
         "division": body.division,
         "name_zh": body.name_zh,
         "name_en": body.name_en,
+        "kind": resource_views.word(directory_pb2.OrganisationKind.Name(body.kind), "ORGANISATION_KIND_"),
     }
 
 
 def resource(body: directory_pb2.ResourceBody, *, suspended: bool) -> View:
     """Return a catalogue entry."""
-    return {
-        "id": body.id,
-        "provider": body.provider,
-        "title_zh": body.title_zh,
-        "title_en": body.title_en,
-        "version": body.version,
-        "suspended": suspended,
-        "kinds": [kind(number) for number in body.kinds],
-        "case_required": body.case_required,
-        "row_cap": body.row_cap,
-        "fields": [_field(field) for field in body.fields],
-        "parameters": [
-            {"name": p.name, "type": p.type, "level": _level(p.level), "format": p.format}
-            for p in body.parameters
-        ],
-        "issued_at": moment(body.issued_at),
-    }
+    return {**resource_views.entry(body), "suspended": suspended, "issued_at": moment(body.issued_at)}
 
 
 def grant(record: grant_pb2.GrantRecord) -> View:
@@ -224,19 +209,3 @@ def _grant_event(statement: common_pb2.Statement) -> View:
         "issued_at": moment(event.issued_at),
         "note": event.note,
     }
-
-
-def _field(field: directory_pb2.Field) -> View:
-    return {
-        "name": field.name,
-        "title_zh": field.title_zh,
-        "title_en": field.title_en,
-        "type": field.type,
-        "level": _level(field.level),
-        "share": directory_pb2.ShareType.Name(field.share_type).removeprefix("SHARE_TYPE_").lower(),
-        "legal_basis": field.legal_basis,
-    }
-
-
-def _level(number: "common_pb2.Level.ValueType") -> str:
-    return common_pb2.Level.Name(number).removeprefix("LEVEL_")
