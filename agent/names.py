@@ -12,16 +12,8 @@ from google.protobuf.message import DecodeError
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, RoleNotAllowed, UnknownOrganisation, WrongState
 from exchange.identity import Identity, Role, division_covers
-from exchange.resources import Resource, split_id
+from exchange.resources import GOVERNMENT, Resource, split_id
 from exchange.v1 import common_pb2, directory_pb2
-
-_GOVERNMENT = frozenset(
-    {
-        directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
-        directory_pb2.ORGANISATION_KIND_GOVERNMENT,
-        directory_pb2.ORGANISATION_KIND_PUBLIC,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +39,7 @@ class Names:
         One that no administrator has named is not; one whose kind was not said is.
         """
         held = self._by_code.get(code)
-        return held is not None and held.kind in _GOVERNMENT
+        return held is not None and held.kind in GOVERNMENT
 
     def read(self, statement: common_pb2.Statement) -> Named:
         """Return what a signed OrganisationBody says; it is not verified.

@@ -16,7 +16,7 @@ from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Replayed, UnknownOrganisation, WrongState
 from exchange.identity import division_covers
-from exchange.resources import check_text
+from exchange.resources import GOVERNMENT, check_text
 from exchange.v1 import common_pb2, directory_pb2
 
 MAX_NAME = 100
@@ -49,7 +49,7 @@ class Organisation:
     @property
     def government(self) -> bool:
         """Whether it may get more than verifications and derived fields."""
-        return self.kind != directory_pb2.ORGANISATION_KIND_OTHER
+        return self.kind in GOVERNMENT
 
 
 def read_organisation(statement: common_pb2.Statement) -> Organisation:

@@ -183,13 +183,13 @@ async def test_the_kind_of_an_organisation_is_known_and_an_unknown_one_is_no_gov
     region: ReviewRegion, agent: Agent
 ) -> None:
     agent.follow()
-    assert agent.view.names.government(POLICE) and not agent.view.names.government("unknown")
+    assert agent.view.government(POLICE) and not agent.view.government("unknown")
     region.clock.ms += 1000
     await region.add(CIVIL, "civil", kind=directory_pb2.ORGANISATION_KIND_OTHER)
     agent.follow()
-    assert not agent.view.names.government(CIVIL)
+    assert not agent.view.government(CIVIL)
     region.clock.ms += 1000
     back = region.organisation(CIVIL, "civil", kind=directory_pb2.ORGANISATION_KIND_GOVERNMENT)
     agent.show(audit_pb2.ACT_ORGANISATION, back)
     agent.restart()
-    assert not agent.view.names.government(CIVIL)
+    assert not agent.view.government(CIVIL)

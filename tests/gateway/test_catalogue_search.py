@@ -59,8 +59,15 @@ async def region(tmp_path: Path) -> ReviewRegion:
 
 async def found(region: ReviewRegion, caller: Any = OPERATOR, **wanted: Any) -> list[str]:
     request = read_search(directory_pb2.SearchResourcesRequest(**wanted))
-    page = await search(region.state.catalogue, request, caller.identity, after="", most=100)
-    return [entry.id for entry, _ in page.hits]
+    page = await search(
+        region.state.catalogue,
+        request,
+        caller.identity,
+        read=region.registrar.statement,
+        after="",
+        most=100,
+    )
+    return [hit.entry.id for hit in page.hits]
 
 
 @pytest.mark.parametrize(
@@ -149,14 +156,17 @@ async def test_what_is_in_review_is_found_by_those_who_have_to_do_with_it(region
     assert await found(region, standing=directory_pb2.RESOURCE_STANDING_WITHDRAWN) == [RESOURCE]
 
 
+STATEMENTS: dict[int, common_pb2.Statement] = {}
+
+
 def large(count: int) -> Catalogue:
     catalogue = Catalogue()
     template = directory_pb2.ResourceBody.FromString(resource_body(NOW_MS))
     for number in range(count):
         template.id = f"970100/police/r-{number:06}"
         template.title_zh = f"资源{number:06}"
-        statement = common_pb2.Statement(body=template.SerializeToString())
-        catalogue.apply(number, parse_resource(statement))
+        STATEMENTS[number] = common_pb2.Statement(body=template.SerializeToString())
+        catalogue.apply(number, parse_resource(STATEMENTS[number]))
     return catalogue
 
 
@@ -164,9 +174,11 @@ async def test_pages_go_on_by_id_and_every_resource_is_told_once() -> None:
     catalogue, told, after = large(35), [], ""
     wanted = read_search(directory_pb2.SearchResourcesRequest(words=["资源"]))
     while True:
-        page = await search(catalogue, wanted, OPERATOR.identity, after=after, most=10)
+        page = await search(
+            catalogue, wanted, OPERATOR.identity, read=STATEMENTS.__getitem__, after=after, most=10
+        )
         assert len(page.hits) <= 10
-        told += [entry.id for entry, _ in page.hits]
+        told += [hit.entry.id for hit in page.hits]
         after = page.next_key
         if not after:
             break
@@ -182,9 +194,11 @@ async def test_one_call_looks_at_a_bounded_number_and_says_where_to_go_on(
     wanted = read_search(directory_pb2.SearchResourcesRequest(words=["资源000045"]))
     after, calls = "", 0
     while True:
-        page = await search(catalogue, wanted, OPERATOR.identity, after=after, most=10)
+        page = await search(
+            catalogue, wanted, OPERATOR.identity, read=STATEMENTS.__getitem__, after=after, most=10
+        )
         calls += 1
         if page.hits:
             break
         after = page.next_key
-    assert (calls, page.hits[0][0].id) == (3, "970100/police/r-000045")
+    assert (calls, page.hits[0].entry.id) == (3, "970100/police/r-000045")
