@@ -44,6 +44,7 @@ from tests.support.region import (
     POLICE,
     RESOURCE,
     Authority,
+    Region,
     nonce,
 )
 
