@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import intern
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -35,6 +36,8 @@ MAX_DECIDE_DAYS = 250
 MAX_KEPT = 256
 """Characters that a mask leaves at one end."""
 DEFAULT_PADDING = 64
+MAX_EQUAL = 8192
+"""Of so many rules equal ones are held once."""
 TYPES = frozenset({"text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"})
 FORMATS = frozenset({"", "citizen_id", "credit_code", "division"})
 UPDATE_CYCLES = frozenset({"", "realtime", "daily", "weekly", "monthly", "quarterly", "yearly", "irregular"})
@@ -221,14 +224,16 @@ def field_rule(item: directory_pb2.Field) -> FieldRule:
     if item.data_class in REFUSED_CLASSES:
         raise DataClassRefused(item.name)
     mask = _mask_rule(item) if item.HasField("mask") else None
-    return _shared_rule(
-        item.type,
-        item.level,
-        item.share_type,
-        item.padding or DEFAULT_PADDING,
-        item.code,
-        item.derived,
-        mask,
+    return _same(
+        FieldRule(
+            type=intern(item.type),
+            level=item.level,
+            share_type=item.share_type,
+            padding=item.padding or DEFAULT_PADDING,
+            code=item.code,
+            derived=item.derived,
+            mask=mask,
+        )
     )
 
 
@@ -241,7 +246,7 @@ def parameter_rule(item: directory_pb2.Parameter) -> ParameterRule:
     _check_item(item.name, item.type, item.level)
     if item.format not in FORMATS:
         raise Malformed(f"format of {item.name}")
-    return _shared_parameter(item.type, item.level, item.format)
+    return ParameterRule(type=intern(item.type), level=item.level, format=item.format)
 
 
 def responsibility(told: directory_pb2.Responsibility) -> Responsibility:
@@ -341,21 +346,6 @@ def _mask_rule(item: directory_pb2.Field) -> MaskRule:
     return MaskRule(kind=told.kind, first=told.first, last=told.last, band=told.band)
 
 
-@lru_cache(maxsize=8192)
-def _shared_rule(
-    kind: str, level: int, share_type: int, padding: int, code: str, derived: bool, mask: MaskRule | None
-) -> FieldRule:
-    return FieldRule(
-        type=kind,
-        level=level,
-        share_type=share_type,
-        padding=padding,
-        code=code,
-        derived=derived,
-        mask=mask,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _shared_parameter(kind: str, level: int, form: str) -> ParameterRule:
-    return ParameterRule(type=kind, level=level, format=form)
+@lru_cache(maxsize=MAX_EQUAL)
+def _same(rule: FieldRule) -> FieldRule:
+    return rule

@@ -8,6 +8,9 @@ by its review (`exchange/catalogue_review.py`).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from sys import intern
+from typing import TypeVar
 
 from exchange.canonical import RESOURCE, digest
 from exchange.errors import Malformed, RoleNotAllowed
@@ -40,6 +43,7 @@ __all__ = [
     "CLAIM",
     "DEFAULT_PADDING",
     "FORMATS",
+    "GOVERNMENT",
     "MAX_FIELDS",
     "MAX_PARAMETERS",
     "MAX_ROWS",
@@ -62,6 +66,16 @@ __all__ = [
     "wider_divisions",
 ]
 
+MAX_EQUAL = 8192
+"""Of so many fields, parameters and sets equal ones are held once."""
+GOVERNMENT = frozenset(
+    {
+        directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
+        directory_pb2.ORGANISATION_KIND_GOVERNMENT,
+        directory_pb2.ORGANISATION_KIND_PUBLIC,
+    }
+)
+"""The kinds of organisations that may get more than verdicts and derived fields."""
 VERIFY_PADDING = 16
 """Of each boolean of a verification."""
 CLAIM = "claim:"
@@ -74,6 +88,8 @@ GOVERNMENT = frozenset(
     }
 )
 """The kinds of organisations that may get more than verdicts and derived fields."""
+
+T = TypeVar("T", str, int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +104,7 @@ class Resource:
         item: code of the data item it is the authoritative source of; its name where it states none.
         derived_from: ids of the resources of others that it is made from.
         responsibility: what the provider answers for; None where nothing is said.
-        statement: the signed body, verbatim.
+        statement: the signed body, verbatim; None where it is read from the log instead, as at a gateway.
     """
 
     id: str
@@ -110,7 +126,7 @@ class Resource:
     item: str = ""
     derived_from: tuple[str, ...] = ()
     responsibility: Responsibility | None = None
-    statement: common_pb2.Statement = field(repr=False)
+    statement: common_pb2.Statement | None = field(default=None, repr=False)
 
     def with_suspended(self, suspended: bool) -> "Resource":
         """Return the same entry, suspended or not."""
@@ -148,27 +164,29 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
         DataClassRefused: a field is core data or a state secret.
     """
     body = read_body(statement)
-    fields = {f.name: field_rule(f) for f in body.fields}
-    parameters = {p.name: parameter_rule(p) for p in body.parameters}
+    fields = dict(_field(item.SerializeToString()) for item in body.fields)
+    parameters = dict(_parameter(item.SerializeToString()) for item in body.parameters)
     if len(fields) != len(body.fields) or len(parameters) != len(body.parameters):
         raise Malformed("a name twice")
     unconditional = directory_pb2.SHARE_TYPE_UNCONDITIONAL
     not_shared = directory_pb2.SHARE_TYPE_NOT_SHARED
     return Resource(
         id=body.id,
-        provider=body.provider,
+        provider=intern(body.provider),
         version=body.version,
         digest=digest(RESOURCE, statement.body),
         title_zh=body.title_zh,
         title_en=body.title_en,
         fields=fields,
         parameters=parameters,
-        kinds=frozenset(body.kinds),
+        kinds=_same(frozenset(body.kinds)),
         case_required=body.case_required,
         row_cap=body.row_cap,
         issued_at_ms=body.issued_at.ToMilliseconds(),
-        shared=frozenset(name for name, rule in fields.items() if rule.share_type != not_shared),
-        unconditional=frozenset(name for name, rule in fields.items() if rule.share_type == unconditional),
+        shared=_same(frozenset(name for name, rule in fields.items() if rule.share_type != not_shared)),
+        unconditional=_same(
+            frozenset(name for name, rule in fields.items() if rule.share_type == unconditional)
+        ),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
         item=body.item or split_id(body.id).name,
@@ -186,3 +204,22 @@ def check_publisher(resource: Resource, signer: Identity) -> None:
     """
     if signer.role is not Role.STEWARD or signer.organisation != resource.provider:
         raise RoleNotAllowed(resource.id)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _field(raw: bytes) -> tuple[str, FieldRule]:
+    """Return name and rule of a field; those of equal fields are the same, for a region has many alike."""
+    item = directory_pb2.Field.FromString(raw)
+    return intern(item.name), field_rule(item)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _parameter(raw: bytes) -> tuple[str, ParameterRule]:
+    item = directory_pb2.Parameter.FromString(raw)
+    return intern(item.name), parameter_rule(item)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _same(values: frozenset[T]) -> frozenset[T]:
+    """Return an equal set, the same one as often as possible."""
+    return values

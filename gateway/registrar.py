@@ -93,7 +93,7 @@ class Registrar:
         self._clock = clock
         self._entries = ActEntries(origin=origin, clock=clock, random=random)
         self._refusals = refusals or RefusalLimiter()
-        self._admission = Admission(state=state, anchor=anchor, region=anchor.division)
+        self._admission = Admission(state=state, anchor=anchor, region=anchor.division, read=self.statement)
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._subscribers: list[Subscriber] = []
@@ -287,6 +287,10 @@ class Registrar:
             raise StoreDamaged(f"entry {index}")
         return leaves[0]
 
+    def statement(self, index: int) -> common_pb2.Statement:
+        """Return what was signed, of the administrative entry at an index. Raises as `leaf`."""
+        return audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
+
     def events(self, since: int, limit: int, organisation: str) -> EventPage:
         """Return the events that an organisation may see, from an index on.
 
@@ -420,7 +424,7 @@ class Registrar:
         index = self._state.bundles.index_of(bundle.organisation, bundle.agent, bundle.seq)
         if index is None:
             return None
-        held = audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
+        held = self.statement(index)
         return index if held.body == statement.body else None
 
     def _finished(self, task: asyncio.Task[Any]) -> None:

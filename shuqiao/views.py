@@ -12,7 +12,7 @@ from exchange.v1 import (
     stop_pb2,
     trust_pb2,
 )
-from shuqiao import review_views, risk_views
+from shuqiao import resource_views, review_views, risk_views
 from shuqiao.moments import exchange_id as exchange_id
 from shuqiao.moments import moment as moment
 from shuqiao.moments import unix_ms as unix_ms
@@ -35,28 +35,13 @@ def organisation(body: directory_pb2.OrganisationBody) -> View:
         "division": body.division,
         "name_zh": body.name_zh,
         "name_en": body.name_en,
+        "kind": resource_views.word(directory_pb2.OrganisationKind.Name(body.kind), "ORGANISATION_KIND_"),
     }
 
 
 def resource(body: directory_pb2.ResourceBody, *, suspended: bool) -> View:
     """Return a catalogue entry."""
-    return {
-        "id": body.id,
-        "provider": body.provider,
-        "title_zh": body.title_zh,
-        "title_en": body.title_en,
-        "version": body.version,
-        "suspended": suspended,
-        "kinds": [kind(number) for number in body.kinds],
-        "case_required": body.case_required,
-        "row_cap": body.row_cap,
-        "fields": [_field(field) for field in body.fields],
-        "parameters": [
-            {"name": p.name, "type": p.type, "level": _level(p.level), "format": p.format}
-            for p in body.parameters
-        ],
-        "issued_at": moment(body.issued_at),
-    }
+    return {**resource_views.entry(body), "suspended": suspended, "issued_at": moment(body.issued_at)}
 
 
 def grant(record: grant_pb2.GrantRecord) -> View:
@@ -237,19 +222,3 @@ def _grant_event(statement: common_pb2.Statement) -> View:
         "issued_at": moment(event.issued_at),
         "note": event.note,
     }
-
-
-def _field(field: directory_pb2.Field) -> View:
-    return {
-        "name": field.name,
-        "title_zh": field.title_zh,
-        "title_en": field.title_en,
-        "type": field.type,
-        "level": _level(field.level),
-        "share": directory_pb2.ShareType.Name(field.share_type).removeprefix("SHARE_TYPE_").lower(),
-        "legal_basis": field.legal_basis,
-    }
-
-
-def _level(number: "common_pb2.Level.ValueType") -> str:
-    return common_pb2.Level.Name(number).removeprefix("LEVEL_")

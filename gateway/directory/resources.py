@@ -11,7 +11,7 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, ResourceState
 from exchange.errors import (
@@ -166,6 +166,14 @@ class Catalogue:
             raise UnknownResource(resource_id)
         return found
 
+    def index(self, resource_id: str) -> int:
+        """Return the index of the entry that handed in the version in force; its statement is read there.
+
+        Raises:
+            UnknownResource.
+        """
+        return self.entry(resource_id).indexes[self.exactly(resource_id).version - 1]
+
     def revision(self, resource_id: str) -> int:
         """Return the revision of a resource's last change of state; 0 before the first."""
         entry = self._entries.get(resource_id)
@@ -241,6 +249,7 @@ class Catalogue:
             raise WrongState(f"{new.id} version {new.version}")
         before = entry.sources()
         entry.indexes.append(index)
+        new = replace(new, statement=None)
         if reviewer:
             entry.waiting = Waiting(resource=new, reviewer=reviewer, handed_in_by=handed_in_by)
         else:
