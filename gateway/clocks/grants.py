@@ -85,7 +85,7 @@ class GrantClocks:
         self._grants = grants
         self._resource = resource
         self._rules = rules
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._supervised = supervised
         self._counted: tuple[RegionRules, Workdays] | None = None
         # When a clock may begin, of each grant for which one may; these are few of a million.
@@ -115,7 +115,7 @@ class GrantClocks:
 
     def clock(self, grant: Grant) -> Clock | None:
         """Return the clock that runs for a grant now, None where none does."""
-        told = self._told(grant, self._now_ms())
+        told = self._told(grant, self.now_ms())
         if told is None:
             return None
         name, since_ms, days, waits_for = told
@@ -124,14 +124,9 @@ class GrantClocks:
         due_ms = self.workdays.after(since_ms, min(days, MAX_CLOCK_DAYS))
         return Clock(name, since_ms, due_ms, waits_for)
 
-    def overdue(self, grant: Grant) -> bool:
-        """Return whether a grant's clock has run out."""
-        clock = self.clock(grant)
-        return clock is not None and clock.due_ms <= self._now_ms()
-
     def running(self) -> Iterator[tuple[Grant, Clock]]:
         """Yield the grants for which a clock runs now, and the clock."""
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         for grant_id, begins_ms in list(self._timed.items()):
             grant = self._grants.by_id.get(grant_id) if begins_ms <= now_ms else None
             clock = self.clock(grant) if grant is not None else None
