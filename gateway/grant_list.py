@@ -2,8 +2,8 @@
 
 A list has parts, one after the other: the grants of which the caller's organisation is a party (or all, for
 overseers), in order of application; then those that it supervises, in order of id. Those for which a clock
-runs, or has run out, are a list of their own, in order of id. A token names the part and the last key told; a page may be short or empty though
-more follow, for at most so many grants are looked at in one call.
+runs, or has run out, are a list of their own, in order of id. A token names the part and the last key told; a
+page may be short or empty though more follow, for at most so many grants are looked at in one call.
 """
 
 import re
@@ -73,10 +73,7 @@ class GrantLists:
         part, key = _place(pages.key_of(NAME, request.page_token), timed=timed)
         found: list[Listed] = []
         looked_at, last = 0, ""
-        if timed:
-            listing = self._timed(key, party, overdue=request.overdue)
-        else:
-            listing = self._from(part, key, party)
+        listing = self._timed(key, party, request.overdue) if timed else self._from(part, key, party)
         for listed in listing:
             if len(found) == most or looked_at == LOOKED_AT:
                 return GrantPage(found, last)
@@ -113,7 +110,7 @@ class GrantLists:
                 return
             after = chunk[-1]
 
-    def _timed(self, key: str, party: str | None, *, overdue: bool) -> Iterator[Listed]:
+    def _timed(self, key: str, party: str | None, overdue: bool) -> Iterator[Listed]:
         after, now_ms = bytes.fromhex(key), self._clocks.now_ms()
         waiting = [
             grant
