@@ -28,7 +28,7 @@ from tests.support.region import (
 from tests.support.sealing import NOW_MS
 
 G = grant_pb2
-BUREAU = "11970000MB1A0002X3"
+BUREAU = "11970000MB1A0002X6"
 ABOUT = parse_resource(common_pb2.Statement(body=resource_body(NOW_MS)))
 RULES = RegionRules(supervisors={POLICE: Supervisor(organisation=BUREAU, grants=True, catalogue=False)})
 NO_CERTIFICATE: Any = None  # who signed is all that counts here
