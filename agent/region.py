@@ -109,7 +109,6 @@ class RegionView:
         self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
         self._epoch_subscribers: list[Opened] = []
         self._registers: dict[int, EventRegister] = {}
-        self._rules: RegionRules = NO_RULES
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -139,7 +138,7 @@ class RegionView:
 
     def government(self, code: str) -> bool:
         """Return whether an organisation is a government body; one that no administrator named is none."""
-        return self.names.government(code)
+        return self._names.government(code)
 
     def add(self, register: "EventRegister") -> None:
         """Have a register told of its acts; before the first event is taken."""

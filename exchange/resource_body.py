@@ -101,6 +101,7 @@ class FieldRule:
         padding: of its sealed cells, bytes.
         code: of the data item; empty where it has none.
         derived: whether bodies other than the government's may get it.
+        important: whether the data count as important by the law of data security.
         mask: None where the value leaves as it is.
     """
 
@@ -110,6 +111,7 @@ class FieldRule:
     padding: int
     code: str = ""
     derived: bool = False
+    important: bool = False
     mask: MaskRule | None = None
 
     @property
@@ -232,6 +234,7 @@ def field_rule(item: directory_pb2.Field) -> FieldRule:
             padding=item.padding or DEFAULT_PADDING,
             code=item.code,
             derived=item.derived,
+            important=item.data_class == directory_pb2.DATA_CLASS_IMPORTANT,
             mask=mask,
         )
     )

@@ -1,6 +1,7 @@
 """Messages of the contract as plain values for JSON and tables: bytes as hexadecimal, times as RFC 3339."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from exchange.v1 import (
     agent_pb2,
@@ -60,10 +61,48 @@ def grant(record: grant_pb2.GrantRecord) -> View:
         "matters": list(body.matters),
         "case_required": body.case_required,
         "not_before": moment(body.not_before),
-        "not_after": moment(body.not_after),
+        "not_after": moment(record.not_after if record.HasField("not_after") else body.not_after),
         "justification": body.justification,
+        "scope": _scope(body),
+        "domains": list(body.domains),
+        "steps": list(body.steps),
+        "row_filters": [
+            {
+                "field": item.field,
+                "operator": _word(grant_pb2.FilterOperator.Name(item.operator), "FILTER_OPERATOR_"),
+                "values": list(item.values),
+            }
+            for item in body.row_filters
+        ],
+        "quotas": [
+            {
+                "period": _word(grant_pb2.QuotaPeriod.Name(item.period), "QUOTA_PERIOD_"),
+                "exchanges": item.exchanges,
+                "used": used,
+            }
+            for item, used in zip_longest(body.quotas, record.used[: len(body.quotas)])
+        ],
+        "fetch_modes": [_word(directory_pb2.FetchMode.Name(mode), "FETCH_MODE_") for mode in body.fetch_modes]
+        or ["on_demand"],
+        "data_life_days": body.data_life_days,
+        "redisclosure_to": list(body.redisclosure_to),
+        "applied_at": moment(record.applied_at),
+        "clock": record.clock,
+        "due_at": moment(record.due_at),
+        "waits_for": record.waits_for,
         "events": [_grant_event(event) for event in record.events],
     }
+
+
+def _scope(body: grant_pb2.GrantBody) -> str:
+    """Return the scope as it counts: one that is not set follows from whether matters are named."""
+    if not body.scope:
+        return "scenario" if body.matters else "whole"
+    return _word(grant_pb2.GrantScope.Name(body.scope), "GRANT_SCOPE_")
+
+
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower()
 
 
 def grant_state(number: "grant_pb2.GrantState.ValueType") -> str:
@@ -221,4 +260,6 @@ def _grant_event(statement: common_pb2.Statement) -> View:
         "action": grant_pb2.GrantAction.Name(event.action).removeprefix("GRANT_ACTION_").lower(),
         "issued_at": moment(event.issued_at),
         "note": event.note,
+        "not_after": moment(event.not_after),
+        "deleted_before": moment(event.deleted_before),
     }

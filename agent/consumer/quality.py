@@ -183,6 +183,7 @@ class QualityBook:
             return
         if before is not None:
             self._freeze(before.counts, now_ms)
+        assert resource.statement is not None
         body = directory_pb2.ResourceBody.FromString(resource.statement.body)
         since_ms = now_ms
         for one in [one for one in self._past if one.resource == resource.id]:

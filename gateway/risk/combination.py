@@ -13,7 +13,6 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from exchange.resources import Resource
-from exchange.v1 import directory_pb2
 from gateway.risk.detectors import TAG_BYTES, Alarm, Scoped
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import Combination
@@ -174,8 +173,7 @@ def _codes(resource: Resource | None) -> dict[str, str]:
     """Return the catalogue's code of each field that has one."""
     if resource is None:
         return {}
-    body = directory_pb2.ResourceBody.FromString(resource.statement.body)
-    return {field.name: field.code for field in body.fields if field.code}
+    return {name: rule.code for name, rule in resource.fields.items() if rule.code}
 
 
 def _mask(rule: Combination, resource: str, fields: Sequence[str], codes: dict[str, str]) -> int:

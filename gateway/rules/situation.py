@@ -205,12 +205,11 @@ def organisation_facts(organisation: Organisation) -> OrganisationFacts:
 
 def resource_facts(resource: Resource) -> ResourceFacts:
     """Return what guards read of a catalogue entry."""
-    body = directory_pb2.ResourceBody.FromString(resource.statement.body)
-    ordinary = (directory_pb2.DATA_CLASS_UNSPECIFIED, directory_pb2.DATA_CLASS_GENERAL)
+    rules = resource.fields
     return ResourceFacts(
-        levels={field.name: int(field.level) for field in body.fields},
-        important=frozenset(field.name for field in body.fields if field.data_class not in ordinary),
-        derived=frozenset(field.name for field in body.fields if field.derived),
+        levels={name: rule.level for name, rule in rules.items()},
+        important=frozenset(name for name, rule in rules.items() if rule.important),
+        derived=frozenset(name for name, rule in rules.items() if rule.derived),
     )
 
 

@@ -149,7 +149,7 @@ def _fields(call: Invocation, view: Mapping[str, Any]) -> None:
                 Cell(field["level"], LEVEL_STYLES.get(field["level"], "")),
                 term(field["share"], language),
                 [text for text in (field["condition"], field["legal_basis"]) if text],
-                term(field["mask"]["kind"], language) if field["mask"] else "",
+                term(f"mask_{field['mask']['kind']}", language) if field["mask"] else "",
             ]
             for field in view["fields"]
         ],
