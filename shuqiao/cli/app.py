@@ -28,6 +28,7 @@ from shuqiao.cli import (
     gateway,
     grant,
     org,
+    sandbox,
 )
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import Output
@@ -41,7 +42,7 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, case, audit)
+GROUPS = (gateway, agent, certs, org, catalog, grant, case, audit, sandbox)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"
