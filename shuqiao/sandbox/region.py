@@ -260,5 +260,6 @@ def settings_of_plan(plan: Plan) -> Settings:
 
 def start(world: World, plan: Plan) -> None:
     """Start every process of a sandbox that was made; returns when all serve."""
-    for process in (AUTHORITY, GATEWAY, *plan.providers, CONSUMER):
+    for process in (AUTHORITY, GATEWAY):
         world.restart(process)
+    world.restart_agents([*plan.providers, CONSUMER])
