@@ -4,7 +4,6 @@ A batch of questions is one `read` of the connector. What leaves is what was ask
 columns of a record go nowhere. Whether it may be asked for at all is decided before (`provider/answer.py`).
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timezone
@@ -19,7 +18,7 @@ from agent.provider.connectors.file import FileConnector
 from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
 from agent.provider.connectors.sql import SqlConnector
-from agent.provider.connectors.synthetic import Shape, SyntheticConnector, resolved
+from agent.provider.connectors.synthetic import SyntheticConnector
 from agent.provider.field_rules import (
     BEIJING,
     FieldRule,
@@ -40,6 +39,7 @@ from agent.provider.sources_config import (
     SyntheticSource,
     zone_of,
 )
+from agent.provider.synthetic_shapes import shapes_of
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
 from exchange.grant_limits import RowFilter
@@ -378,22 +378,3 @@ def _secret(name: str, base: Path, path: Path | None) -> str:
     if not text or not text.isascii() or not text.isprintable():
         raise BadConfiguration(f"{name}: {path.name} must hold one line of ASCII")
     return text
-
-
-def shapes_of(config: ResourceConfig, source: SyntheticSource) -> list[Shape]:
-    """Return what is known of each column of a synthetic source, once each."""
-    told = json.loads(source.record_schema) if source.record_schema else {}
-    formats = {each.column: each.format for each in config.parameters}
-    shapes: dict[str, Shape] = {}
-    for each_field in config.fields:
-        known = resolved(told, told.get("properties", {}).get(each_field.name, {}))
-        shapes.setdefault(
-            each_field.column,
-            Shape(
-                column=each_field.column,
-                type=each_field.type,
-                format=each_field.subject or formats.get(each_field.column, ""),
-                schema=known,
-            ),
-        )
-    return list(shapes.values())

@@ -42,6 +42,7 @@ _ACTIVITIES = {
     "bundle": CREATE,
     "grant": CREATE,
     "grant_event": UPDATE,
+    "case": UPDATE,
     "read": READ,
     "stop": UPDATE,
     "stop_lifted": UPDATE,
