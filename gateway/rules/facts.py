@@ -4,6 +4,7 @@
 Grants are facts here, never policies: the grant index decided about the grant before a guard is asked.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 FactPath = tuple[str, ...]
@@ -148,5 +149,5 @@ def entities_of(facts: Facts) -> list[dict[str, object]]:
     return entities
 
 
-def _entity(kind: str, name: str, attributes: dict[str, object]) -> dict[str, object]:
+def _entity(kind: str, name: str, attributes: Mapping[str, object]) -> dict[str, object]:
     return {"uid": {"type": kind, "id": name}, "attrs": attributes, "parents": []}
