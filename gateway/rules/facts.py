@@ -5,15 +5,14 @@ Grants are facts here, never policies: the grant index decided about the grant b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 FactPath = tuple[str, ...]
 """Where an attribute stands in a policy, for example ("resource", "provider", "kind")."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """Everything that a guard can read.
+class Facts(NamedTuple):
+    """Everything that a guard can read. A tuple, for one is made for every new question on the path.
 
     Attributes:
         consumer, provider: credit codes.
