@@ -14,6 +14,7 @@ from exchange.evidence.keys_then import KeysThen
 from exchange.evidence.revocations import Revocations
 from exchange.identity import PEOPLE, Identity, Role, parse_uri
 from exchange.log_keys import Epoch, check_opening
+from exchange.region_rules import check_signers, read_rules
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2
 
@@ -37,6 +38,7 @@ class Acts:
     Attributes:
         keys, grants, revocations: what the entries so far say.
         epochs: the openings among them.
+        rules_version: of the region's rules, 0 where none were set.
     """
 
     def __init__(self, *, anchor: TrustAnchor, newest: list[TrustList], findings: Findings) -> None:
@@ -46,6 +48,7 @@ class Acts:
         self.keys = KeysThen(anchor=anchor, revocations=self.revocations)
         self.grants = GrantsThen()
         self.epochs: list[Epoch] = []
+        self.rules_version = 0
 
     def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
         """Verify an entry and fold what it says; what does not hold is not folded."""
@@ -60,6 +63,8 @@ class Acts:
                 self._enter_bundle(act, entry.time_ms)
             elif act.act == audit_pb2.ACT_LOG_EPOCH:
                 self._open_epoch(act, index, entry)
+            elif act.act == audit_pb2.ACT_RULES:
+                self._set_rules(act, entry.time_ms)
             elif act.act in SIGNED_BY:
                 self._enter(act, entry.time_ms)
             else:
@@ -88,6 +93,20 @@ class Acts:
         if (epoch.origin, epoch.kept_size) != (entry.gateway, index):
             raise EvidenceBroken("epoch: origin or place")
         self.epochs.append(epoch)
+
+    def _set_rules(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        """Two administrators set the rules, in a later version than those before."""
+        statements, trust = [act.statement, *act.countersignatures], self.revocations.current
+        signers = [
+            self._anchor.verify_statement(one, canonical.RULES, at_ms=time_ms, trust=trust).identity
+            for one in statements
+        ]
+        check_signers(statements, signers)
+        _check_actor(act, signers[0])
+        version = read_rules(act.statement.body).version
+        if version <= self.rules_version:
+            raise EvidenceBroken(f"rules: version {version} after {self.rules_version}")
+        self.rules_version = version
 
     def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
         domain, roles = SIGNED_BY[act.act]
