@@ -28,7 +28,7 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
 from gateway import interceptors
-from gateway.access.guards import standard_guards
+from gateway.access.guards import guard_faults, standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
@@ -286,7 +286,7 @@ class Gateway:
 
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
-        return self.evidence.faults() + self.membership.faults()
+        return [*self.evidence.faults(), *self.membership.faults(), *guard_faults(self.guards)]
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)

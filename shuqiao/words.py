@@ -210,6 +210,7 @@ _ENUMS: dict[str, Text] = {
     "tag_key_erased": Text("标签密钥已擦除", "tag key erased"),
     "log_key": Text("日志密钥更换", "log key"),
     "log_epoch": Text("日志新纪元", "log epoch"),
+    "rules": Text("规则设定", "rules"),
     "segment_sealed": Text("分段封存", "segment sealed"),
     "segment_erased": Text("分段擦除", "segment erased"),
     "alert": Text("告警", "alert"),

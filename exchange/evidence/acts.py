@@ -49,6 +49,7 @@ class Acts:
     Attributes:
         keys, grants, cases, revocations: what the entries so far say.
         epochs: the openings among them.
+        rules_version: of the region's rules, 0 where none were set.
     """
 
     def __init__(self, *, anchor: TrustAnchor, newest: list[TrustList], findings: Findings) -> None:
@@ -59,6 +60,7 @@ class Acts:
         self.grants = GrantsThen()
         self.cases = CasesThen()
         self.epochs: list[Epoch] = []
+        self.rules_version = 0
 
     def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
         """Verify an entry and fold what it says; what does not hold is not folded."""
@@ -73,6 +75,8 @@ class Acts:
                 self._enter_bundle(act, entry.time_ms)
             elif act.act == audit_pb2.ACT_LOG_EPOCH:
                 self._open_epoch(act, index, entry)
+            elif act.act == audit_pb2.ACT_RULES:
+                self._set_rules(act, entry.time_ms)
             elif act.act in SIGNED_BY:
                 self._enter(act, entry.time_ms)
             else:
@@ -101,6 +105,20 @@ class Acts:
         if (epoch.origin, epoch.kept_size) != (entry.gateway, index):
             raise EvidenceBroken("epoch: origin or place")
         self.epochs.append(epoch)
+
+    def _set_rules(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        """Two administrators set the rules, in a later version than those before."""
+        statements, trust = [act.statement, *act.countersignatures], self.revocations.current
+        signers = [
+            self._anchor.verify_statement(one, canonical.RULES, at_ms=time_ms, trust=trust).identity
+            for one in statements
+        ]
+        check_signers(statements, signers)
+        _check_actor(act, signers[0])
+        version = read_rules(act.statement.body).version
+        if version <= self.rules_version:
+            raise EvidenceBroken(f"rules: version {version} after {self.rules_version}")
+        self.rules_version = version
 
     def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
         domain, roles = SIGNED_BY[act.act]

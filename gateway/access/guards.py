@@ -7,7 +7,7 @@ granted, for what, does a rule of the region forbid it. What reserves something 
 from collections.abc import Callable, Sequence
 
 from exchange import grants
-from exchange.errors import BundleStale, NoGrant, PurposeUnknown, TrustStale
+from exchange.errors import BundleStale, ExchangeError, NoGrant, PurposeUnknown, TrustStale
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
 from gateway.cases.guard import CaseIsOpen
@@ -94,6 +94,12 @@ class PurposeIsKnown:
         known = purposes.get(exchange.header.purpose)
         if known is None or (known.matters and exchange.header.matter not in known.matters):
             raise PurposeUnknown(exchange.header.resource)
+
+
+def guard_faults(guards: Sequence[Guard]) -> Sequence[ExchangeError]:
+    """Return why guards let nothing pass that should; each has `fault` where that can be."""
+    faults = (getattr(guard, "fault", None) for guard in guards)
+    return [fault for fault in faults if fault is not None]
 
 
 def standard_guards(state: RegionState) -> Sequence[Guard]:
