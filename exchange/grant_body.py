@@ -5,8 +5,9 @@ from then on; a grant's history is kept beside it verbatim.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,7 +22,16 @@ MAX_MATTERS = 64
 MAX_CODE = 64
 MAX_GRANT_BYTES = 16 * 1024
 MAX_EVENT_BYTES = 4 * 1024
+MAX_QUOTAS = 4
 MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
+_PERIODS = frozenset(grant_pb2.QuotaPeriod.values()) - {grant_pb2.QUOTA_PERIOD_UNSPECIFIED}
+
+
+class QuotaRule(NamedTuple):
+    """How many exchanges may be released in a period, a QuotaPeriod."""
+
+    period: int
+    exchanges: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,7 @@ class Grant:
     Attributes:
         grant_id: digest of the body, 32 bytes.
         matters: coded matters; empty for any.
+        quotas: one per period at most; empty for no limit.
         state: a GrantState.
         revision: of the last event, 0 before the first.
         record: body and events verbatim; never changed in place.
@@ -49,6 +60,7 @@ class Grant:
     not_after_ms: int
     state: int
     revision: int
+    quotas: tuple[QuotaRule, ...] = ()
     record: grant_pb2.GrantRecord = field(repr=False)
 
     @property
@@ -95,6 +107,7 @@ def read_grant(statement: common_pb2.Statement) -> Grant:
         not_after_ms=body.not_after.ToMilliseconds(),
         state=grant_pb2.GRANT_STATE_PENDING,
         revision=0,
+        quotas=_quotas(body.quotas),
         record=grant_pb2.GrantRecord(grant_id=grant_id, grant=statement, state=grant_pb2.GRANT_STATE_PENDING),
     )
 
@@ -141,6 +154,17 @@ def _check_body(body: grant_pb2.GrantBody) -> None:
         raise Malformed("term")
     if not 0 < _span_ms(body.not_before, body.not_after) <= MAX_TERM_MS:
         raise Malformed("term")
+
+
+def _quotas(quotas: Sequence[grant_pb2.Quota]) -> tuple[QuotaRule, ...]:
+    rules = tuple(QuotaRule(quota.period, quota.exchanges) for quota in quotas)
+    if len(rules) > MAX_QUOTAS:
+        raise Oversized("quotas")
+    if len({rule.period for rule in rules}) != len(rules):
+        raise Malformed("quotas")
+    if any(rule.period not in _PERIODS or not rule.exchanges for rule in rules):
+        raise Malformed("quotas")
+    return rules
 
 
 def _span_ms(start: Timestamp, end: Timestamp) -> float:

@@ -30,6 +30,7 @@ from exchange.v1 import audit_pb2
 from gateway import interceptors
 from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
+from gateway.access.quota import Quotas
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
@@ -139,6 +140,7 @@ class Gateway:
             published=lambda state: write_log_keys(folder, state.verifying()),
             clock=self._clock,
         )
+        self.quotas = Quotas(state=self.state, used=self.sequencer.used)
         self.links = Links()
         self.path = self._make_path(who.division)
         self.evidence = Evidence(
@@ -175,7 +177,7 @@ class Gateway:
                 links=self.links,
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
-                guards=standard_guards(self.state),
+                guards=(*standard_guards(self.state), self.quotas),
                 release_guards=(),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
@@ -193,6 +195,7 @@ class Gateway:
         parts = ServiceParts(
             path=self.path,
             links=self.links,
+            quotas=self.quotas,
             registrar=self.registrar,
             state=self.state,
             log=self.sequencer,

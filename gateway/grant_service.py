@@ -1,10 +1,11 @@
 """The region's grants: consumers apply, providers decide, parties and overseers read."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from exchange.canonical import GRANT, digest
 from exchange.errors import Malformed, UnknownGrant
-from exchange.grants import read_event
+from exchange.grants import Grant, read_event
 from exchange.identity import OF_ORGANISATION, Identity
 from exchange.v1 import audit_pb2, grant_pb2, grant_pb2_grpc
 from gateway import pages
@@ -22,12 +23,21 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         registrar: enters applications and decisions.
         state: of the region.
         calls: what every call has around it.
+        taken: returns how much of each quota of a grant is used or reserved now.
     """
 
-    def __init__(self, *, registrar: Registrar, state: RegionState, calls: Calls) -> None:
+    def __init__(
+        self,
+        *,
+        registrar: Registrar,
+        state: RegionState,
+        calls: Calls,
+        taken: Callable[[Grant], Sequence[int]] = lambda grant: (),
+    ) -> None:
         self._registrar = registrar
         self._state = state
         self._calls = calls
+        self._taken = taken
 
     async def ApplyGrant(
         self, request: grant_pb2.ApplyGrantRequest, context: Any
@@ -70,7 +80,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         if party is not None and party not in (grant.consumer, grant.provider):
             # The same answer as for a grant that is not there.
             raise UnknownGrant(grant.name)
-        return grant_pb2.GetGrantResponse(grant=grant.record)
+        return grant_pb2.GetGrantResponse(grant=self._told(grant))
 
     async def _list(
         self, request: grant_pb2.ListGrantsRequest, caller: Identity
@@ -80,11 +90,21 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         if not key.removeprefix("-").isdecimal():
             raise Malformed("page_token")
         found = self._state.grants.page(_party(caller), int(key), most + 1)
-        taken = pages.fitting(found, lambda one: one.grant.record.ByteSize(), most=most)
-        response = grant_pb2.ListGrantsResponse(grants=[one.grant.record for one in taken])
+        told = [(one.index, self._told(one.grant)) for one in found]
+        taken = pages.fitting(told, lambda one: one[1].ByteSize(), most=most)
+        response = grant_pb2.ListGrantsResponse(grants=[record for _, record in taken])
         if len(taken) < len(found):
-            response.next_page_token = pages.token("grants", str(taken[-1].index))
+            response.next_page_token = pages.token("grants", str(taken[-1][0]))
         return response
+
+    def _told(self, grant: Grant) -> grant_pb2.GrantRecord:
+        """Return a grant's record, with how much of its quotas is used."""
+        if not grant.quotas:
+            return grant.record
+        record = grant_pb2.GrantRecord()
+        record.CopyFrom(grant.record)
+        record.used.extend(self._taken(grant))
+        return record
 
 
 def _party(caller: Identity) -> str | None:

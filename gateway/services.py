@@ -22,6 +22,7 @@ from exchange.v1 import (
     rules_pb2_grpc,
 )
 from gateway import interceptors
+from gateway.access.quota import Quotas
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
@@ -51,6 +52,7 @@ class ServiceParts:
 
     path: Path
     links: Links
+    quotas: Quotas
     registrar: Registrar
     state: RegionState
     log: Sequencer
@@ -82,7 +84,13 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
         server,
     )
     grant_pb2_grpc.add_GrantServiceServicer_to_server(
-        GrantService(registrar=parts.registrar, state=parts.state, calls=calls), server
+        GrantService(
+            registrar=parts.registrar,
+            state=parts.state,
+            calls=calls,
+            taken=lambda grant: parts.quotas.taken(grant, parts.clock.now_ms()),
+        ),
+        server,
     )
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
