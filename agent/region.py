@@ -309,6 +309,7 @@ class RegionView:
         self._keep_resource(resource.with_suspended(body.suspended), body.revision)
 
     def _keep_resource(self, resource: Resource, revision: int) -> None:
+        assert resource.statement is not None
         row = (resource.id, resource.statement.SerializeToString(), resource.suspended, revision)
         # A crash before this line leaves the older entry; the backlog brings the newer one again.
         self._write("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)

@@ -44,7 +44,8 @@ class Grant:
         quotas: one per period at most; empty for no limit.
         state: a GrantState.
         revision: of the last event, 0 before the first.
-        record: body and events verbatim; never changed in place.
+        record: body and events verbatim, never changed in place; None where they are read from the log
+            instead, as at a gateway that holds a million grants.
     """
 
     grant_id: bytes
@@ -61,7 +62,7 @@ class Grant:
     state: int
     revision: int
     quotas: tuple[QuotaRule, ...] = ()
-    record: grant_pb2.GrantRecord = field(repr=False)
+    record: grant_pb2.GrantRecord | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

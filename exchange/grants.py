@@ -198,11 +198,19 @@ def transition(grant: Grant, event: GrantEvent, statement: common_pb2.Statement)
         raise WrongState(grant.name)
     if event.revision > MAX_REVISIONS and event.action != REVOKE:
         raise WrongState(f"{grant.name} revision {event.revision}")
-    record = grant_pb2.GrantRecord()
-    record.CopyFrom(grant.record)
-    record.events.append(statement)
-    record.state, record.revision = state, event.revision
-    return replace(grant, state=state, revision=event.revision, record=record)
+    moved = replace(grant, state=state, revision=event.revision)
+    return moved if grant.record is None else replace(moved, record=_noted(moved, grant.record, statement))
+
+
+def _noted(
+    moved: Grant, record: grant_pb2.GrantRecord, statement: common_pb2.Statement
+) -> grant_pb2.GrantRecord:
+    """Return the record of a grant that has moved by an event; the one before stays as it is."""
+    noted = grant_pb2.GrantRecord()
+    noted.CopyFrom(record)
+    noted.events.append(statement)
+    noted.state, noted.revision = grant_pb2.GrantState.ValueType(moved.state), moved.revision
+    return noted
 
 
 def check_signer(grant: Grant, event: GrantEvent, signer: Identity, resource: Resource | None) -> None:

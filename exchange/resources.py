@@ -83,7 +83,7 @@ class Resource:
         shared: names of the fields whose share type is not NOT_SHARED.
         unconditional: names of the fields that are granted automatically.
         sealed: whether any field is of level L3 or L4; then everything in an answer is sealed.
-        statement: the signed body, verbatim.
+        statement: the signed body, verbatim; None where it is read from the log instead, as at a gateway.
     """
 
     id: str
@@ -102,7 +102,7 @@ class Resource:
     unconditional: frozenset[str]
     sealed: bool
     suspended: bool = False
-    statement: common_pb2.Statement = field(repr=False)
+    statement: common_pb2.Statement | None = field(default=None, repr=False)
 
     def with_suspended(self, suspended: bool) -> "Resource":
         """Return the same entry, suspended or not."""

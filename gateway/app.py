@@ -49,7 +49,7 @@ from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
-from gateway.state_store import StateStore
+from gateway.state_store import StateStore, state_key
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
 from gateway.trust_watch import TrustWatch
 
@@ -116,7 +116,7 @@ class Gateway:
         self.registrar = Registrar(
             log=self.sequencer,
             state=self.state,
-            store=StateStore(path=folder / "state.db", origin=self.origin),
+            store=StateStore(path=folder / "state.db", origin=self.origin, key=state_key(keystore)),
             anchor=self._anchor,
             trust_feed=self.feed,
             clock=self._clock,

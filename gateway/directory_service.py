@@ -6,7 +6,8 @@ from typing import Any
 from exchange.errors import ProviderAway
 from exchange.identity import Identity
 from exchange.keys import PeerKeys
-from exchange.v1 import audit_pb2, directory_pb2, directory_pb2_grpc
+from exchange.resources import Resource
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
 from gateway.registrar import Registrar
@@ -101,13 +102,19 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.ListResourcesResponse:
         most = pages.page_size(request.page_size)
         found = self._state.catalogue.page(pages.key_of("resources", request.page_token), most + 1)
-        taken = pages.fitting(found, lambda one: one.statement.ByteSize(), most=most)
+        taken = await pages.read_fitting(found, self._statement, lambda one: one.ByteSize(), most=most)
         response = directory_pb2.ListResourcesResponse(
-            resources=[one.statement for one in taken], suspended=[one.id for one in taken if one.suspended]
+            resources=[statement for _, statement in taken],
+            suspended=[one.id for one, _ in taken if one.suspended],
         )
         if len(taken) < len(found):
-            response.next_page_token = pages.token("resources", taken[-1].id)
+            response.next_page_token = pages.token("resources", taken[-1][0].id)
         return response
+
+    def _statement(self, resource: Resource) -> common_pb2.Statement:
+        """Read the signed body of a catalogue entry from the log."""
+        leaf = self._registrar.leaf(self._state.catalogue.index(resource.id))
+        return audit_pb2.AuditEntry.FromString(leaf).administrative.statement
 
     async def _resource(
         self, request: directory_pb2.GetResourceRequest, caller: Identity
@@ -117,7 +124,7 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         if not bundles:
             raise ProviderAway(resource.provider)
         return directory_pb2.GetResourceResponse(
-            resource=resource.statement, bundles=[bundle.statement for bundle in bundles]
+            resource=self._statement(resource), bundles=[bundle.statement for bundle in bundles]
         )
 
     def _in_force(self, organisation: str) -> list[PeerKeys]:

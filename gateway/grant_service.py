@@ -72,7 +72,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
     ) -> grant_pb2.DecideGrantResponse:
         index = await self._registrar.record(audit_pb2.ACT_GRANT_EVENT, caller, request.event)
         grant = self._state.grants.one(read_event(request.event).grant_id)
-        return grant_pb2.DecideGrantResponse(state=grant.record.state, index=index)
+        return grant_pb2.DecideGrantResponse(state=grant_pb2.GrantState.ValueType(grant.state), index=index)
 
     async def _get(self, request: grant_pb2.GetGrantRequest, caller: Identity) -> grant_pb2.GetGrantResponse:
         grant = self._state.grants.one(request.grant_id)
@@ -90,20 +90,19 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         if not key.removeprefix("-").isdecimal():
             raise Malformed("page_token")
         found = self._state.grants.page(_party(caller), int(key), most + 1)
-        told = [(one.index, self._told(one.grant)) for one in found]
-        taken = pages.fitting(told, lambda one: one[1].ByteSize(), most=most)
+        taken = await pages.read_fitting(
+            found, lambda one: self._told(one.grant), lambda record: record.ByteSize(), most=most
+        )
         response = grant_pb2.ListGrantsResponse(grants=[record for _, record in taken])
         if len(taken) < len(found):
-            response.next_page_token = pages.token("grants", str(taken[-1][0]))
+            response.next_page_token = pages.token("grants", str(taken[-1][0].index))
         return response
 
     def _told(self, grant: Grant) -> grant_pb2.GrantRecord:
         """Return a grant's record, with how much of its quotas is used."""
-        if not grant.quotas:
-            return grant.record
-        record = grant_pb2.GrantRecord()
-        record.CopyFrom(grant.record)
-        record.used.extend(self._taken(grant))
+        record = self._state.grants.record(grant.grant_id, self._registrar.leaf)
+        if grant.quotas:
+            record.used.extend(self._taken(grant))
         return record
 
 

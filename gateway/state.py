@@ -1,21 +1,24 @@
 """The state of the region: a fold of the log's administrative entries.
 
-1. `apply` is pure and deterministic: the same entries in the same order make the same state.
+1. `apply` is pure and deterministic: the same entries in the same order make the same state. Grants may be
+   put back as they stood instead (`restore`), before what else there is is folded.
 2. It checks no signature: an entry is in the log because its statement was checked before (`registrar`).
 3. It never refuses an entry of the log; one that does not fit means a damaged log, and it stops.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import merge
+
+from google.protobuf.message import DecodeError
 
 from exchange import canonical
 from exchange.errors import ExchangeError, StoreDamaged
 from exchange.grants import Grant, read_event, read_grant, transition
 from exchange.keys import BundleBook
 from exchange.resources import Resource, parse_resource
-from exchange.v1 import audit_pb2
+from exchange.v1 import audit_pb2, grant_pb2
 from gateway.access.grants import GrantIndex
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.directory.key_bundles import KeyBundles, read_bundle
@@ -42,6 +45,10 @@ DOMAINS = {
 """The acts that change the state, and the domain under which their statements are signed."""
 
 
+_FOUND_ELSEWHERE = frozenset(
+    {audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_GRANT, audit_pb2.ACT_GRANT_EVENT}
+)
+"""Acts whose bodies are known by whoever holds what they made."""
 _PUBLIC = frozenset(
     {
         audit_pb2.ACT_ORGANISATION,
@@ -99,7 +106,12 @@ class RegionState:
 
     def index_of(self, domain: bytes, body: bytes) -> int | None:
         """Return the index of the entry that has exactly this statement body; bundles are not found here."""
-        return self._seen.get(canonical.digest(domain, body))
+        digest = canonical.digest(domain, body)
+        if domain == canonical.GRANT:
+            return self.grants.index_of(digest)
+        if domain == canonical.GRANT_EVENT:
+            return self.grants.index_of(_grant_of(body), digest)
+        return self._seen.get(digest)
 
     def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
         """Return the indexes, from `since` on, of at most `limit` events that an organisation may see."""
@@ -130,7 +142,7 @@ class RegionState:
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
-            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST):
+            if act not in _FOUND_ELSEWHERE:
                 self._seen.setdefault(canonical.digest(DOMAINS[act], statement.body), index)
             self._announce(index, audience)
         self.applied_index = index + 1
@@ -168,9 +180,10 @@ class RegionState:
             self.grants.add(index, read_grant(statement))
         elif act == audit_pb2.ACT_GRANT_EVENT:
             event = read_event(statement)
-            self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
+            moved = transition(self.grants.one(event.grant_id), event, statement)
+            self.grants.update(index, moved, canonical.digest(canonical.GRANT_EVENT, statement.body))
         elif act == audit_pb2.ACT_RESOURCE:
-            self.catalogue.apply(parse_resource(statement))
+            self.catalogue.apply(index, parse_resource(statement))
         elif act == audit_pb2.ACT_RESOURCE_STATE:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
@@ -182,6 +195,31 @@ class RegionState:
         elif act == audit_pb2.ACT_TRUST_LIST:
             self.trust_mark = entry.administrative.subject
 
+    def restore(self, grants: Iterable[tuple[int, Grant, bytes]]) -> None:
+        """Put grants back as they stood; nothing was applied before.
+
+        Args:
+            grants: index of the application, grant and history (`GrantIndex.history`), in order of index.
+
+        Raises:
+            StoreDamaged: they cannot be read; then the state is empty as before.
+        """
+        try:
+            for index, grant, history in grants:
+                self.grants.restore(index, grant, history)
+        except StoreDamaged:
+            self.grants.clear()
+            raise
+        for grant_id, grant in self.grants.by_id.items():
+            indexes = self.grants.indexes(grant_id)
+            for organisation in {grant.consumer, grant.provider}:
+                self._private.setdefault(organisation, array("Q")).extend(indexes)
+
+    def put_in_order(self) -> None:
+        """Sort who is told of what, once everything was put back: grants first, then all else."""
+        for organisation, told in self._private.items():
+            self._private[organisation] = array("Q", sorted(told))
+
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:
             self._public.append(index)
@@ -192,6 +230,14 @@ class RegionState:
 def _from(indexes: Sequence[int], since: int, limit: int) -> Sequence[int]:
     start = bisect_left(indexes, since)
     return indexes[start : start + limit]
+
+
+def _grant_of(body: bytes) -> bytes:
+    """Return the grant that the body of an event names; empty where it names none."""
+    try:
+        return grant_pb2.GrantEventBody.FromString(body).grant_id
+    except DecodeError:
+        return b""
 
 
 def _parties(grant: Grant) -> Audience:

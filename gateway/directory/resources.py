@@ -8,7 +8,7 @@
 
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf.message import DecodeError
 
@@ -61,6 +61,7 @@ class Catalogue:
         self._ids: list[str] = []
         self._sources: dict[tuple[str, str], str] = {}
         self._revisions: dict[str, int] = {}
+        self._indexes: dict[str, int] = {}
 
     @property
     def by_id(self) -> Mapping[str, Resource]:
@@ -101,6 +102,17 @@ class Catalogue:
         """Return the revision of a resource's last change of state; 0 before the first."""
         return self._revisions.get(resource_id, 0)
 
+    def index(self, resource_id: str) -> int:
+        """Return the index of the entry that published the version in force; its statement is read there.
+
+        Raises:
+            UnknownResource.
+        """
+        found = self._indexes.get(resource_id)
+        if found is None:
+            raise UnknownResource(resource_id)
+        return found
+
     def page(self, after: str, limit: int) -> Sequence[Resource]:
         """Return at most `limit` resources whose id comes after `after`."""
         start = bisect_right(self._ids, after)
@@ -128,15 +140,17 @@ class Catalogue:
         if new.version != (held.version if held else 0) + 1:
             raise WrongState(f"{new.id} version {new.version}")
 
-    def apply(self, new: Resource) -> None:
-        """Take over a publication that was checked before it was logged."""
+    def apply(self, index: int, new: Resource) -> None:
+        """Take over a publication that was checked before it was logged at that index."""
         division, _, name = split_id(new.id)
+        new = replace(new, statement=None)
         held = self._by_id.get(new.id)
         if held is None:
             insort(self._ids, new.id)
         else:
             new = new.with_suspended(held.suspended)
         self._by_id[new.id] = new
+        self._indexes[new.id] = index
         self._sources[division, name] = new.provider
 
     def check_state(self, change: ResourceState) -> Resource:
