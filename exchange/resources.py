@@ -8,7 +8,9 @@ allowed to publish it is decided by whoever took it over (`check_publisher`).
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from functools import lru_cache
+from sys import intern
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -21,6 +23,8 @@ MAX_FIELDS = 64
 MAX_PARAMETERS = 16
 MAX_ROWS = 1000
 MAX_TEXT = 500
+MAX_EQUAL = 8192
+"""Of so many fields, parameters and sets equal ones are held once."""
 DEFAULT_PADDING = 64
 VERIFY_PADDING = 16
 """Of each boolean of a verification."""
@@ -35,6 +39,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _LEVELS = frozenset(common_pb2.Level.values()) - {common_pb2.LEVEL_UNSPECIFIED}
 _SHARES = frozenset(directory_pb2.ShareType.values()) - {directory_pb2.SHARE_TYPE_UNSPECIFIED}
 _KINDS = frozenset(common_pb2.Kind.values()) - {common_pb2.KIND_UNSPECIFIED}
+
+
+T = TypeVar("T", str, int)
 
 
 class ResourceId(NamedTuple):
@@ -153,27 +160,29 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
     except DecodeError as error:
         raise Malformed("resource") from error
     _check_body(body)
-    fields = {f.name: _field_rule(f) for f in body.fields}
-    parameters = {p.name: _parameter_rule(p) for p in body.parameters}
+    fields = dict(_field(item.SerializeToString()) for item in body.fields)
+    parameters = dict(_parameter(item.SerializeToString()) for item in body.parameters)
     if len(fields) != len(body.fields) or len(parameters) != len(body.parameters):
         raise Malformed("a name twice")
     unconditional = directory_pb2.SHARE_TYPE_UNCONDITIONAL
     not_shared = directory_pb2.SHARE_TYPE_NOT_SHARED
     return Resource(
         id=body.id,
-        provider=body.provider,
+        provider=intern(body.provider),
         version=body.version,
         digest=digest(RESOURCE, statement.body),
         title_zh=body.title_zh,
         title_en=body.title_en,
         fields=fields,
         parameters=parameters,
-        kinds=frozenset(body.kinds),
+        kinds=_same(frozenset(body.kinds)),
         case_required=body.case_required,
         row_cap=body.row_cap,
         issued_at_ms=body.issued_at.ToMilliseconds(),
-        shared=frozenset(name for name, rule in fields.items() if rule.share_type != not_shared),
-        unconditional=frozenset(name for name, rule in fields.items() if rule.share_type == unconditional),
+        shared=_same(frozenset(name for name, rule in fields.items() if rule.share_type != not_shared)),
+        unconditional=_same(
+            frozenset(name for name, rule in fields.items() if rule.share_type == unconditional)
+        ),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
         statement=statement,
@@ -227,6 +236,25 @@ def check_kinds(kinds: Sequence[int]) -> None:
     """
     if not kinds or len(set(kinds)) != len(kinds) or not _KINDS.issuperset(kinds):
         raise Malformed("kinds")
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _field(raw: bytes) -> tuple[str, FieldRule]:
+    """Return name and rule of a field; those of equal fields are the same, for a region has many alike."""
+    item = directory_pb2.Field.FromString(raw)
+    return intern(item.name), _field_rule(item)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _parameter(raw: bytes) -> tuple[str, ParameterRule]:
+    item = directory_pb2.Parameter.FromString(raw)
+    return intern(item.name), _parameter_rule(item)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _same(values: frozenset[T]) -> frozenset[T]:
+    """Return an equal set, the same one as often as possible."""
+    return values
 
 
 def _field_rule(item: directory_pb2.Field) -> FieldRule:

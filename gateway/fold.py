@@ -12,14 +12,13 @@ from typing import Protocol
 
 from exchange.canonical import GRANT, digest
 from exchange.errors import EntryErased, StoreDamaged
-from exchange.grants import read_event
 from exchange.v1 import audit_pb2
 from gateway.access.grants import INDEX_BYTES
 from gateway.audience import Audience
 from gateway.audit.reading import Present
 from gateway.grant_rows import terms_of
 from gateway.grant_table import Granted
-from gateway.state import DOMAINS, RegionState
+from gateway.state import DOMAINS, RegionState, grant_named
 from gateway.state_store import StateStore
 
 SCAN = 512
@@ -189,7 +188,7 @@ class Fold:
             if act.act == audit_pb2.ACT_GRANT:
                 granted[digest(GRANT, act.statement.body)] = terms_of(act.statement.body)
             elif act.act == audit_pb2.ACT_GRANT_EVENT:
-                granted.setdefault(read_event(act.statement).grant_id, None)
+                granted.setdefault(grant_named(act.statement.body), None)
         last = applied[-1][:2] if applied else None
         try:
             self._store.add(events, applied_index, grants=self._granted(granted), last=last)

@@ -96,12 +96,10 @@ class GrantTable:
         return change + self._rows.one(one.index, row) - self._rows.one(one.index, before)
 
     def _numbers(self, db: sqlite3.Connection, grant: Grant, terms: int) -> tuple[Numbers, int]:
-        found, change = [], 0
-        for text in (grant.consumer, grant.provider, grant.resource):
-            number, more = self._number(db, text)
-            found.append(number)
-            change += more
-        return Numbers(*found, terms), change
+        consumer, first = self._number(db, grant.consumer)
+        provider, second = self._number(db, grant.provider)
+        resource, third = self._number(db, grant.resource)
+        return Numbers(consumer, provider, resource, terms), first + second + third
 
     def _number(self, db: sqlite3.Connection, text: str) -> tuple[int, int]:
         """Return the number of a text, and by how much the sum has changed where it is new."""

@@ -1,8 +1,8 @@
-"""A keyed digest of a set of rows that is kept up as rows come and go: it tells a damaged file from a whole one.
+"""A keyed digest of a set of rows, kept up as rows come and go: it tells a damaged file from a whole one.
 
-The sum of keyed BLAKE2b digests (RFC 7693) of the rows, modulo 2^256 (a multiset hash in the manner of Clarke et
-al., MSet-Add-Hash): rows may be added and taken away in any order. Without the key nobody changes rows so that
-the sum stays as it is.
+The sum of keyed BLAKE2b digests (RFC 7693) of the rows, modulo 2^256 (a multiset hash in the manner of Clarke
+et al., MSet-Add-Hash): rows may be added and taken away in any order. Without the key nobody changes rows so
+that the sum stays as it is.
 """
 
 import hashlib

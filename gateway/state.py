@@ -19,7 +19,7 @@ from exchange.grants import Grant, read_event, read_grant, transition
 from exchange.keys import BundleBook
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2, grant_pb2
-from gateway.access.grants import GrantIndex
+from gateway.access.grants import GrantIndex, indexes_in
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
@@ -110,7 +110,7 @@ class RegionState:
         if domain == canonical.GRANT:
             return self.grants.index_of(digest)
         if domain == canonical.GRANT_EVENT:
-            return self.grants.index_of(_grant_of(body), digest)
+            return self.grants.index_of(grant_named(body), digest)
         return self._seen.get(digest)
 
     def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
@@ -162,9 +162,9 @@ class RegionState:
         if act in _PUBLIC:
             return EVERYBODY
         if act == audit_pb2.ACT_GRANT:
-            return _parties(read_grant(statement))
+            return _parties(self.grants.one(canonical.digest(canonical.GRANT, statement.body)))
         if act == audit_pb2.ACT_GRANT_EVENT:
-            return _parties(self.grants.one(read_event(statement).grant_id))
+            return _parties(self.grants.one(grant_named(statement.body)))
         if act == audit_pb2.ACT_BUNDLE:
             return Audience(organisations=frozenset({read_bundle(statement).organisation}))
         return NOBODY
@@ -204,21 +204,22 @@ class RegionState:
         Raises:
             StoreDamaged: they cannot be read; then the state is empty as before.
         """
+        told: dict[str, array[int]] = {}
         try:
             for index, grant, history in grants:
                 self.grants.restore(index, grant, history)
+                indexes = indexes_in(history)
+                for organisation in (grant.consumer, grant.provider):
+                    told.setdefault(organisation, array("Q")).extend(indexes)
         except StoreDamaged:
             self.grants.clear()
             raise
-        for grant_id, grant in self.grants.by_id.items():
-            indexes = self.grants.indexes(grant_id)
-            for organisation in {grant.consumer, grant.provider}:
-                self._private.setdefault(organisation, array("Q")).extend(indexes)
+        self._private = told
 
     def put_in_order(self) -> None:
         """Sort who is told of what, once everything was put back: grants first, then all else."""
         for organisation, told in self._private.items():
-            self._private[organisation] = array("Q", sorted(told))
+            self._private[organisation] = array("Q", sorted(set(told)))
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:
@@ -232,7 +233,7 @@ def _from(indexes: Sequence[int], since: int, limit: int) -> Sequence[int]:
     return indexes[start : start + limit]
 
 
-def _grant_of(body: bytes) -> bytes:
+def grant_named(body: bytes) -> bytes:
     """Return the grant that the body of an event names; empty where it names none."""
     try:
         return grant_pb2.GrantEventBody.FromString(body).grant_id

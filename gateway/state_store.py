@@ -46,7 +46,7 @@ UPDATE meta SET applied_index = ?, last_index = ?, last_digest = ?, events = ?, 
 
 
 def state_key(keystore: KeyStore) -> bytes:
-    """Return the key of the projection's sums, 32 bytes; made where there is none: then it is made anew too."""
+    """Return the key of the projection's sums, 32 bytes; made where there is none."""
     key = keystore.get(STATE_KEY)
     if key is None:
         key = system_random(SUM_BYTES)
@@ -60,8 +60,8 @@ class StateStore:
     Args:
         path: of the database file; made where it is absent.
         origin: of the log it projects.
-        key: secret, at most 64 bytes: who does not have it cannot alter the file unnoticed. Empty tells damage
-            only.
+        key: secret, at most 64 bytes: who does not have it cannot alter the file unnoticed. Empty tells
+            damage only.
     """
 
     def __init__(self, *, path: Path, origin: str, key: bytes = b"") -> None:

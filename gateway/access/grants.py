@@ -28,6 +28,14 @@ class Placed:
     grant: Grant
 
 
+def indexes_in(history: bytes) -> list[int]:
+    """Return the indexes in a grant's history: of its application, then of its events."""
+    indexes = [int.from_bytes(history[:INDEX_BYTES])]
+    for at in range(INDEX_BYTES, len(history), STEP_BYTES):
+        indexes.append(int.from_bytes(history[at : at + INDEX_BYTES]))
+    return indexes
+
+
 class GrantIndex:
     """Every grant of the region; built by `add`, `update` and `restore`, read by everybody."""
 
@@ -121,9 +129,7 @@ class GrantIndex:
         Raises:
             UnknownGrant.
         """
-        history = self.history(grant_id)
-        starts = (0, *range(INDEX_BYTES, len(history), STEP_BYTES))
-        return [int.from_bytes(history[at : at + INDEX_BYTES]) for at in starts]
+        return indexes_in(self.history(grant_id))
 
     def index_of(self, grant_id: bytes, event: bytes = b"") -> int | None:
         """Return the index of a grant's application, or of an event of it; None where there is none.
