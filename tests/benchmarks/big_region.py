@@ -25,6 +25,7 @@ _CHAIN = [random.Random(1).randbytes(620), random.Random(2).randbytes(560)]
 _SIGNATURE = random.Random(3).randbytes(71)
 
 
+@lru_cache(maxsize=ORGANISATIONS)
 def organisation(number: int) -> str:
     """Return a credit code of a division that does not exist."""
     first = f"11970100MB{number:07d}"
@@ -44,8 +45,8 @@ class BigLog:
 
     def __init__(self, *, grants: int, resources: int) -> None:
         self.grants, self.resources = grants, resources
-        self._first_grant = ORGANISATIONS + resources
-        self._made = self._first_grant + 2 * grants
+        self.first_grant = ORGANISATIONS + resources
+        self._made = self.first_grant + 2 * grants
         self._more: list[bytes] = []
 
     @property
@@ -86,24 +87,27 @@ class BigLog:
     def grant_id(self, grant: int) -> bytes:
         return digest(GRANT, self.body(grant))
 
+    def acceptance(self, grant: int, grant_id: bytes) -> bytes:
+        """Return the provider's acceptance of a grant."""
+        return grant_pb2.GrantEventBody(
+            nonce=grant.to_bytes(16),
+            grant_id=grant_id,
+            revision=1,
+            action=grant_pb2.GRANT_ACTION_ACCEPT,
+            issued_at=moment(NOW_MS),
+        ).SerializeToString()
+
     def _leaf(self, index: int) -> bytes:
         if index >= self._made:
             return self._more[index - self._made]
         if index < ORGANISATIONS:
             return _entry(index, audit_pb2.ACT_ORGANISATION, _organisation_body(index))
-        if index < self._first_grant:
+        if index < self.first_grant:
             return _entry(index, audit_pb2.ACT_RESOURCE, _resource_body(index - ORGANISATIONS))
-        grant, event = divmod(index - self._first_grant, 2)
+        grant, event = divmod(index - self.first_grant, 2)
         if not event:
             return _entry(index, audit_pb2.ACT_GRANT, self.body(grant))
-        body = grant_pb2.GrantEventBody(
-            nonce=index.to_bytes(16),
-            grant_id=self.grant_id(grant),
-            revision=1,
-            action=grant_pb2.GRANT_ACTION_ACCEPT,
-            issued_at=moment(NOW_MS),
-        )
-        return _entry(index, audit_pb2.ACT_GRANT_EVENT, body.SerializeToString())
+        return _entry(index, audit_pb2.ACT_GRANT_EVENT, self.acceptance(grant, self.grant_id(grant)))
 
 
 def _mixed(number: int, salt: int) -> int:

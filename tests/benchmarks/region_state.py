@@ -18,7 +18,6 @@ IDS = (
     "region_decision_us",
     "region_grant_lookup_us",
     "region_grant_change_s",
-    "region_rebuild_s",
 )
 
 
@@ -41,11 +40,6 @@ async def run(scale: Scale) -> list[Row]:
             "s",
             "<= 1 s",
             "signed pause to decision: verified, logged in memory, folded, projected",
-        ),
-        "build_s": (
-            "s",
-            "",
-            "CPU; projection lost: the whole log folded again, its entries made up meanwhile",
         ),
     }
     return [
