@@ -193,6 +193,7 @@ class StateStore:
         self._db = db = sqlite3.connect(self._path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA journal_size_limit = 67108864")
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._make(db)
         if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
