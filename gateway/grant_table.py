@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from sys import intern
+from typing import Any
 
 from exchange.errors import StoreDamaged
 from exchange.grants import Grant
@@ -53,6 +54,7 @@ class GrantTable:
         self._terms = RowSum(key=key, table="terms")
         self._rows = RowSum(key=key, table="granted")
         self._known: OrderedDict[str, int] = OrderedDict()
+        self._numbered: OrderedDict[bytes, int] = OrderedDict()
         self._alike: OrderedDict[int, Grant] = OrderedDict()
 
     def put(self, db: sqlite3.Connection, changes: Iterable[Granted]) -> int:
@@ -74,6 +76,7 @@ class GrantTable:
     def forget(self) -> None:
         """Read every number anew: a transaction was undone, or the file is another."""
         self._known.clear()
+        self._numbered.clear()
         self._alike.clear()
 
     def _add(self, db: sqlite3.Connection, one: Granted) -> int:
@@ -114,13 +117,18 @@ class GrantTable:
         return number, change
 
     def _number_of_terms(self, db: sqlite3.Connection, terms: bytes) -> tuple[int, int]:
+        """Return the number of terms, and by how much the sum has changed where they are new."""
         digest = hashlib.sha256(terms).digest()
-        row = db.execute("SELECT n FROM terms WHERE digest = ?", (digest,)).fetchone()
-        if row is not None:
-            return row[0], 0
-        sql = "INSERT INTO terms (digest, body) VALUES (?, ?) RETURNING n"
-        number = db.execute(sql, (digest, terms)).fetchone()[0]
-        return number, self._terms.one(number, digest + terms)
+        number, change = self._numbered.get(digest), 0
+        if number is None:
+            row = db.execute("SELECT n FROM terms WHERE digest = ?", (digest,)).fetchone()
+            if row is None:
+                sql = "INSERT INTO terms (digest, body) VALUES (?, ?) RETURNING n"
+                row = db.execute(sql, (digest, terms)).fetchone()
+                change = self._terms.one(row[0], digest + terms)
+            number = self._numbered[digest] = int(row[0])
+            _bound(self._numbered)
+        return number, change
 
     def _template(self, db: sqlite3.Connection, number: int) -> Grant:
         found = self._alike.get(number)
@@ -160,6 +168,6 @@ def _terms(db: sqlite3.Connection, number: int) -> bytes:
     return row[0]
 
 
-def _bound(known: "OrderedDict[str, int] | OrderedDict[int, Grant]") -> None:
+def _bound(known: "OrderedDict[Any, Any]") -> None:
     if len(known) > MAX_KNOWN:
         known.popitem(last=False)

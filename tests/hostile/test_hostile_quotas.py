@@ -10,6 +10,7 @@ from exchange.identity import Role
 from exchange.v1 import audit_pb2, common_pb2, grant_pb2, link_pb2, reason_pb2
 from gateway.access.quota import Quotas
 from tests.support.hostile import CIVIL, World, outcome, until
+from tests.support.region import POLICE
 
 LIMIT = 3
 
@@ -83,6 +84,32 @@ async def test_what_the_provider_refuses_or_never_answers_gives_its_place_back(
     world.civil.consumer.expire()
     assert {outcome(await one) for one in asking} == {"DEADLINE_PASSED"}
     assert released(world, limited) == 0
+
+
+async def test_an_answer_that_comes_too_late_is_entered_and_does_not_count(
+    world: World, limited: bytes
+) -> None:
+    held: list[link_pb2.LinkItem] = []
+
+    def hold(frame: link_pb2.LinkRequest) -> link_pb2.LinkRequest:
+        held.extend(link_pb2.LinkItem.FromString(item.SerializeToString()) for item in frame.items)
+        del frame.items[:]
+        return frame
+
+    world.police.wire.up = hold
+    asking = asyncio.create_task(world.ask(who=world.civil))
+    await until(lambda: bool(held))
+    assert taken(world, limited) == [1]
+    world.clock.ms += 11_000
+    world.path.expire()
+    link = world.links.newest(POLICE, "police-1")
+    world.path.complete(link, held)
+    await until(lambda: sum(one.grant_id == limited for one in world.entries()) == 2)
+    world.civil.consumer.expire()
+    assert outcome(await asking) == "DEADLINE_PASSED"
+    late = world.entries()[-1]
+    assert late.response_digest and late.decision == audit_pb2.DECISION_FAILED
+    assert taken(world, limited) == [0] and released(world, limited) == 0
 
 
 async def test_a_link_that_breaks_gives_the_places_of_what_it_owed_back(world: World, limited: bytes) -> None:
