@@ -188,6 +188,7 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         "reason": reason(told.reason or told.alert.reason),
         **_detail(told),
         **review_views.act(told),
+        **resource_views.act(told),
     }
 
 
