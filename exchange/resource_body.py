@@ -53,6 +53,15 @@ _KINDS = frozenset(common_pb2.Kind.values()) - {common_pb2.KIND_UNSPECIFIED}
 _CLASSES = frozenset(directory_pb2.DataClass.values())
 _MODES = frozenset(directory_pb2.FetchMode.values()) - {directory_pb2.FETCH_MODE_UNSPECIFIED}
 _COMPATIBILITIES = frozenset(directory_pb2.Compatibility.values())
+_TEXTS = (
+    ("code", MAX_CODE),
+    ("item", MAX_CODE),
+    ("category", MAX_CATEGORY),
+    ("summary_zh", MAX_SUMMARY),
+    ("summary_en", MAX_SUMMARY),
+    ("legal_basis", MAX_TEXT),
+    ("openness", MAX_TEXT),
+)
 _TEXT = frozenset({"text"})
 _DATES = frozenset({"date", "text"})
 _NUMBERS = frozenset({"integer", "decimal"})
@@ -287,33 +296,33 @@ def _check_essentials(body: directory_pb2.ResourceBody) -> None:
 
 
 def _check_metadata(body: directory_pb2.ResourceBody) -> None:
-    check_text(body.code, "code", most=MAX_CODE)
-    check_text(body.item, "item", most=MAX_CODE)
-    check_text(body.summary_zh, "summary_zh", most=MAX_SUMMARY)
-    check_text(body.summary_en, "summary_en", most=MAX_SUMMARY)
-    check_text(body.legal_basis, "legal_basis")
-    check_text(body.openness, "openness")
-    if body.category:
-        check_text(body.category, "category", most=MAX_CATEGORY)
-        if _CATEGORY.fullmatch(body.category) is None:
-            raise Malformed("category")
-    _check_list(body.keywords, "keywords", most=MAX_KEYWORDS)
-    for word in body.keywords:
-        check_text(word, "keywords", least=1, most=MAX_KEYWORD)
+    for name, most in _TEXTS:
+        text: str = getattr(body, name)
+        if text:
+            check_text(text, name, most=most)
+    if body.category and _CATEGORY.fullmatch(body.category) is None:
+        raise Malformed("category")
     if body.update_cycle not in UPDATE_CYCLES:
         raise Malformed("update_cycle")
-    _check_list(body.fetch_modes, "fetch_modes", most=len(_MODES))
-    if not _MODES.issuperset(body.fetch_modes):
-        raise Malformed("fetch_modes")
-    _check_list(body.derived_from, "derived_from", most=MAX_SOURCES)
-    for source in body.derived_from:
-        split_id(source)
-    if body.id in body.derived_from:
-        raise Malformed("derived_from")
-    if len(body.schema.encode()) > MAX_SCHEMA_BYTES:
-        raise Oversized("schema")
     if body.compatibility not in _COMPATIBILITIES:
         raise Malformed("compatibility")
+    schema = body.schema
+    if schema and len(schema.encode()) > MAX_SCHEMA_BYTES:
+        raise Oversized("schema")
+    if body.keywords:
+        _check_list(body.keywords, "keywords", most=MAX_KEYWORDS)
+        for word in body.keywords:
+            check_text(word, "keywords", least=1, most=MAX_KEYWORD)
+    if body.fetch_modes:
+        _check_list(body.fetch_modes, "fetch_modes", most=len(_MODES))
+        if not _MODES.issuperset(body.fetch_modes):
+            raise Malformed("fetch_modes")
+    if body.derived_from:
+        _check_list(body.derived_from, "derived_from", most=MAX_SOURCES)
+        for source in body.derived_from:
+            split_id(source)
+        if body.id in body.derived_from:
+            raise Malformed("derived_from")
 
 
 def _check_list(items: Collection[object], subject: str, *, most: int) -> None:

@@ -142,7 +142,9 @@ def wider_divisions(division: str) -> Iterator[str]:
         yield prefix.ljust(6, "0")
 
 
-def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) -> Resource:
+def parse_resource(
+    statement: common_pb2.Statement, *, suspended: bool = False, keep: bool = True
+) -> Resource:
     """Return the catalogue entry that a statement holds. Signature and signer are not looked at.
 
     Its JSON Schema is only bounded here; whoever takes an entry over asks `record_schema.check_schema`.
@@ -150,6 +152,7 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
     Args:
         statement: a signed ResourceBody.
         suspended: whether it is suspended at this time.
+        keep: whether the statement stays with it.
 
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
@@ -181,10 +184,10 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
         ),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
-        item=body.item or split_id(body.id).name,
+        item=body.item or body.id.rpartition("/")[2],
         derived_from=tuple(body.derived_from),
         responsibility=responsibility(body.responsibility) if body.HasField("responsibility") else None,
-        statement=statement,
+        statement=statement if keep else None,
     )
 
 
