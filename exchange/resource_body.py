@@ -44,8 +44,9 @@ UPDATE_CYCLES = frozenset({"", "realtime", "daily", "weekly", "monthly", "quarte
 SEALED_LEVELS = frozenset({common_pb2.LEVEL_L3, common_pb2.LEVEL_L4})
 REFUSED_CLASSES = frozenset({directory_pb2.DATA_CLASS_CORE, directory_pb2.DATA_CLASS_SECRET})
 
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _ID = re.compile(r"([0-9]{6})/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
 _CATEGORY = re.compile(r"(base|theme|department)(/[^/\s]{1,40}){0,5}")
 _LEVELS = frozenset(common_pb2.Level.values()) - {common_pb2.LEVEL_UNSPECIFIED}
 _SHARES = frozenset(directory_pb2.ShareType.values()) - {directory_pb2.SHARE_TYPE_UNSPECIFIED}
@@ -333,7 +334,7 @@ def _check_list(items: Collection[object], subject: str, *, most: int) -> None:
 
 
 def _check_item(name: str, kind: str, level: int) -> None:
-    if _NAME.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         raise BadIdentifier("name of a field or parameter")
     if kind not in TYPES:
         raise Malformed(f"type of {name}")
