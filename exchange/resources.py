@@ -14,25 +14,28 @@ from typing import TypeVar
 
 from exchange.canonical import RESOURCE, digest
 from exchange.errors import Malformed, RoleNotAllowed
-from exchange.identity import Identity, Role
-from exchange.resource_body import (
+from exchange.field_rules import (
     DEFAULT_PADDING,
     FORMATS,
-    MAX_FIELDS,
-    MAX_PARAMETERS,
-    MAX_ROWS,
-    MAX_TEXT,
+    MAX_EQUAL,
     SEALED_LEVELS,
     TYPES,
     FieldRule,
     MaskRule,
     ParameterRule,
+    field_rule,
+    parameter_rule,
+)
+from exchange.identity import Identity, Role
+from exchange.resource_body import (
+    MAX_FIELDS,
+    MAX_PARAMETERS,
+    MAX_ROWS,
+    MAX_TEXT,
     ResourceId,
     Responsibility,
     check_kinds,
     check_text,
-    field_rule,
-    parameter_rule,
     read_body,
     responsibility,
     split_id,
@@ -66,8 +69,6 @@ __all__ = [
     "wider_divisions",
 ]
 
-MAX_EQUAL = 8192
-"""Of so many fields, parameters and sets equal ones are held once."""
 GOVERNMENT = frozenset(
     {
         directory_pb2.ORGANISATION_KIND_UNSPECIFIED,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from exchange.canonical import NONCE_BYTES
 from exchange.errors import BadIdentifier, DataClassRefused, ExchangeError
+from exchange.field_rules import NAME
 from exchange.record_schema import check_schema
-from exchange.resource_body import NAME
 from exchange.resources import parse_resource
 from exchange.v1 import common_pb2
 from shuqiao.resource_form import ResourceForm, resource_body
