@@ -97,6 +97,7 @@ _ENDING_GRANTS = frozenset(
         grant_pb2.GRANT_ACTION_EXIT,
     }
 )
+_ENDING_RESOURCES = frozenset({directory_pb2.RESOURCE_ACTION_REJECT, directory_pb2.RESOURCE_ACTION_WITHDRAW})
 
 
 def out_of_hours(time_ms: int) -> bool:
@@ -151,7 +152,8 @@ def _ends(told: audit_pb2.AdministrativeEntry) -> bool:
         if told.act == audit_pb2.ACT_GRANT_EVENT:
             return grant_pb2.GrantEventBody.FromString(told.statement.body).action in _ENDING_GRANTS
         if told.act == audit_pb2.ACT_RESOURCE_STATE:
-            return directory_pb2.ResourceStateBody.FromString(told.statement.body).suspended
+            change = directory_pb2.ResourceStateBody.FromString(told.statement.body)
+            return change.suspended or change.action in _ENDING_RESOURCES
     except DecodeError:
         return False
     return False

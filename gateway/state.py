@@ -255,7 +255,7 @@ class RegionState:
             self.trust_mark = entry.administrative.subject
 
     def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
-        resource = parse_resource(act.statement)
+        resource = parse_resource(act.statement, keep=False)
         # The rules as they stand at this index: whichever start folds the log decides alike.
         reviewer = reviewer_of(self.rules.current, resource.provider)
         self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)

@@ -226,6 +226,7 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         **_detail(told),
         **review_views.act(told),
         **risk_views.act(told),
+        **resource_views.act(told),
     }
 
 
