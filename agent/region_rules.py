@@ -35,6 +35,7 @@ class AgentRules:
             self.current = read_rules(body)
         self.subscribe(region.use_rules)
         region.add(self)
+        self.subscribe(region.use_rules)
 
     def subscribe(self, told: Callable[[RegionRules], None]) -> None:
         """Have a function called with the rules whenever they change, and once now."""

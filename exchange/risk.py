@@ -73,7 +73,12 @@ _OPEN_MS, _SHUT_MS = 8 * _HOUR_MS, 18 * _HOUR_MS
 _FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 
 OF_RESOURCES = frozenset({audit_pb2.ACT_RESOURCE, audit_pb2.ACT_RESOURCE_STATE})
-_ADMINISTRATIVE = OF_RESOURCES | {audit_pb2.ACT_ORGANISATION, audit_pb2.ACT_GRANT, audit_pb2.ACT_GRANT_EVENT}
+_ADMINISTRATIVE = OF_RESOURCES | {
+    audit_pb2.ACT_ORGANISATION,
+    audit_pb2.ACT_GRANT,
+    audit_pb2.ACT_GRANT_EVENT,
+    audit_pb2.ACT_RULES,
+}
 _ENDING = frozenset(
     {
         audit_pb2.ACT_TRUST_LIST,

@@ -28,7 +28,7 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
 from gateway import interceptors
-from gateway.access.guards import standard_guards
+from gateway.access.guards import guard_faults, standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
@@ -40,7 +40,7 @@ from gateway.audit.rotation import KeyRotation, keep_rotating
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
-from gateway.evidence import Evidence, EvidenceParts
+from gateway.evidence import Evidence, EvidenceParts, kept_key
 from gateway.link_service import LinkService
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
@@ -48,12 +48,17 @@ from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
+from gateway.risk.setup import RISK_MARKS, Risk, RiskParts
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
 from gateway.state_store import StateStore
+from gateway.stops.desk import DeskParts, StopDesk
+from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 from gateway.trust_watch import TrustWatch
 
 GRACE_S = 5.0
@@ -126,6 +131,18 @@ class Gateway:
             origin=self.origin,
             refusals=self.refusals,
         )
+        self.risk = Risk(
+            RiskParts(
+                state=self.state,
+                log=self.sequencer,
+                enter=lambda entry: self.registrar.record_own(lambda _: entry),
+                gateway=who,
+                key=kept_key(keystore, RISK_MARKS),
+                registry=self.registry,
+                clock=self._clock,
+                random=self._nonces,
+            )
+        )
         self.selection = Selection(
             log=self.sequencer,
             reviews=self.state.reviews,
@@ -144,7 +161,21 @@ class Gateway:
             clock=self._clock,
         )
         self.links = Links()
+        self.guards = (*standard_guards(self.state), self.risk.guard)
         self.path = self._make_path(who.division)
+        self.stops = StopDesk(
+            DeskParts(
+                register=self.state.stops,
+                registrar=self.registrar,
+                links=self.links,
+                conclude=self.path.lose,
+                anchor=self._anchor,
+                trust_feed=self.feed,
+                file=PendingFile(folder / "stops-unlogged.pb"),
+                clock=self._clock,
+                hop=self._hop,
+            )
+        )
         self.evidence = Evidence(
             EvidenceParts(
                 config=config,
@@ -170,6 +201,15 @@ class Gateway:
             supervised=self.supervised,
             now_ms=self._clock.now_ms,
         )
+        self.corrections = Corrections(
+            tickets=self.state.tickets,
+            registrar=self.registrar,
+            log=self.sequencer,
+            tagged=self.evidence.tagged,
+            find=self.evidence.searches.find,
+            gateway=who,
+        )
+        self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
         self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
@@ -188,14 +228,15 @@ class Gateway:
                 links=self.links,
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
-                guards=standard_guards(self.state),
-                release_guards=(),
+                guards=self.guards,
+                release_guards=(self.risk.release,),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
                 random=self._nonces,
                 metrics=PathMetrics(self.registry),
+                concluded=self.risk.concluded,
             )
         )
 
@@ -208,7 +249,7 @@ class Gateway:
             random=self._nonces,
         )
         return Escalation(
-            sources=(self.grant_clocks.due,),
+            sources=(self.grant_clocks.due, self.ticket_clocks.due),
             enter=partial(alerts.enter, severity="warning"),
             path=self._config.folder / "overdue.json",
             clock=self._clock,
@@ -220,15 +261,20 @@ class Gateway:
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
         parts = ServiceParts(
             path=self.path,
+            guards=self.guards,
+            make_guards=standard_guards,
             links=self.links,
             registrar=self.registrar,
             state=self.state,
             log=self.sequencer,
             evidence=self.evidence,
             selection=self.selection,
+            corrections=self.corrections,
+            ticket_clocks=self.ticket_clocks,
             rotation=self.rotation,
             grant_clocks=self.grant_clocks,
             supervised=self.supervised,
+            stops=self.stops,
             trust_feed=self.feed,
             limits=self._config.limits,
             faults=self.faults,
@@ -240,7 +286,7 @@ class Gateway:
 
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
-        return self.evidence.faults() + self.membership.faults()
+        return [*self.evidence.faults(), *self.membership.faults(), *guard_faults(self.guards)]
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
@@ -248,6 +294,7 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self.evidence.measure(self._metrics)
+        self.risk.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -268,6 +315,7 @@ class Gateway:
             self._stop_where_ended(self.feed.current)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
+            self.stops.open()
             stack.push_async_callback(self.registrar.close)
             self.grant_clocks.open()
             self.registrar.subscribe(self.grant_clocks.changed)
@@ -291,6 +339,9 @@ class Gateway:
                 *self.evidence.duties(),
                 self.selection.run(),
                 self.escalation.run(),
+                self.stops.run(),
+                self.corrections.run(),
+                *self.risk.duties(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

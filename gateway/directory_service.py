@@ -3,16 +3,21 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from exchange.errors import ProviderAway
+from exchange.errors import Malformed, ProviderAway, UnknownResource
 from exchange.identity import Identity
 from exchange.keys import PeerKeys
-from exchange.v1 import audit_pb2, directory_pb2, directory_pb2_grpc
+from exchange.resources import Resource
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
+from gateway.directory.catalogue_search import read_search, search, sees_review
+from gateway.directory.resources import Entry
 from gateway.registrar import Registrar
 from gateway.state import RegionState
 
 SERVICE = "/exchange.v1.DirectoryService"
+DEFAULT_VERSIONS = 20
+MAX_VERSIONS = 100
 
 LinkedAgents = Callable[[str], Collection[str]]
 """Returns the names of an organisation's agents that are linked, by its credit code."""
@@ -75,8 +80,20 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     async def SetResourceState(
         self, request: directory_pb2.SetResourceStateRequest, context: Any
     ) -> directory_pb2.SetResourceStateResponse:
-        """Suspend or resume a resource."""
+        """Suspend, resume or withdraw a resource, approve or reject a version."""
         return await self._calls.run(f"{SERVICE}/SetResourceState", request, context, self._set_state)
+
+    async def SearchResources(
+        self, request: directory_pb2.SearchResourcesRequest, context: Any
+    ) -> directory_pb2.SearchResourcesResponse:
+        """Find resources."""
+        return await self._calls.run(f"{SERVICE}/SearchResources", request, context, self._search)
+
+    async def ListVersions(
+        self, request: directory_pb2.ListVersionsRequest, context: Any
+    ) -> directory_pb2.ListVersionsResponse:
+        """List the versions of a resource."""
+        return await self._calls.run(f"{SERVICE}/ListVersions", request, context, self._versions)
 
     async def PublishBundle(
         self, request: directory_pb2.PublishBundleRequest, context: Any
@@ -101,13 +118,18 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.ListResourcesResponse:
         most = pages.page_size(request.page_size)
         found = self._state.catalogue.page(pages.key_of("resources", request.page_token), most + 1)
-        taken = pages.fitting(found, lambda one: one.statement.ByteSize(), most=most)
+        taken = await pages.read_fitting(found, self._statement, lambda one: one.ByteSize(), most=most)
         response = directory_pb2.ListResourcesResponse(
-            resources=[one.statement for one in taken], suspended=[one.id for one in taken if one.suspended]
+            resources=[statement for _, statement in taken],
+            suspended=[one.id for one, _ in taken if one.suspended],
         )
         if len(taken) < len(found):
-            response.next_page_token = pages.token("resources", taken[-1].id)
+            response.next_page_token = pages.token("resources", taken[-1][0].id)
         return response
+
+    def _statement(self, resource: Resource) -> common_pb2.Statement:
+        """Read the signed body of a catalogue entry in force from the log."""
+        return self._registrar.statement(self._state.catalogue.index(resource.id))
 
     async def _resource(
         self, request: directory_pb2.GetResourceRequest, caller: Identity
@@ -117,7 +139,7 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         if not bundles:
             raise ProviderAway(resource.provider)
         return directory_pb2.GetResourceResponse(
-            resource=resource.statement, bundles=[bundle.statement for bundle in bundles]
+            resource=self._statement(resource), bundles=[bundle.statement for bundle in bundles]
         )
 
     def _in_force(self, organisation: str) -> list[PeerKeys]:
@@ -147,6 +169,49 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         page = self._registrar.events(request.since, most, caller.organisation)
         return directory_pb2.ListEventsResponse(events=page.events, next=page.next, more=page.more)
 
+    async def _search(
+        self, request: directory_pb2.SearchResourcesRequest, caller: Identity
+    ) -> directory_pb2.SearchResourcesResponse:
+        most = pages.page_size(request.page_size)
+        wanted = read_search(request)
+        found = await search(
+            self._state.catalogue,
+            wanted,
+            caller,
+            read=self._registrar.statement,
+            after=pages.key_of("search", request.page_token),
+            most=most,
+        )
+        return directory_pb2.SearchResourcesResponse(
+            resources=[_record(hit.entry, hit.version, hit.statement) for hit in found.hits],
+            next_page_token=pages.token("search", found.next_key) if found.next_key else "",
+        )
+
+    async def _versions(
+        self, request: directory_pb2.ListVersionsRequest, caller: Identity
+    ) -> directory_pb2.ListVersionsResponse:
+        if request.page_size > MAX_VERSIONS:
+            raise Malformed("page_size")
+        entry = self._state.catalogue.entry(request.resource)
+        waiting = entry.waiting.resource.version if entry.waiting else 0
+        passed = pages.position_of("versions", request.resource, request.page_token) or 0
+        last = len(entry.indexes)
+        if waiting and not sees_review(entry, caller):
+            last = waiting - 1
+        if not last:
+            raise UnknownResource(request.resource)
+        most = request.page_size or DEFAULT_VERSIONS
+        told = (
+            _record(entry, number, self._registrar.statement(entry.indexes[number - 1]))
+            for number in range(passed + 1, min(last, passed + most) + 1)
+        )
+        taken = pages.fitting(told, lambda one: one.ByteSize(), most=most)
+        passed += len(taken)
+        return directory_pb2.ListVersionsResponse(
+            versions=taken,
+            next_page_token=pages.token_at("versions", request.resource, passed if passed < last else None),
+        )
+
     async def _publish_resource(
         self, request: directory_pb2.PublishResourceRequest, caller: Identity
     ) -> directory_pb2.PublishResourceResponse:
@@ -164,3 +229,12 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.PublishBundleResponse:
         index = await self._registrar.record(audit_pb2.ACT_BUNDLE, caller, request.bundle)
         return directory_pb2.PublishBundleResponse(index=index)
+
+
+def _record(entry: Entry, version: int, statement: common_pb2.Statement) -> directory_pb2.VersionRecord:
+    return directory_pb2.VersionRecord(
+        resource=statement,
+        standing=entry.standing(version),
+        index=entry.indexes[version - 1],
+        revision=entry.revision,
+    )

@@ -23,7 +23,7 @@ from exchange.grant_events import ACTIVE, PAUSED, PENDING, SUPERVISING
 from exchange.grants import DAY_MS, Grant, automatic
 from exchange.region_rules import MAX_CLOCK_DAYS, RegionRules
 from exchange.resources import Resource
-from exchange.v1 import audit_pb2, directory_pb2, grant_pb2
+from exchange.v1 import audit_pb2, grant_pb2
 from gateway.access.supervised import Supervised
 from gateway.clocks.escalation import Due
 from gateway.clocks.workdays import Workdays
@@ -194,8 +194,7 @@ def _deletion_ms(grant: Grant, now_ms: int) -> int | None:
 
 def _promised_days(resource: Resource) -> int:
     """Return within how many working days the provider promises to decide; 0 where it promises nothing."""
-    body = directory_pb2.ResourceBody.FromString(resource.statement.body)
-    return body.responsibility.decide_within_days
+    return resource.responsibility.decide_within_days if resource.responsibility is not None else 0
 
 
 def _grant_id(act: audit_pb2.AdministrativeEntry) -> bytes:

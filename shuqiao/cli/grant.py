@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from shuqiao.cli import grant_tables
+from shuqiao.cli import explaining, grant_tables
 from shuqiao.cli.grant_tables import SHORT_HEX
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.words import Text, term
 
 app = typer.Typer(name="grant", help="授权 | Grants")
+explaining.register(app)
 
 GrantId = Annotated[
     str,
