@@ -23,6 +23,7 @@ MAX_PURPOSES = 16
 MAX_MATTERS = 64
 MAX_GRANT_BYTES = 16 * 1024
 MAX_EVENT_BYTES = 4 * 1024
+MAX_QUOTAS = 4
 MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
 NANOS = 10**9
 MAX_SECONDS = 1 << 37
@@ -47,7 +48,8 @@ class Grant:
         used: of one that has ended, whether it was ever in force.
         since_ms: since when it stands as it does, Unix milliseconds, where a clock may run for that: applied
             for (by the gateway's log), supervising, or with a data life in force or ended; otherwise 0.
-        record: body and events verbatim; never changed in place.
+        record: body and events verbatim, never changed in place; None where they are read from the log
+            instead, as at a gateway that holds a million grants.
     """
 
     grant_id: bytes
@@ -70,7 +72,7 @@ class Grant:
     deleted_before_ms: int = 0
     used: bool = False
     since_ms: int = 0
-    record: grant_pb2.GrantRecord = field(repr=False)
+    record: grant_pb2.GrantRecord | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

@@ -178,6 +178,8 @@ def _attested(grant: Grant, event: GrantEvent) -> Grant:
 
 
 def _noted(grant: Grant, event: GrantEvent, statement: common_pb2.Statement) -> Grant:
+    if grant.record is None:
+        return replace(grant, revision=event.revision)
     record = grant_pb2.GrantRecord()
     record.CopyFrom(grant.record)
     record.events.append(statement)

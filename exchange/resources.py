@@ -163,7 +163,7 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
     unconditional = directory_pb2.SHARE_TYPE_UNCONDITIONAL
     not_shared = directory_pb2.SHARE_TYPE_NOT_SHARED
     return Resource(
-        id=body.id,
+        id=intern(body.id),
         provider=intern(body.provider),
         version=body.version,
         digest=digest(RESOURCE, statement.body),

@@ -28,8 +28,9 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
 from gateway import interceptors
-from gateway.access.guards import guard_faults, standard_guards
+from gateway.access.guards import Guard, guard_faults, standard_guards
 from gateway.access.method_table import MethodTable
+from gateway.access.quota import Quotas
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.access.supervised import Supervised
@@ -53,7 +54,7 @@ from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
-from gateway.state_store import StateStore
+from gateway.state_store import StateStore, state_key
 from gateway.stops.desk import DeskParts, StopDesk
 from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
@@ -124,7 +125,7 @@ class Gateway:
         self.registrar = Registrar(
             log=self.sequencer,
             state=self.state,
-            store=StateStore(path=folder / "state.db", origin=self.origin),
+            store=StateStore(path=folder / "state.db", origin=self.origin, key=state_key(keystore)),
             anchor=self._anchor,
             trust_feed=self.feed,
             clock=self._clock,
@@ -160,8 +161,9 @@ class Gateway:
             published=lambda state: write_log_keys(folder, state.verifying()),
             clock=self._clock,
         )
+        self.quotas = Quotas(state=self.state, used=self.sequencer.used)
         self.links = Links()
-        self.guards = (*standard_guards(self.state), self.risk.guard)
+        self.guards: Sequence[Guard] = (*standard_guards(self.state), self.risk.guard, self.quotas)
         self.path = self._make_path(who.division)
         self.stops = StopDesk(
             DeskParts(
@@ -264,6 +266,7 @@ class Gateway:
             guards=self.guards,
             make_guards=standard_guards,
             links=self.links,
+            quotas=self.quotas,
             registrar=self.registrar,
             state=self.state,
             log=self.sequencer,

@@ -29,7 +29,7 @@ _KINDS = {
     directory_pb2.ORGANISATION_KIND_PUBLIC: "public",
 }
 _OTHER = "other"
-_SCOPES = {
+_SCOPES: dict[int, str] = {
     grant_pb2.GRANT_SCOPE_WHOLE: "whole",
     grant_pb2.GRANT_SCOPE_DOMAIN: "domain",
     grant_pb2.GRANT_SCOPE_SCENARIO: "scenario",
@@ -226,15 +226,11 @@ def resource_facts(resource: Resource) -> ResourceFacts:
 
 def grant_facts(grant: Grant) -> GrantFacts:
     """Return what guards read of a grant, as it stands."""
-    body = grant_pb2.GrantBody.FromString(grant.record.grant.body)
-    usual = "scenario" if body.matters else "whole"
+    limits = grant.limits
     return GrantFacts(
-        scope=_SCOPES.get(body.scope, usual),
-        supervised=any(
-            grant_pb2.GrantEventBody.FromString(event.body).action == grant_pb2.GRANT_ACTION_SUPERVISE
-            for event in grant.record.events
-        ),
-        on_demand=_ON_DEMAND.issuperset(body.fetch_modes),
+        scope=_SCOPES[limits.scope],
+        supervised=bool(grant.supervisor),
+        on_demand=_ON_DEMAND.issuperset(limits.fetch_modes),
     )
 
 

@@ -9,6 +9,7 @@ from tests.benchmarks import (
     faces,
     officers,
     region_rows,
+    region_state,
     sealing,
     search_page,
     signatures,
@@ -19,6 +20,7 @@ from tests.benchmarks.rows import Group, Row
 GROUPS: tuple[Group, ...] = (
     region_rows.GROUP,
     faces.GROUP,
+    region_state.GROUP,
     sealing.GROUP,
     audit_append.GROUP,
     officers.GROUP,

@@ -295,6 +295,22 @@ async def test_a_grant_is_read_by_its_parties_and_overseers_only(region: Served)
     assert not none.grants
 
 
+async def test_a_grant_with_quotas_tells_how_much_of_each_is_used(region: Served) -> None:
+    await region.settled()
+    quotas = [
+        grant_pb2.Quota(period=grant_pb2.QUOTA_PERIOD_MONTH, exchanges=90),
+        grant_pb2.Quota(period=grant_pb2.QUOTA_PERIOD_DAY, exchanges=5),
+    ]
+    plain, limited = await region.apply(), await region.apply(quotas=quotas)
+    for _ in range(2):
+        for grant_id, used in ((plain, []), (limited, [89, 4])):
+            ask = grant_pb2.GetGrantRequest(grant_id=grant_id)
+            record = (await region.grants.GetGrant(ask, metadata=by(HEALTH_AGENT))).grant
+            assert list(record.used) == used
+        listed = await region.grants.ListGrants(grant_pb2.ListGrantsRequest(), metadata=by(AUDITOR))
+        assert [list(one.used) for one in listed.grants] == [[], [89, 4]]
+
+
 async def test_grants_are_listed_page_by_page(region: Served) -> None:
     await region.settled()
     ids = [await region.apply() for _ in range(3)]
