@@ -323,7 +323,7 @@ class RegionView:
         supervisor = grants.supervisor_of(grant, resource, self._rules)
         grants.check_signer(grant, event, signer.identity, resource, supervisor=supervisor)
         decided = grants.follow(grant, event, statement, supervisor=supervisor)
-        if supervisor:
+        if supervisor and event.action in grants.BY_SUPERVISED:
             self.keep(SUPERVISORS, _place(event), supervisor.encode())
         row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
         # A crash before this line leaves the older revision: for a revocation the gateway still refuses,

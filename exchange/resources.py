@@ -81,14 +81,6 @@ VERIFY_PADDING = 16
 """Of each boolean of a verification."""
 CLAIM = "claim:"
 """What the column of a claim is named before its field, apart from every parameter's."""
-GOVERNMENT = frozenset(
-    {
-        directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
-        directory_pb2.ORGANISATION_KIND_GOVERNMENT,
-        directory_pb2.ORGANISATION_KIND_PUBLIC,
-    }
-)
-"""The kinds of organisations that may get more than verdicts and derived fields."""
 
 T = TypeVar("T", str, int)
 

@@ -115,10 +115,11 @@ class Acts:
         ]
         check_signers(statements, signers)
         _check_actor(act, signers[0])
-        version = read_rules(act.statement.body).version
-        if version <= self.rules_version:
-            raise EvidenceBroken(f"rules: version {version} after {self.rules_version}")
-        self.rules_version = version
+        rules = read_rules(act.statement.body)
+        if rules.version <= self.rules_version:
+            raise EvidenceBroken(f"rules: version {rules.version} after {self.rules_version}")
+        self.rules_version = rules.version
+        self.grants.rules = rules
 
     def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
         domain, roles = SIGNED_BY[act.act]
@@ -135,20 +136,8 @@ class Acts:
             self.grants.enter(act.act, act.statement, signer, time_ms)
         elif act.act == audit_pb2.ACT_ORGANISATION:
             self.grants.name(act.statement)
-        elif act.act == audit_pb2.ACT_RULES:
-            self._enter_rules(act, signer.identity, time_ms)
         elif act.act == audit_pb2.ACT_CASE:
             self.cases.enter(act.statement, signer, time_ms)
-
-    def _enter_rules(self, act: audit_pb2.AdministrativeEntry, signer: Identity, time_ms: int) -> None:
-        """Two administrators signed the rules."""
-        trust, others = self.revocations.current, list(act.countersignatures)
-        signers = [
-            self._anchor.verify_statement(other, canonical.RULES, at_ms=time_ms, trust=trust).identity
-            for other in others
-        ]
-        check_signers([act.statement, *others], [signer, *signers])
-        self.grants.rules = read_rules(act.statement.body)
 
 
 def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:

@@ -146,7 +146,8 @@ async def test_a_body_that_is_no_governments_applies_for_verdicts_and_derived_fi
     await region.apply(bank, **mine, kinds=[common_pb2.KIND_VERIFY])
     with pytest.raises(e.NonGovernment):
         await region.apply(bank, **mine, fields=["station"])
-    fields = [item("name"), item("address"), item("adult", 2, derived=True)]
+    secret = item("secret", share=3, legal_basis="Act 5")
+    fields = [item("name"), item("address"), item("station", 2, 1), secret, item("adult", 2, derived=True)]
     await region.publish(version=2, fields=fields)
     await region.apply(bank, **mine, fields=["adult"])
     with pytest.raises(e.Redisclosure):
