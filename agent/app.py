@@ -21,6 +21,7 @@ from agent.heads import Heads
 from agent.link import GatewayLink
 from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
+from agent.provider.allow_list import AllowList
 from agent.provider.answer import Provider, ProviderParts
 from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
@@ -178,6 +179,7 @@ class Agent:
             trust=self._trust,
             answered=self.journal.known,
             stops=self.stops.force,
+            allow=AllowList(self._config.allow),
         )
         return Provider(
             ProviderParts(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from agent.provider.allow_list import AllowList
 from agent.region import RegionView
 from exchange import canonical, grants
 from exchange.envelope import direction_key, open_
@@ -99,6 +100,7 @@ class InspectorParts:
     trust: Callable[[], TrustList | None]
     answered: Callable[[bytes], bool]
     stops: StopSet
+    allow: AllowList = field(default_factory=AllowList)
 
 
 class Inspector:
@@ -184,6 +186,7 @@ class Inspector:
             case_number=header.case_number,
             now_ms=now_ms,
         )
+        self._.allow.check(header, now_ms)
         job.resource, job.grant = resource, grant
 
     def _open(self, job: Job) -> None:
