@@ -32,9 +32,13 @@ from gateway.access.guards import standard_guards
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
+from gateway.access.supervised import Supervised
+from gateway.audit.alerts import Alerts
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
+from gateway.clocks.escalation import Escalation
+from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
 from gateway.evidence import Evidence, EvidenceParts
 from gateway.link_service import LinkService
@@ -142,6 +146,7 @@ class Gateway:
             clock=self._clock,
         )
         self.links = Links()
+        self.guards = standard_guards(self.state)
         self.path = self._make_path(who.division)
         self.stops = StopDesk(
             DeskParts(
@@ -173,6 +178,15 @@ class Gateway:
                 random=self._nonces,
             )
         )
+        self.supervised = Supervised()
+        self.grant_clocks = GrantClocks(
+            grants=self.state.grants,
+            resource=lambda resource_id: self.state.catalogue.by_id.get(resource_id),
+            rules=lambda: self.state.rules.current,
+            supervised=self.supervised,
+            now_ms=self._clock.now_ms,
+        )
+        self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
     # -- wiring ------------------------------------------------------------------------------------------
@@ -190,7 +204,7 @@ class Gateway:
                 links=self.links,
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
-                guards=standard_guards(self.state),
+                guards=self.guards,
                 release_guards=(),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
@@ -201,12 +215,29 @@ class Gateway:
             )
         )
 
+    def _make_escalation(self) -> Escalation:
+        alerts = Alerts(
+            append=self.sequencer.append,
+            gateway=self.identity.identity(),
+            origin=self.origin,
+            clock=self._clock,
+            random=self._nonces,
+        )
+        return Escalation(
+            sources=(self.grant_clocks.due,),
+            enter=partial(alerts.enter, severity="warning"),
+            path=self._config.folder / "overdue.json",
+            clock=self._clock,
+        )
+
     def _identify(self, context: Any) -> Verified:
         return peer(context, self._anchor, self.feed.current, self._clock.now_ms())
 
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
         parts = ServiceParts(
             path=self.path,
+            guards=self.guards,
+            make_guards=standard_guards,
             links=self.links,
             registrar=self.registrar,
             state=self.state,
@@ -214,6 +245,8 @@ class Gateway:
             evidence=self.evidence,
             selection=self.selection,
             rotation=self.rotation,
+            grant_clocks=self.grant_clocks,
+            supervised=self.supervised,
             stops=self.stops,
             trust_feed=self.feed,
             limits=self._config.limits,
@@ -256,6 +289,8 @@ class Gateway:
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
             self.stops.open()
             stack.push_async_callback(self.registrar.close)
+            self.grant_clocks.open()
+            self.registrar.subscribe(self.grant_clocks.changed)
             await self._record_opening()
             self.feed.subscribe(self._trust_changed)
             self.feed.subscribe(self.evidence.tails.trust_changed)
@@ -275,6 +310,7 @@ class Gateway:
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 *self.evidence.duties(),
                 self.selection.run(),
+                self.escalation.run(),
                 self.stops.run(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),

@@ -18,26 +18,35 @@ from exchange.v1 import (
     exchange_pb2_grpc,
     grant_pb2_grpc,
     link_pb2_grpc,
+    report_pb2_grpc,
     review_pb2_grpc,
     rules_pb2_grpc,
     stop_pb2_grpc,
 )
 from gateway import interceptors
+from gateway.access.guards import Guard
+from gateway.access.supervised import Supervised
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
+from gateway.clocks.grants import GrantClocks
+from gateway.clocks.workdays import Workdays
 from gateway.config import Limits
 from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence
 from gateway.exchange_service import ExchangeService
+from gateway.grant_list import GrantLists
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.path import Path
 from gateway.registrar import Registrar
+from gateway.report_service import ReportParts, ReportService
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
 from gateway.routing.links import Links
+from gateway.rules.dry_run import DryRuns, MakeGuards
+from gateway.rules.explain import Explainer
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
 from gateway.stop_service import StopService
@@ -49,10 +58,14 @@ class ServiceParts:
     """What the services are made of.
 
     Attributes:
+        guards: of step 4, the path's own.
+        make_guards: makes such guards for another state.
         faults: returns what keeps exchanges from succeeding, now.
     """
 
     path: Path
+    guards: Sequence[Guard]
+    make_guards: MakeGuards
     links: Links
     registrar: Registrar
     state: RegionState
@@ -60,6 +73,8 @@ class ServiceParts:
     evidence: Evidence
     selection: Selection
     rotation: KeyRotation
+    grant_clocks: GrantClocks
+    supervised: Supervised
     stops: StopDesk
     trust_feed: TrustFeed
     limits: Limits
@@ -86,13 +101,19 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
         server,
     )
     grant_pb2_grpc.add_GrantServiceServicer_to_server(
-        GrantService(registrar=parts.registrar, state=parts.state, calls=calls), server
+        GrantService(
+            registrar=parts.registrar,
+            state=parts.state,
+            calls=calls,
+            clocks=parts.grant_clocks,
+            lists=GrantLists(state=parts.state, clocks=parts.grant_clocks, supervised=parts.supervised),
+        ),
+        server,
     )
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
-    rules_pb2_grpc.add_RulesServiceServicer_to_server(
-        RulesService(registrar=parts.registrar, rules=parts.state.rules, calls=calls), server
-    )
+    rules_pb2_grpc.add_RulesServiceServicer_to_server(_rules_service(parts, calls), server)
+    report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
     stop_pb2_grpc.add_StopServiceServicer_to_server(
         StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
     )
@@ -127,6 +148,45 @@ def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
         calls=calls,
         check_head=parts.log.compare_head,
         gaps=parts.log.gaps,
+    )
+
+
+def _report_service(parts: ServiceParts, calls: Calls) -> ReportService:
+    return ReportService(
+        ReportParts(
+            registrar=parts.registrar,
+            state=parts.state,
+            usage=parts.evidence.usage,
+            log_size=lambda: parts.log.head.size,
+            calendar=lambda: Workdays(parts.state.rules.current),
+            calls=calls,
+            clock=parts.clock,
+        )
+    )
+
+
+def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
+    explainer = Explainer(
+        registrar=parts.registrar,
+        state=parts.state,
+        guards=parts.guards,
+        trust=lambda: parts.trust_feed.current,
+        clock=parts.clock,
+    )
+    dry_runs = DryRuns(
+        log=parts.log,
+        registrar=parts.registrar,
+        state=parts.state,
+        make_guards=parts.make_guards,
+        trust=lambda: parts.trust_feed.current,
+        clock=parts.clock,
+    )
+    return RulesService(
+        registrar=parts.registrar,
+        rules=parts.state.rules,
+        explainer=explainer,
+        dry_runs=dry_runs,
+        calls=calls,
     )
 
 

@@ -8,19 +8,23 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from heapq import merge
 
 from exchange import canonical
+from exchange.catalogue_review import read_state, reviewer_of
 from exchange.errors import ExchangeError, StoreDamaged
-from exchange.grants import Grant, read_event, read_grant, transition
+from exchange.grants import Grant, read_event, read_grant, supervisor_of, transition
 from exchange.keys import BundleBook
+from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
-from gateway.directory.resources import Catalogue, read_state
+from gateway.directory.resources import Catalogue
 from gateway.register import Register
 from gateway.review.reviews import Reviews
 from gateway.rules.register import RulesRegister
@@ -90,6 +94,12 @@ class RegionState:
             if act in self._registers or act not in DOMAINS:
                 raise ValueError(f"act {act} of {type(register).__name__}")
             self._registers[act] = register
+
+    def under(self, rules: RegionRules) -> "RegionState":
+        """Return this state as it would be under other rules: for looking, nothing may be applied to it."""
+        other = copy(self)
+        other.rules = RulesRegister(rules)
+        return other
 
     def register(self, act: int) -> Register | None:
         """Return who takes an act; None where no register of its own does."""
@@ -171,12 +181,14 @@ class RegionState:
         elif act == audit_pb2.ACT_BUNDLE:
             self.bundles.apply(index, read_bundle(statement))
         elif act == audit_pb2.ACT_GRANT:
-            self.grants.add(index, read_grant(statement))
+            self.grants.add(index, replace(read_grant(statement), since_ms=entry.time_ms))
         elif act == audit_pb2.ACT_GRANT_EVENT:
             event = read_event(statement)
-            self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
+            held = self.grants.one(event.grant_id)
+            by = supervisor_of(held, self.catalogue.by_id.get(held.resource), self.rules.current)
+            self.grants.update(transition(held, event, statement, supervisor=by))
         elif act == audit_pb2.ACT_RESOURCE:
-            self.catalogue.apply(parse_resource(statement))
+            self._publish(index, entry.administrative)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
@@ -187,6 +199,12 @@ class RegionState:
             self.bundles.after_loss()
         elif act == audit_pb2.ACT_TRUST_LIST:
             self.trust_mark = entry.administrative.subject
+
+    def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
+        resource = parse_resource(act.statement)
+        # The rules as they stand at this index: whichever start folds the log decides alike.
+        reviewer = reviewer_of(self.rules.current, resource.provider)
+        self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:

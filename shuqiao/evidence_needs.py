@@ -2,7 +2,8 @@
 
 Needed are: every trust list that was entered, and every opening of an epoch; of each key that signed, the
 bundles in force while it did; of each grant named, the application and every event before the last entry;
-every version and state of the resources asked for.
+every version and state of the resources asked for; the region's rules before the last entry, and what was
+said of the kind of the organisations that asked.
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ SUPPORTING = (
     audit_pb2.ACT_GRANT_EVENT,
     audit_pb2.ACT_TRUST_LIST,
     audit_pb2.ACT_LOG_EPOCH,
+    audit_pb2.ACT_RULES,
+    audit_pb2.ACT_ORGANISATION,
 )
 
 
@@ -34,12 +37,14 @@ class Needs:
         kids: of each (organisation, agent, key id), when it signed first and last, Unix milliseconds.
         grants: ids of 32 bytes.
         resources: ids, and the same of every wider division.
+        consumers: credit codes of who asked.
         last: index of the last selected entry, -1 before the first.
     """
 
     kids: dict[tuple[str, str, bytes], tuple[int, int]] = field(default_factory=dict)
     grants: set[bytes] = field(default_factory=set)
     resources: set[str] = field(default_factory=set)
+    consumers: set[str] = field(default_factory=set)
     last: int = -1
 
     def add(self, index: int, entry: audit_pb2.AuditEntry) -> None:
@@ -65,6 +70,11 @@ class Needs:
             return False
         statement = act.statement
         try:
+            if act.act == audit_pb2.ACT_RULES:
+                return act.HasField("statement")
+            if act.act == audit_pb2.ACT_ORGANISATION:
+                body = directory_pb2.OrganisationBody.FromString(statement.body)
+                return bool(body.kind) and body.credit_code in self.consumers
             if act.act == audit_pb2.ACT_BUNDLE:
                 return self._wants_bundle(statement)
             if act.act == audit_pb2.ACT_GRANT:
@@ -85,6 +95,7 @@ class Needs:
             if place[2]:
                 first, last = self.kids.get(place, (time_ms, time_ms))
                 self.kids[place] = min(first, time_ms), max(last, time_ms)
+        self.consumers.add(said.consumer_organisation)
         if said.grant_id:
             self.grants.add(said.grant_id)
         self._resource(said.resource)

@@ -229,6 +229,7 @@ class Consumer:
             question.kind,
             question.purpose,
             question.matter,
+            question.step,
             bool(question.case_number),
             tuple(question.fields),
             question.grant_id,

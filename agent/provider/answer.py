@@ -163,7 +163,15 @@ class Provider:
     async def _read(self, resource: str, kind: int, jobs: Sequence[Job], stream: LinkStream) -> None:  # 7, 8
         source = self._.sources.get(resource)
         verify = kind == common_pb2.KIND_VERIFY
-        questions = [Question(job.parameters, list(job.header.fields), job.claims) for job in jobs]
+        questions = [
+            Question(
+                job.parameters,
+                list(job.header.fields),
+                job.claims,
+                job.grant.row_filters if job.grant else (),
+            )
+            for job in jobs
+        ]
         outcomes: Sequence[object]
         try:
             if source is None:

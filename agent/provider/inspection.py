@@ -179,10 +179,12 @@ class Inspector:
             grant,
             resource,
             consumer=header.consumer_organisation,
+            government=self._.region.government(header.consumer_organisation),
             kind=header.kind,
             fields=header.fields,
             purpose=header.purpose,
             matter=header.matter,
+            step=header.step,
             case_number=header.case_number,
             now_ms=now_ms,
         )

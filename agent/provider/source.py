@@ -29,9 +29,11 @@ from agent.provider.field_rules import (
     normal,
     rules_for,
 )
+from agent.provider.row_filters import RowFilters
 from agent.provider.sources_config import FileSource, HttpSource, ResourceConfig, SqlSource, zone_of
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
+from exchange.grant_limits import RowFilter
 
 PROJECTIONS = 256
 
@@ -49,11 +51,13 @@ class Question:
         parameters: name to text; all of the resource's.
         fields: names of the fields to read (query).
         claims: field to claimed text (verify).
+        filters: what a record must fit, by the grant; others are as if not there.
     """
 
     parameters: Mapping[str, str]
     fields: Sequence[str] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
+    filters: tuple[RowFilter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Source:
         self._connector = connector
         self._timeout_s = timeout_s
         self._zone = zone
+        self._filters = RowFilters(source=resource, columns=connector.columns, fields=self.fields, zone=zone)
         self._projections: dict[tuple[bool, tuple[str, ...]], Projection] = {}
 
     @property
@@ -151,6 +156,7 @@ class Source:
         slots: list[int | ExchangeError] = []
         for question in questions:
             try:
+                self._filters.check(question.filters)
                 keys.append(key_of(self.parameters, question.parameters))
                 slots.append(len(keys) - 1)
             except ExchangeError as error:
@@ -161,13 +167,14 @@ class Source:
             records = found[slot] if isinstance(slot, int) else slot
             if isinstance(records, ExchangeError):
                 outcomes.append(records)
-            elif row_cap is not None and len(records) > row_cap:
-                outcomes.append(RowCap(self.resource))
-            else:
-                try:
-                    outcomes.append(finish(question, records))
-                except ExchangeError as error:
-                    outcomes.append(error)
+                continue
+            try:
+                fitting = self._filters.fitting(question.filters, records)
+                if row_cap is not None and len(fitting) > row_cap:
+                    raise RowCap(self.resource)
+                outcomes.append(finish(question, fitting))
+            except ExchangeError as error:
+                outcomes.append(error)
         return outcomes
 
     async def _read(self, keys: Sequence[Mapping[str, str]], timeout_s: float | None) -> Sequence[Found]:

@@ -14,11 +14,13 @@ from exchange.evidence.keys_then import KeysThen
 from exchange.evidence.revocations import Revocations
 from exchange.identity import PEOPLE, Identity, Role, parse_uri
 from exchange.log_keys import Epoch, check_opening
+from exchange.region_rules import check_signers, read_rules
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2
 
 SIGNED_BY = {
     audit_pb2.ACT_ORGANISATION: (canonical.ORGANISATION, frozenset({Role.ADMIN})),
+    audit_pb2.ACT_RULES: (canonical.RULES, frozenset({Role.ADMIN})),
     audit_pb2.ACT_LOG_KEY: (canonical.LOG_KEY, frozenset({Role.GATEWAY})),
     audit_pb2.ACT_REVIEW_DRAW: (canonical.REVIEW_DRAW, frozenset({Role.OFFICER, Role.AUDITOR})),
     audit_pb2.ACT_REVIEW_EVENT: (canonical.REVIEW_EVENT, PEOPLE | {Role.GATEWAY}),
@@ -100,6 +102,20 @@ class Acts:
         _check_actor(act, signer.identity)
         if act.act in GRANT_DOMAINS:
             self.grants.enter(act.act, act.statement, signer, time_ms)
+        elif act.act == audit_pb2.ACT_ORGANISATION:
+            self.grants.name(act.statement)
+        elif act.act == audit_pb2.ACT_RULES:
+            self._enter_rules(act, signer.identity, time_ms)
+
+    def _enter_rules(self, act: audit_pb2.AdministrativeEntry, signer: Identity, time_ms: int) -> None:
+        """Two administrators signed the rules."""
+        trust, others = self.revocations.current, list(act.countersignatures)
+        signers = [
+            self._anchor.verify_statement(other, canonical.RULES, at_ms=time_ms, trust=trust).identity
+            for other in others
+        ]
+        check_signers([act.statement, *others], [signer, *signers])
+        self.grants.rules = read_rules(act.statement.body)
 
 
 def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:

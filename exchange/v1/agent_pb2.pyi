@@ -65,6 +65,7 @@ class AskRequest(_message.Message):
     OPERATOR_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     GRANT_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
     tag: _builtins.int
     """Chosen by the caller, echoed in the answer; for streams."""
     resource: _builtins.str
@@ -83,6 +84,8 @@ class AskRequest(_message.Message):
     """How long to wait, milliseconds; 0 for 10 s."""
     grant_id: _builtins.bytes
     """The grant to use, 32 bytes; empty for the one that fits."""
+    step: _builtins.str
+    """Step of the matter, empty where there is none."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Fields asked for; empty for all that the grant gives."""
@@ -110,10 +113,11 @@ class AskRequest(_message.Message):
         operator: _builtins.str = ...,
         timeout_ms: _builtins.int = ...,
         grant_id: _builtins.bytes = ...,
+        step: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "claims", b"claims", "fields", b"fields", "grant_id", b"grant_id", "kind", b"kind", "matter", b"matter", "operator", b"operator", "parameters", b"parameters", "purpose", b"purpose", "resource", b"resource", "tag", b"tag", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_number", b"case_number", "claims", b"claims", "fields", b"fields", "grant_id", b"grant_id", "kind", b"kind", "matter", b"matter", "operator", b"operator", "parameters", b"parameters", "purpose", b"purpose", "resource", b"resource", "step", b"step", "tag", b"tag", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,15 +1,17 @@
 """Step 4 of the path as one list: each guard lets an exchange pass or raises the refusal.
 
-Later parts extend the list (policies, quotas, risk); the order is the order in which a person would ask.
+The order is the order in which a person would ask: is the trust list fresh, is it the same resource, was it
+granted, for what, does a rule of the region forbid it. What reserves something comes last.
 """
 
 from collections.abc import Callable, Sequence
 
 from exchange import grants
-from exchange.errors import BundleStale, NoGrant, TrustStale
+from exchange.errors import BundleStale, NoGrant, PurposeUnknown, TrustStale
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
 from gateway.record import Exchange
+from gateway.rules.guards import RegionGuards
 from gateway.state import RegionState
 from gateway.stops.guard import NotStopped
 
@@ -56,24 +58,54 @@ class GrantCovers:
         if grant is None or resource is None or resource.provider != header.provider_organisation:
             raise NoGrant(header.resource)
         exchange.grant_revision = grant.revision
+        consumer = exchange.caller.identity.organisation
         grants.check(
             grant,
             resource,
-            consumer=exchange.caller.identity.organisation,
+            consumer=consumer,
+            government=self._state.organisations.get(consumer).government,
             kind=header.kind,
             fields=header.fields,
             purpose=header.purpose,
             matter=header.matter,
+            step=header.step,
             case_number=header.case_number,
             now_ms=now_ms,
         )
 
 
+class PurposeIsKnown:
+    """Refuses a purpose that the region's rules no longer know, or not for this matter.
+
+    Args:
+        state: for the rules.
+    """
+
+    def __init__(self, *, state: RegionState) -> None:
+        self._rules = state.rules
+
+    def __call__(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
+        """Look the purpose up; where the rules name none, any may be named."""
+        exchange.rule = "purpose"
+        purposes = self._rules.current.purposes
+        if not purposes:
+            return
+        known = purposes.get(exchange.header.purpose)
+        if known is None or (known.matters and exchange.header.matter not in known.matters):
+            raise PurposeUnknown(exchange.header.resource)
+
+
 def standard_guards(state: RegionState) -> Sequence[Guard]:
-    """Return the guards of this version, in their order."""
+    """Return the guards of step 4 in the order in which a person would ask.
+
+    A guard that holds something back for an exchange, such as a quota, has a method `peek` with the same
+    arguments that decides the same and holds nothing back: `explain` and the dry run ask that.
+    """
     return (
-        NotStopped(stops=state.stops.force),
-        trust_is_fresh,
-        GrantCovers(state=state),
-        catalogue_is_current,
+        NotStopped(stops=state.stops.force),  # was it stopped in an emergency
+        trust_is_fresh,  # is it known who may be trusted
+        catalogue_is_current,  # does the consumer speak of the same resource
+        GrantCovers(state=state),  # was it granted
+        PurposeIsKnown(state=state),  # does the region know what for
+        RegionGuards(state=state),  # does the region forbid it here and now
     )

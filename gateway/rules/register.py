@@ -20,6 +20,9 @@ Holds = Callable[[RegionRules], None]
 class RulesRegister:
     """Holds the rules in force.
 
+    Args:
+        current: what holds at first.
+
     Attributes:
         current: what holds now.
         statements: the body, signed by each of the two; empty where none were ever set.
@@ -28,8 +31,8 @@ class RulesRegister:
 
     acts: Collection["audit_pb2.Act.ValueType"] = frozenset({audit_pb2.ACT_RULES})
 
-    def __init__(self) -> None:
-        self.current: RegionRules = NO_RULES
+    def __init__(self, current: RegionRules = NO_RULES) -> None:
+        self.current: RegionRules = current
         self.statements: Sequence[common_pb2.Statement] = ()
         self.index = 0
         self._checks: list[Holds] = []
@@ -38,6 +41,15 @@ class RulesRegister:
     def require(self, holds: Holds) -> None:
         """Have rules refused that a function raises about; asked before they are logged."""
         self._checks.append(holds)
+
+    def hold(self, rules: RegionRules) -> None:
+        """Refuse rules that do not hold together.
+
+        Raises:
+            RulesInvalid.
+        """
+        for holds in self._checks:
+            holds(rules)
 
     def subscribe(self, told: Callable[[RegionRules], None]) -> None:
         """Have a function called with the rules whenever they change, and once now."""
@@ -52,8 +64,7 @@ class RulesRegister:
         if rules.version != self.current.version + 1:
             raise WrongState(f"rules version {rules.version}, due is {self.current.version + 1}")
         check_issued(rules.issued_at_ms, submitted.now_ms, within_ms=RULES_SKEW_MS)
-        for holds in self._checks:
-            holds(rules)
+        self.hold(rules)
         return f"version {rules.version}"
 
     def apply(self, index: int, entry: audit_pb2.AuditEntry) -> None:

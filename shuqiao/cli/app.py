@@ -27,6 +27,8 @@ from shuqiao.cli import (
     gateway,
     grant,
     org,
+    report,
+    rules,
     stop,
 )
 from shuqiao.cli.invocation import Invocation, of
@@ -41,7 +43,7 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, stop, audit)
+GROUPS = (gateway, agent, certs, org, catalog, grant, rules, stop, report, audit)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"

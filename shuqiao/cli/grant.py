@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from shuqiao.cli import explaining
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
 app = typer.Typer(name="grant", help="授权 | Grants")
+explaining.register(app)
 
 GrantId = Annotated[
     str,

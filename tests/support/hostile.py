@@ -57,7 +57,6 @@ from gateway.access.requests import RequestCheck
 from gateway.audit.sequencer import Logged, Sequencer
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
-from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.metrics import PathMetrics
 from gateway.path import Path as ThePath
@@ -435,7 +434,7 @@ class World:
             "DirectoryService": DirectoryService(
                 registrar=region.registrar, state=region.state, calls=calls, linked=self.links.agents_of
             ),
-            "GrantService": GrantService(registrar=region.registrar, state=region.state, calls=calls),
+            "GrantService": region.grant_service(calls),
             "LinkService": LinkService(
                 LinkParts(
                     origin=ORIGIN,

@@ -1,0 +1,93 @@
+"""The file of rules that travels between two administrators: one body, and the signatures so far."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from exchange.canonical import RULES
+from exchange.errors import BadConfiguration, BadSignature, RoleNotAllowed, SecondPersonRequired
+from exchange.files import read_bounded
+from exchange.identity import Identity, Role
+from exchange.region_rules import SIGNERS, RegionRules, read_rules
+from exchange.trust import TrustAnchor
+from exchange.v1 import common_pb2, rules_pb2
+from shuqiao.regional import Signer
+from shuqiao.words import unread
+
+MAX_FILE_BYTES = 256 * 1024
+
+
+def write(path: Path, statements: Sequence[common_pb2.Statement]) -> None:
+    """Write the file.
+
+    Raises:
+        BadConfiguration: it cannot be written.
+    """
+    try:
+        path.write_bytes(rules_pb2.SetRulesRequest(rules=statements).SerializeToString())
+    except OSError as error:
+        raise BadConfiguration(f"{path}: {error.strerror}") from error
+
+
+def read(path: Path) -> tuple[RegionRules, list[common_pb2.Statement]]:
+    """Return the rules in a file, and the statements.
+
+    Raises:
+        BadConfiguration: it cannot be read or is no such file.
+        BadSignature: the statements are about different rules.
+        Malformed, Oversized, BadIdentifier: the body will not do.
+    """
+    content = read_bounded(path, MAX_FILE_BYTES)
+    try:
+        statements = list(rules_pb2.SetRulesRequest.FromString(content).rules)
+    except DecodeError as error:
+        raise BadConfiguration(f"{path}: {unread(error)}") from error
+    if not 0 < len(statements) <= SIGNERS:
+        raise BadConfiguration(f"{path}: no rules")
+    if any(one.body != statements[0].body for one in statements):
+        raise BadSignature(f"{path}: two different bodies")
+    return read_rules(statements[0].body), statements
+
+
+def signers(statements: Sequence[common_pb2.Statement], anchor: TrustAnchor, now_ms: int) -> list[Identity]:
+    """Return who has signed so far.
+
+    Raises:
+        ExchangeError: a signature does not verify.
+    """
+    return [anchor.verify_statement(one, RULES, at_ms=now_ms, trust=None).identity for one in statements]
+
+
+def sign(
+    statements: Sequence[common_pb2.Statement], signer: Signer, anchor: TrustAnchor, now_ms: int
+) -> list[common_pb2.Statement]:
+    """Return the statements with one more signature.
+
+    Raises:
+        RoleNotAllowed: the signer is no administrator.
+        SecondPersonRequired: the signer has signed already, or two have.
+        ExchangeError: what was signed before does not verify.
+    """
+    who = signer.identity
+    check_administrator(who)
+    if len(statements) >= SIGNERS or who.uri in [one.uri for one in signers(statements, anchor, now_ms)]:
+        raise SecondPersonRequired(f"{who}: signed already")
+    return [*statements, signer.sign(RULES, statements[0].body)]
+
+
+def own_first(
+    statements: Sequence[common_pb2.Statement], people: Sequence[Identity], who: Identity
+) -> list[common_pb2.Statement]:
+    """Return the statements, that of whoever hands them in first; as they are where there is none."""
+    return [one for _, one in sorted(zip(people, statements, strict=True), key=lambda pair: pair[0] != who)]
+
+
+def check_administrator(who: Identity) -> None:
+    """Refuse anybody but an administrator.
+
+    Raises:
+        RoleNotAllowed.
+    """
+    if who.role is not Role.ADMIN:
+        raise RoleNotAllowed(str(who))
