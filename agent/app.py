@@ -25,6 +25,7 @@ from agent.provider.allow_list import AllowList
 from agent.provider.answer import Provider, ProviderParts
 from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
+from agent.provider.pseudonyms import pseudonyms_in
 from agent.provider.respond import Responder
 from agent.provider.source import Source, build_source
 from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
@@ -115,7 +116,11 @@ class Agent:
             clock=self._clock,
             hop=f"gateway/{self.origin}",
         )
-        self.sources: dict[str, Source] = {item.id: build_source(item, base=base) for item in config.resource}
+        # The key of pseudonyms is made by who provides: a catalogue entry may demand them any time.
+        pseudonyms = pseudonyms_in(keystore, self._nonces) if config.resource else None
+        self.sources: dict[str, Source] = {
+            item.id: build_source(item, base=base, pseudonyms=pseudonyms) for item in config.resource
+        }
         self.journal = Journal(path=folder / "journal.db", clock=self._clock)
         self.tag_keys = TagKeyRing(
             keystore=keystore, clock=self._clock, fetch=fetch_from_authority(self.identity)

@@ -30,6 +30,7 @@ from agent.heads import Seen
 from agent.peers import Peers
 from agent.provider.inspection import Inspector, Job, parse
 from agent.provider.journal import Journal
+from agent.provider.projections import NOTHING, Least, least_of
 from agent.provider.respond import Responder
 from agent.provider.source import Question, Source
 from agent.stream import LinkStream
@@ -88,6 +89,7 @@ class Provider:
         self._under_way: dict[LinkStream, int] = {}
         self._sent: dict[LinkStream, dict[bytes, Sent]] = {}
         self._unreceipted: deque[tuple[int, int]] = deque()
+        self._hidden: dict[bytes, Least] = {}
         self.fault: ExchangeError | None = None
 
     def requests(self, items: Sequence[link_pb2.Delivery], stream: LinkStream) -> None:
@@ -169,6 +171,8 @@ class Provider:
                 list(job.header.fields),
                 job.claims,
                 job.grant.row_filters if job.grant else (),
+                self._least(job),
+                (job.header.consumer_organisation, job.header.purpose),
             )
             for job in jobs
         ]
@@ -197,6 +201,17 @@ class Provider:
             for job, result in zip(jobs, outcomes, strict=True)
         ]
         await self._finish(finished, stream)
+
+    def _least(self, job: Job) -> Least:
+        """Return what the catalogue entry hides; worked out once per entry."""
+        if job.resource is None:
+            return NOTHING
+        found = self._hidden.get(job.resource.digest)
+        if found is None:
+            if len(self._hidden) > 2 * len(self._.sources):
+                self._hidden.clear()
+            found = self._hidden[job.resource.digest] = least_of(job.resource)
+        return found
 
     def _body(self, job: Job, result: object, verify: bool, version: str, now_ms: int) -> bytes:
         responder = self._.responder

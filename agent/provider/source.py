@@ -5,8 +5,9 @@ columns of a record go nowhere. Whether it may be asked for at all is decided be
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timezone
+from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -22,20 +23,18 @@ from agent.provider.field_rules import (
     BEIJING,
     FieldRule,
     ParameterRule,
-    Projection,
     claim_of,
-    is_redacted,
+    is_unsaid,
     key_of,
     normal,
-    rules_for,
 )
+from agent.provider.projections import NOTHING, Audience, Least, Projections
+from agent.provider.pseudonyms import Pseudonyms
 from agent.provider.row_filters import RowFilters
 from agent.provider.sources_config import FileSource, HttpSource, ResourceConfig, SqlSource, zone_of
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
 from exchange.grant_limits import RowFilter
-
-PROJECTIONS = 256
 
 Verdicts: TypeAlias = list[bool | None]
 """Per claim, in order: it matches, it does not, or that cannot be said."""
@@ -52,12 +51,16 @@ class Question:
         fields: names of the fields to read (query).
         claims: field to claimed text (verify).
         filters: what a record must fit, by the grant; others are as if not there.
+        least: what the catalogue entry hides.
+        audience: for whom and for what pseudonyms are made.
     """
 
     parameters: Mapping[str, str]
     fields: Sequence[str] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
     filters: tuple[RowFilter, ...] = ()
+    least: Least = NOTHING
+    audience: Audience = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Source:
         parameters: by which it is asked.
         timeout_s: how long a batch may take at the most, seconds.
         zone: the offset of timestamps that carry none.
+        pseudonyms: for masks that need them.
     """
 
     def __init__(
@@ -89,15 +93,17 @@ class Source:
         parameters: Sequence[ParameterRule],
         timeout_s: float,
         zone: timezone = BEIJING,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.resource = resource
         self.fields: Mapping[str, FieldRule] = {rule.name: rule for rule in fields}
         self.parameters: Mapping[str, ParameterRule] = {rule.name: rule for rule in parameters}
         self._connector = connector
         self._timeout_s = timeout_s
-        self._zone = zone
         self._filters = RowFilters(source=resource, columns=connector.columns, fields=self.fields, zone=zone)
-        self._projections: dict[tuple[bool, tuple[str, ...]], Projection] = {}
+        self._projections = Projections(
+            source=resource, columns=connector.columns, fields=self.fields, zone=zone, pseudonyms=pseudonyms
+        )
 
     @property
     def data_version(self) -> str:
@@ -126,7 +132,7 @@ class Source:
 
         Claims are compared with the one record that the parameters find, before any mask, in normal form
         (texts by NFKC and trimmed). Where there is no record or more than one, where the record's value is
-        missing, or where the field is redacted, the verdict is None: unknown.
+        missing, or where the field is redacted or a pseudonym, the verdict is None: unknown.
 
         Args:
             questions: what is claimed; a question's `fields` are not looked at.
@@ -185,43 +191,35 @@ class Source:
             return [error] * len(keys)
 
     def _table(self, question: Question, records: list[Record]) -> Table:
-        return Table(self._projection(tuple(question.fields), masked=True).run(records), len(records))
-
-    def _projection(self, names: tuple[str, ...], *, masked: bool) -> Projection:
-        projection = self._projections.get((masked, names))
-        if projection is None:
-            rules = rules_for(self.fields, names)
-            projection = Projection(
-                source=self.resource,
-                columns=self._connector.columns,
-                rules=rules if masked else [replace(rule, mask=None) for rule in rules],
-                zone=self._zone,
-            )
-            if len(self._projections) >= PROJECTIONS:
-                self._projections.clear()
-            self._projections[masked, names] = projection
-        return projection
+        projection = self._projections.masked(tuple(question.fields), question.least, question.audience)
+        return Table(projection.run(records), len(records))
 
     def _verdicts(self, question: Question, records: list[Record]) -> Verdicts:
         if not question.claims:
             raise BadParameter("claims")
-        rules = rules_for(self.fields, list(question.claims))
+        rules = self._projections.rules(list(question.claims), question.least)
         claims = [claim_of(rule, question.claims[rule.name]) for rule in rules]
         if len(records) != 1:
             return [None] * len(claims)
-        values = self._projection(tuple(question.claims), masked=False).run(records)
+        values = self._projections.plain(tuple(question.claims)).run(records)
         return [
-            None if value is None or is_redacted(rule) else compare_digest(normal(rule.type, value), claim)
+            None if value is None or is_unsaid(rule) else same(normal(rule.type, value), claim)
             for rule, claim, (value,) in zip(rules, claims, values, strict=True)
         ]
 
 
-def build_source(config: ResourceConfig, *, base: Path) -> Source:
+def same(value: bytes, claim: bytes) -> bool:
+    """Return whether a value is what was claimed; how long it takes depends on neither's content."""
+    return compare_digest(sha256(value).digest(), sha256(claim).digest())
+
+
+def build_source(config: ResourceConfig, *, base: Path, pseudonyms: Pseudonyms | None = None) -> Source:
     """Make the source that a configuration describes; nothing is opened yet.
 
     Args:
         config: one resource's.
         base: the folder from which relative paths count.
+        pseudonyms: for masks that need them.
 
     Raises:
         BadConfiguration: a file named in it cannot be read, or an extra is not installed.
@@ -240,6 +238,7 @@ def build_source(config: ResourceConfig, *, base: Path) -> Source:
         parameters=parameters,
         timeout_s=config.timeout_s,
         zone=zone_of(config.utc_offset),
+        pseudonyms=pseudonyms,
     )
 
 
