@@ -30,6 +30,8 @@ from agent.provider.respond import Responder
 from agent.provider.source import Source, build_source
 from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
+from agent.provider.verify_limits import VerifyCounts
+from agent.provider.verify_store import VerifyStore
 from agent.region import RegionView
 from agent.region_rules import AgentRules
 from agent.stops import AgentStops
@@ -39,7 +41,7 @@ from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
-from exchange.keystore import FileKeyStore
+from exchange.keystore import FileKeyStore, secret_in
 from exchange.renewal import keep_renewed
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
@@ -125,6 +127,13 @@ class Agent:
         self.tag_keys = TagKeyRing(
             keystore=keystore, clock=self._clock, fetch=fetch_from_authority(self.identity)
         )
+        self._verify_store = VerifyStore(folder / "verify-counts.db")
+        self.verify_counts = VerifyCounts(
+            limits=lambda: self.rules.current.verify_limits,
+            key=secret_in(keystore, "verify-counts", self._nonces) if config.resource else bytes(32),
+            store=self._verify_store,
+            now_ms=self._clock.now_ms(),
+        )
         self.provider = self._make_provider()
         self.consumer = self._make_consumer()
         self.link = self._make_link()
@@ -198,6 +207,7 @@ class Agent:
                 window=self._config.limits.provider_window,
                 receipt_after_s=self._config.limits.receipt_after_s,
                 stops=self.stops.force,
+                verify_counts=self.verify_counts,
                 unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
             )
         )
@@ -298,6 +308,7 @@ class Agent:
                 self._every(SECOND_S, self._each_second),
                 keep_renewed(self.identity, clock=self._clock, renewed=self._renewed),
                 self._rotations(),
+                self._write_counts(),
             ]
             if self.sources:
                 background.append(self.tag_keys.run())
@@ -314,6 +325,8 @@ class Agent:
         for source in self.sources.values():
             await source.close()
         await self.journal.close()
+        await self.verify_counts.flush()
+        self._verify_store.close()
         self.heads.save()
         self.region.close()
         self.book.close()
@@ -329,6 +342,11 @@ class Agent:
         self.sessions.forget_ended()
         self.opened.forget_ended()
         self.heads.save()
+
+    async def _write_counts(self) -> None:
+        while True:
+            await asyncio.sleep(SECOND_S)
+            await self.verify_counts.flush()
 
     async def _rotations(self) -> None:
         """Make and publish keys when they are due; what fails is tried again."""

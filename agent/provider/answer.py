@@ -8,7 +8,7 @@ requests(frame)
   5  not answered before
   6  open the parameters
   7  read the source, one read per resource and batch
-  8  seal, tag the subjects                         (agent/provider/respond.py)
+  8  seal, tag the subjects; a verdict only within the limits (agent/provider/respond.py, verify_limits.py)
   9  journal, durable before it leaves; what was stopped meanwhile becomes a failure
  10  sign, with whatever else the frame carries, and send, unless it was stopped meanwhile
 receipts(frame)
@@ -32,7 +32,8 @@ from agent.provider.inspection import Inspector, Job, parse
 from agent.provider.journal import Journal
 from agent.provider.projections import NOTHING, Least, least_of
 from agent.provider.respond import Responder
-from agent.provider.source import Question, Source
+from agent.provider.source import Question, Source, Verdicts
+from agent.provider.verify_limits import VerifyCounts
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
@@ -75,6 +76,7 @@ class ProviderParts:
     window: int
     receipt_after_s: float
     stops: StopSet
+    verify_counts: VerifyCounts
     unreceipted_per_hour: int = 5000
 
 
@@ -159,6 +161,10 @@ class Provider:
                 now_ms = self._.clock.now_ms()
                 self._.inspector.inspect(job, keys, now_ms)
                 self._.responder.check(job, now_ms)
+                if header.kind == common_pb2.KIND_VERIFY and job.resource is not None:
+                    counts, consumer = self._.verify_counts, header.consumer_organisation
+                    job.subject = counts.subject(consumer, job.resource, job.parameters)
+                    counts.check(consumer, job.subject, now_ms)
             except ExchangeError as error:
                 job.error = error
 
@@ -220,7 +226,9 @@ class Provider:
                 raise result
             self._check_stopped(job, now_ms)
             if verify:
-                body = responder.verify(job, result, version, now_ms)  # type: ignore[arg-type]
+                verdicts: Verdicts = result  # type: ignore[assignment]
+                self._.verify_counts.settle(job.header.consumer_organisation, job.subject, verdicts, now_ms)
+                body = responder.verify(job, verdicts, version, now_ms)
             else:
                 body = responder.query(job, result.columns, result.records, version, now_ms)  # type: ignore[attr-defined]
             if len(body) > MAX_RESPONSE_BYTES:

@@ -51,6 +51,7 @@ class Job:
     Attributes:
         digest: of the request, 32 bytes.
         secret: of the sealing session.
+        subject: whom a verification is about, as it is counted.
         tagged: period and number of the tags of its answer, once that is made.
         error: why it is refused; None while it is well.
     """
@@ -64,6 +65,7 @@ class Job:
     secret: bytes = b""
     parameters: dict[str, str] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
+    subject: bytes = b""
     tagged: tuple[str, int] = ("", 0)
     error: ExchangeError | None = None
 

@@ -68,7 +68,7 @@ class Mask:
         first: how many characters to keep at the start (KEEP, PREFIX).
         last: how many characters to keep at the end (KEEP).
         band: to a multiple of what a number is rounded down (BAND).
-        short: texts no longer than that are hidden whole (KEEP, PREFIX), because the other of two masks would.
+        short: texts no longer than that are hidden whole (KEEP, PREFIX): the other of two would.
         within: what is applied before the pseudonym is made (PSEUDONYM).
     """
 

@@ -11,9 +11,8 @@ import hmac
 
 from exchange.canonical import PSEUDONYM
 from exchange.clock import Random
-from exchange.keystore import KeyStore
+from exchange.keystore import KeyStore, secret_in
 
-KEY_BYTES = 32
 KEY_NAME = "pseudonyms"
 PSEUDONYM_BYTES = 16
 
@@ -50,8 +49,4 @@ def pseudonyms_in(keystore: KeyStore, random: Random) -> Pseudonyms:
     Raises:
         StoreDamaged: the key store does not open it.
     """
-    key = keystore.get(KEY_NAME)
-    if key is None:
-        key = random(KEY_BYTES)
-        keystore.put(KEY_NAME, key)
-    return Pseudonyms(key)
+    return Pseudonyms(secret_in(keystore, KEY_NAME, random))

@@ -33,7 +33,10 @@ from agent.provider.journal import Journal
 from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.provider.tagging import Tagger
+from agent.provider.verify_limits import VerifyCounts
+from agent.provider.verify_store import VerifyStore
 from agent.region import RegionView
+from agent.region_rules import AgentRules
 from agent.stops import AgentStops
 from agent.stream import StreamParts
 from certs.profiles import make_leaf
@@ -159,6 +162,14 @@ class Department:
         )
         self.feed.subscribe(self._trust_changed)
         self.journal = Journal(path=folder / "journal.db", clock=clock)
+        self.rules = AgentRules(region=self.view)
+        self.verify_store = VerifyStore(folder / "verify-counts.db")
+        self.verify_counts = VerifyCounts(
+            limits=lambda: self.rules.current.verify_limits,
+            key=bytes(32),
+            store=self.verify_store,
+            now_ms=clock.now_ms(),
+        )
         self.provider = self._provider(held)
         self.consumer = self._consumer()
         self.wire = Wire()
@@ -205,6 +216,7 @@ class Department:
                 window=64,
                 receipt_after_s=30.0,
                 stops=self.stops.force,
+                verify_counts=self.verify_counts,
             )
         )
 
@@ -497,6 +509,7 @@ class World:
             await department.hang_up()
             await department.provider.close()
             await department.journal.close()
+            department.verify_store.close()
             department.view.close()
             department.book.close()
         await self.region.registrar.close()
