@@ -30,6 +30,7 @@ from agent.provider.answer import Provider, ProviderParts
 from agent.provider.field_rules import FieldRule, ParameterRule
 from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
+from agent.provider.pseudonyms import Pseudonyms
 from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.provider.tagging import Tagger
@@ -121,7 +122,12 @@ def sources(table: Table) -> dict[str, Source]:
         (OPEN_RESOURCE, ParameterRule(name="district", column="district")),
     ):
         made[resource] = Source(
-            resource=resource, connector=table, fields=fields, parameters=[parameter], timeout_s=5.0
+            resource=resource,
+            connector=table,
+            fields=fields,
+            parameters=[parameter],
+            timeout_s=5.0,
+            pseudonyms=Pseudonyms(bytes(32)),
         )
     return made
 

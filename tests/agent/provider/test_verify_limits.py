@@ -161,13 +161,16 @@ def test_a_subject_is_the_same_for_every_resource_that_names_it_and_for_every_sp
     assert free != counts.subject(HEALTH, replace(FREE, id="970100/police/other"), {"name": "ABC"})
 
 
+def content_of(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 async def test_the_file_holds_digests_and_no_value(store: VerifyStore, tmp_path: Path) -> None:
-    files = list(tmp_path.iterdir())
     counts = counting(store, VerifyLimits())
     subject = counts.subject(HEALTH, FREE, {"name": "canary-value"})
     counts.settle(HEALTH, subject, WRONG, NOW_MS)
     await counts.flush()
-    content = b"".join(file.read_bytes() for file in files)
+    content = content_of(tmp_path)
     assert subject in content and b"canary" not in content
 
 
