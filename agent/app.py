@@ -34,6 +34,7 @@ from agent.provider.journal import Journal
 from agent.provider.pseudonyms import pseudonyms_in
 from agent.provider.respond import Responder
 from agent.provider.source import Source, build_source
+from agent.provider.synthetic_shapes import check_sandboxed
 from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
 from agent.provider.verify_limits import VerifyCounts
@@ -85,6 +86,7 @@ class Agent:
         keystore = FileKeyStore(folder=folder / "keys", passphrase=passphrase)
         self.identity = IdentityFolder(folder / "identity", keystore)
         who = self.identity.identity()
+        check_sandboxed(config.resource, who.trust_domain)
         self._who = who
         self._authority_fault: ExchangeError | None = None
         anchor = self.identity.anchor()
