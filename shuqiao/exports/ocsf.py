@@ -42,6 +42,10 @@ _ACTIVITIES = {
     "bundle": CREATE,
     "grant": CREATE,
     "grant_event": UPDATE,
+    "ticket": CREATE,
+    "ticket_event": UPDATE,
+    "correction": CREATE,
+    "quality": CREATE,
     "read": READ,
 }
 _SEVERITIES = {"notice": LOW, "warning": MEDIUM, "critical": CRITICAL}
