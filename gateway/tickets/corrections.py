@@ -30,7 +30,8 @@ from gateway.audit.projection import Projection
 from gateway.audit.projection_file import held as projected
 from gateway.registrar import Registrar
 from gateway.subject_tags import check_list
-from gateway.tickets.register import Held, TicketRegister
+from gateway.tickets.held import Held
+from gateway.tickets.register import TicketRegister
 
 MOST_IDS = 256
 """Exchanges in one entry."""
