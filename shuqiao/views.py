@@ -7,7 +7,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2, trust_pb2
-from shuqiao import review_views
+from shuqiao import review_views, ticket_acts
 from shuqiao.review_views import Finding as Finding
 from shuqiao.review_views import finding as finding
 
@@ -203,6 +203,7 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         "reason": reason(told.reason or told.alert.reason),
         **_detail(told),
         **review_views.act(told),
+        **ticket_acts.act(told),
     }
 
 
@@ -211,19 +212,9 @@ def _detail(told: audit_pb2.AdministrativeEntry) -> View:
     if told.HasField("alert"):
         since = {"since": unix_ms(told.alert.since_ms)} if told.alert.since_ms else {}
         return {"severity": told.alert.severity, **since}
-    if told.HasField("correction"):
-        return _correction(told.correction)
     if told.HasField("segment"):
         return {"segment_first": told.segment.first, "segment_end": told.segment.end}
     return {}
-
-
-def _correction(told: audit_pb2.CorrectionRecord) -> View:
-    """Return whom a correction is told to, or that everybody was told."""
-    if told.ends:
-        return {"told_period": told.tag_period, "untraceable": told.erased}
-    exchanges = [exchange_id(one) for one in told.exchange_ids]
-    return {"recipient": told.recipient, "fields": list(told.fields), "exchanges": exchanges}
 
 
 def _grant_event(statement: common_pb2.Statement) -> View:

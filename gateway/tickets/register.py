@@ -214,7 +214,8 @@ class TicketRegister:
     def _check_corrected(self, held: Held, event: TicketEvent) -> None:
         dispute = held.ticket.dispute
         assert dispute is not None
-        known = dispute.fields | self._catalogue.exactly(dispute.resource).fields.keys()
+        resource = self._catalogue.by_id.get(dispute.resource)
+        known = dispute.fields | (resource.fields.keys() if resource else frozenset())
         if not event.fields <= known:
             raise UnknownField(", ".join(sorted(event.fields - known))[:80])
 

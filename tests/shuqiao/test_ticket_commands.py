@@ -8,11 +8,12 @@ import pytest
 
 from exchange import canonical
 from exchange.tickets import read_event, read_ticket
-from exchange.v1 import common_pb2, ticket_pb2
+from exchange.v1 import audit_pb2, common_pb2, ticket_pb2
+from shuqiao import views
 from tests.support.command_region import CONSUMER, HOUSEHOLD, Person, Region, Shuqiao
 from tests.support.region import POLICE, moment, resource_body
 from tests.support.sealing import NOW_MS
-from tests.support.tickets import demand, dispute, event
+from tests.support.tickets import demand, dispute, event, quality
 
 EXCHANGE = "0197d7a0-0000-7000-8000-000000000001"
 ID = b"\xab" * 32
@@ -144,6 +145,22 @@ def test_lists_and_single_tickets_are_shown_to_people(shuqiao: Shuqiao, lang: st
     assert shuqiao("demand", "show", "cd", lang=lang).code == 0
     # Who was only told of a correction sees that and nothing of the dispute.
     assert shuqiao("dispute", "show", "ef", lang=lang).code == 0
+
+
+def test_entries_of_tickets_say_what_they_are_about() -> None:
+    correction = audit_pb2.CorrectionRecord(recipient=POLICE, exchange_ids=[uuid.UUID(EXCHANGE).bytes])
+    ended = audit_pb2.CorrectionRecord(ends=True, tag_period="2026Q3")
+    for act, body, detail, said in (
+        (audit_pb2.ACT_TICKET, dispute(uuid.UUID(EXCHANGE).bytes), None, EXCHANGE),
+        (audit_pb2.ACT_TICKET, demand(), None, "学籍信息"),
+        (audit_pb2.ACT_TICKET_EVENT, event(ID, ticket_pb2.TICKET_ACTION_DECLINE, 1), None, "decline"),
+        (audit_pb2.ACT_QUALITY, quality(), None, "health-1"),
+        (audit_pb2.ACT_CORRECTION, event(ID, ticket_pb2.TICKET_ACTION_CORRECT, 1), correction, EXCHANGE),
+        (audit_pb2.ACT_CORRECTION, event(ID, ticket_pb2.TICKET_ACTION_CORRECT, 1), ended, "2026Q3"),
+    ):
+        told = audit_pb2.AdministrativeEntry(act=act, statement=signed(body), correction=detail)
+        leaf = audit_pb2.AuditEntry(administrative=told).SerializeToString()
+        assert said in str(views.entry(7, leaf))
 
 
 def test_filters_are_sent(shuqiao: Shuqiao, region: Region) -> None:
