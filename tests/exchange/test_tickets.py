@@ -41,6 +41,7 @@ def statement(body: Any) -> common_pb2.Statement:
 
 
 @given(st.binary(max_size=300))
+@settings(deadline=None)
 def test_whatever_comes_is_read_or_refused(body: bytes) -> None:
     for read in READERS:
         try:
@@ -50,7 +51,7 @@ def test_whatever_comes_is_read_or_refused(body: bytes) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_body_with_any_byte_changed_is_read_or_refused(data: st.DataObject) -> None:
     bodies = dispute(b"e" * 16), demand(), event(b"t" * 32, CORRECT, 1), quality()
     body = bytearray(data.draw(st.sampled_from(bodies)).SerializeToString())
@@ -129,7 +130,7 @@ STEPS = st.tuples(
 
 
 @given(st.booleans(), st.lists(STEPS, max_size=12))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_sequence_of_steps_lets_anybody_act_out_of_turn(demands: bool, steps: list[Any]) -> None:
     ticket = read_ticket(statement(demand() if demands else dispute(b"e" * 16)))
     held: Standing = raised(ticket)
