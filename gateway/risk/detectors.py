@@ -247,7 +247,7 @@ class RefusalTally(Tally):
         pane = seen.time_ms // self.pane_ms
         cell = self._attempts.at(seen.consumer, self._key(seen), pane)
         cell.add(pane, seen.attempt)
-        cell.note(seen.resource, seen.exchange_id, keep_id=True)
+        cell.note(seen.resource, seen.exchange_id, keep_id=cell.filled > self._filled - 2 * EVIDENCE)
         if cell.filled < self._filled or seen.time_ms < cell.quiet_until_ms:
             return None
         alarm = self._alarm(seen, cell, self._least)
@@ -305,8 +305,9 @@ class SubjectCount(Detector):
         pane = seen.time_ms // self.pane_ms
         cell = self._cells.at(seen.consumer, self._key(seen), pane)
         cell.add(pane, int.from_bytes(tags[:8]))
-        cell.note(seen.resource, seen.exchange_id, keep_id=True)
-        if seen.time_ms < cell.quiet_until_ms or cell.filled < self._filled:
+        near = cell.filled > self._filled - 2 * EVIDENCE
+        cell.note(seen.resource, seen.exchange_id, keep_id=near)
+        if not near or cell.filled < self._filled or seen.time_ms < cell.quiet_until_ms:
             return None
         alarm = self._alarm(seen, cell, self._least)
         cell.clear()
@@ -353,7 +354,7 @@ class ShareOf(Tally):
         cell.add(pane, 1 if odd else 0)
         if not odd:
             return None
-        cell.note(seen.resource, seen.exchange_id, keep_id=True)
+        cell.note(seen.resource, seen.exchange_id, keep_id=cell.second > self._least - EVIDENCE)
         if cell.second < self._least or seen.time_ms < cell.quiet_until_ms:
             return None
         if cell.second * 1000 < self._permille * cell.total:
@@ -476,7 +477,7 @@ class AgainstPast(Detector):
             passed = pane - cell.pane
             if self._new and passed * self.pane_ms >= self._remember_ms:
                 cell.since_ms = now_ms
-            highest = min(cell.count, RISE * max(cell.peak, self._least))
+            highest = min(cell.count, RISE * max(cell.peak, self._least // 4))
             cell.peak = max(cell.peak, highest) * self._fade ** max(passed, 0)
             cell.pane, cell.count = pane, 0
         cell.count += 1
