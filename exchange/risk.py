@@ -69,7 +69,13 @@ _OPEN_MS, _SHUT_MS = 8 * _HOUR_MS, 18 * _HOUR_MS
 _FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0.
 
 OF_RESOURCES = frozenset({audit_pb2.ACT_RESOURCE, audit_pb2.ACT_RESOURCE_STATE})
-_ADMINISTRATIVE = OF_RESOURCES | {audit_pb2.ACT_ORGANISATION, audit_pb2.ACT_GRANT, audit_pb2.ACT_GRANT_EVENT}
+_ADMINISTRATIVE = OF_RESOURCES | {
+    audit_pb2.ACT_ORGANISATION,
+    audit_pb2.ACT_GRANT,
+    audit_pb2.ACT_GRANT_EVENT,
+    audit_pb2.ACT_FINDING_DECISION,
+}
+_ALERTS = frozenset({audit_pb2.ACT_ALERT, audit_pb2.ACT_FINDING})
 _ENDING = frozenset(
     {
         audit_pb2.ACT_TRUST_LIST,
@@ -126,7 +132,7 @@ def _of_act(told: audit_pb2.AdministrativeEntry, by_person: bool) -> int:
         flags |= 1 << v.REVIEW_RULE_REVOCATION
     if told.act == audit_pb2.ACT_REFUSED:
         flags |= 1 << v.REVIEW_RULE_REFUSED_CALL
-    if told.act == audit_pb2.ACT_ALERT:
+    if told.act in _ALERTS:
         flags |= 1 << v.REVIEW_RULE_ALERT
     return flags
 

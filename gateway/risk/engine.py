@@ -169,7 +169,7 @@ class Engine:
             self.rules, self.fault = (), error.subject
             _log.critical("risk rules unreadable", subject=error.subject)
         self.region = region
-        self.holds.keep_rules(frozenset(rule.id for rule in self.rules))
+        self.holds.keep_rules(frozenset(rule.id for rule in self.rules if rule.action != "alert"))
         self.windows = self.fresh_windows()
         for callback in self._changed:
             callback()
