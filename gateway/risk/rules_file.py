@@ -28,6 +28,8 @@ MAX_KEYS = 100_000
 MAX_ALL_KEYS = 500_000
 MAX_DISTINCT_BYTES = 64 << 20
 MAX_DISTINCT = 5000
+MAX_SIGHTINGS = 4
+"""Rules whose table of first sightings takes 16 MiB each."""
 MAX_COMPONENTS = 8
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 MAX_HOLD_S = DAY_S
@@ -315,6 +317,8 @@ class _File(BaseModel):
     def _ids_differ(self) -> "_File":
         if len({rule.id for rule in self.rule}) != len(self.rule):
             raise ValueError("an id twice")
+        if sum(isinstance(rule, (SubjectAgain, CaseLoad)) for rule in self.rule) > MAX_SIGHTINGS:
+            raise ValueError(f"at most {MAX_SIGHTINGS} rules of subject_again and case_load")
         if sum(rule.max_keys for rule in self.rule) > MAX_ALL_KEYS:
             raise ValueError(f"max_keys: at most {MAX_ALL_KEYS} of all rules together")
         return self

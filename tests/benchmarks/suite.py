@@ -9,6 +9,7 @@ from tests.benchmarks import (
     faces,
     officers,
     region_rows,
+    risk,
     sealing,
     search_page,
     signatures,
@@ -26,6 +27,7 @@ GROUPS: tuple[Group, ...] = (
     audit_reading.GROUP,
     evidence.GROUP,
     signatures.GROUP,
+    risk.GROUP,
 )
 ROW_IDS: tuple[str, ...] = tuple(row_id for group in GROUPS for row_id in group.ids)
 
