@@ -78,7 +78,9 @@ _ADMINISTRATIVE = OF_RESOURCES | {
     audit_pb2.ACT_GRANT,
     audit_pb2.ACT_GRANT_EVENT,
     audit_pb2.ACT_RULES,
+    audit_pb2.ACT_FINDING_DECISION,
 }
+_ALERTS = frozenset({audit_pb2.ACT_ALERT, audit_pb2.ACT_FINDING})
 _ENDING = frozenset(
     {
         audit_pb2.ACT_TRUST_LIST,
@@ -142,7 +144,7 @@ def _of_act(told: audit_pb2.AdministrativeEntry, by_person: bool) -> int:
         flags |= 1 << v.REVIEW_RULE_REVOCATION
     if told.act == audit_pb2.ACT_REFUSED:
         flags |= 1 << v.REVIEW_RULE_REFUSED_CALL
-    if told.act == audit_pb2.ACT_ALERT:
+    if told.act in _ALERTS:
         flags |= 1 << v.REVIEW_RULE_ALERT
     return flags
 

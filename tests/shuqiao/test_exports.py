@@ -100,6 +100,19 @@ EVERY_KIND = [
     *(act(number, act=number) for number in audit_pb2.Act.values() if number),
     act(99, act=audit_pb2.ACT_REFUSED, reason=reason_pb2.REASON_ROLE_NOT_ALLOWED),
     act(99, act=audit_pb2.ACT_ALERT, reason=reason_pb2.REASON_LOG_UNWITNESSED),
+    act(
+        99,
+        act=audit_pb2.ACT_FINDING,
+        finding=audit_pb2.FindingRecord(
+            finding_id=bytes(16),
+            rule="in-a-row",
+            severity="warning",
+            consumer="11970000MB1A0001X5",
+            operator="op-17",
+            exchange_ids=[bytes(16)],
+            count=5,
+        ),
+    ),
     review_finding(17),
 ]
 

@@ -37,6 +37,8 @@ from exchange.v1 import (
     grant_pb2_grpc,
     review_pb2,
     review_pb2_grpc,
+    risk_pb2,
+    risk_pb2_grpc,
     ticket_pb2,
     ticket_pb2_grpc,
     trust_pb2,
@@ -111,6 +113,7 @@ class Region:
     drawing: int = 0
     tickets: list[ticket_pb2.TicketRecord] = field(default_factory=list)
     qualities: list[ticket_pb2.ResourceQuality] = field(default_factory=list)
+    findings: list[risk_pb2.FindingRow] = field(default_factory=list)
     answer: agent_pb2.AskResponse = field(default_factory=agent_pb2.AskResponse)
     hops: list[agent_pb2.HopStatus] = field(default_factory=list)
     authority: AuthorityOfTests = field(default_factory=AuthorityOfTests)
@@ -351,6 +354,28 @@ class Tickets(ticket_pb2_grpc.TicketServiceServicer):
         return ticket_pb2.ListQualityResponse(resources=self.region.qualities)
 
 
+class Risks(risk_pb2_grpc.RiskServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def ListFindings(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        wanted = [
+            row
+            for row in self.region.findings
+            if (row.holds or not request.holding) and request.rule in ("", row.finding.rule)
+        ]
+        at = int(request.page_token or 0)
+        return risk_pb2.ListFindingsResponse(
+            findings=wanted[at : at + 1], next_page_token=str(at + 1) if len(wanted) > at + 1 else ""
+        )
+
+    def DecideFinding(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return risk_pb2.DecideFindingResponse(index=14)
+
+
 class Authority(trust_pb2_grpc.AuthorityServiceServicer):
     def __init__(self, region: Region) -> None:
         self.region = region
@@ -431,6 +456,7 @@ def region(person: Person) -> Iterator[Region]:
         audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(told), server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(Reviews(told), server)
         ticket_pb2_grpc.add_TicketServiceServicer_to_server(Tickets(told), server)
+        risk_pb2_grpc.add_RiskServiceServicer_to_server(Risks(told), server)
         trust_pb2_grpc.add_AuthorityServiceServicer_to_server(Authority(told), server)
         trust_pb2_grpc.add_EnrolmentServiceServicer_to_server(Enrolment(told), server)
         told.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
