@@ -145,12 +145,15 @@ def wider_divisions(division: str) -> Iterator[str]:
         yield prefix.ljust(6, "0")
 
 
-def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) -> Resource:
+def parse_resource(
+    statement: common_pb2.Statement, *, suspended: bool = False, verbatim: bool = True
+) -> Resource:
     """Return the catalogue entry that a statement holds. Signature and signer are not looked at.
 
     Args:
         statement: a signed ResourceBody.
         suspended: whether it is suspended at this time.
+        verbatim: whether the statement is kept with it.
 
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
@@ -185,7 +188,7 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
         ),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
-        statement=statement,
+        statement=statement if verbatim else None,
     )
 
 
