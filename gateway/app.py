@@ -38,6 +38,7 @@ from gateway.audit.alerts import Alerts
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
+from gateway.clocks.catalogue import CatalogueClocks
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
@@ -212,6 +213,9 @@ class Gateway:
             gateway=who,
         )
         self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
+        self.catalogue_clocks = CatalogueClocks(
+            entries=lambda: self.state.catalogue.entries(), rules=self.state.rules
+        )
         self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
@@ -251,7 +255,7 @@ class Gateway:
             random=self._nonces,
         )
         return Escalation(
-            sources=(self.grant_clocks.due, self.ticket_clocks.due),
+            sources=(self.grant_clocks.due, self.ticket_clocks.due, self.catalogue_clocks.due),
             enter=partial(alerts.enter, severity="warning"),
             path=self._config.folder / "overdue.json",
             clock=self._clock,
