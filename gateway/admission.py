@@ -54,12 +54,21 @@ class Admission:
         state: of the region.
         anchor: the division's root, for bundles.
         region: the region's division, 6 digits.
+        read: returns the statement of the log entry at an index.
     """
 
-    def __init__(self, *, state: RegionState, anchor: TrustAnchor, region: str) -> None:
+    def __init__(
+        self,
+        *,
+        state: RegionState,
+        anchor: TrustAnchor,
+        region: str,
+        read: Callable[[int], common_pb2.Statement],
+    ) -> None:
         self._state = state
         self._anchor = anchor
         self._region = region
+        self._read = read
         self._rules: dict[int, _Rule] = {
             audit_pb2.ACT_ORGANISATION: self._organisation,
             audit_pb2.ACT_RESOURCE: self._resource,
@@ -130,9 +139,9 @@ class Admission:
         catalogue.check(new, self._state.organisations.get(new.provider))
         body = directory_pb2.ResourceBody.FromString(statement.body)
         check_schema(body)
-        held = catalogue.by_id.get(new.id)
-        if held is not None:
-            check_compatible(directory_pb2.ResourceBody.FromString(held.statement.body), body)
+        if new.id in catalogue.by_id:
+            before = self._read(catalogue.index(new.id))
+            check_compatible(directory_pb2.ResourceBody.FromString(before.body), body)
         check_sources(new, catalogue, self._state.grants, now_ms=now_ms)
         return new.id
 

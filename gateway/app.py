@@ -28,8 +28,9 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
 from gateway import interceptors
-from gateway.access.guards import standard_guards
+from gateway.access.guards import Guard, guard_faults, standard_guards
 from gateway.access.method_table import MethodTable
+from gateway.access.quota import Quotas
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.access.supervised import Supervised
@@ -40,7 +41,7 @@ from gateway.audit.rotation import KeyRotation, keep_rotating
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
-from gateway.evidence import Evidence, EvidenceParts
+from gateway.evidence import Evidence, EvidenceParts, kept_key
 from gateway.link_service import LinkService
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
@@ -48,14 +49,17 @@ from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
+from gateway.risk.setup import RISK_MARKS, Risk, RiskParts
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
-from gateway.state_store import StateStore
+from gateway.state_store import StateStore, state_key
 from gateway.stops.desk import DeskParts, StopDesk
 from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 from gateway.trust_watch import TrustWatch
 
 GRACE_S = 5.0
@@ -121,12 +125,24 @@ class Gateway:
         self.registrar = Registrar(
             log=self.sequencer,
             state=self.state,
-            store=StateStore(path=folder / "state.db", origin=self.origin),
+            store=StateStore(path=folder / "state.db", origin=self.origin, key=state_key(keystore)),
             anchor=self._anchor,
             trust_feed=self.feed,
             clock=self._clock,
             origin=self.origin,
             refusals=self.refusals,
+        )
+        self.risk = Risk(
+            RiskParts(
+                state=self.state,
+                log=self.sequencer,
+                enter=lambda entry: self.registrar.record_own(lambda _: entry),
+                gateway=who,
+                key=kept_key(keystore, RISK_MARKS),
+                registry=self.registry,
+                clock=self._clock,
+                random=self._nonces,
+            )
         )
         self.selection = Selection(
             log=self.sequencer,
@@ -145,8 +161,9 @@ class Gateway:
             published=lambda state: write_log_keys(folder, state.verifying()),
             clock=self._clock,
         )
+        self.quotas = Quotas(state=self.state, used=self.sequencer.used)
         self.links = Links()
-        self.guards = standard_guards(self.state)
+        self.guards: Sequence[Guard] = (*standard_guards(self.state), self.risk.guard, self.quotas)
         self.path = self._make_path(who.division)
         self.stops = StopDesk(
             DeskParts(
@@ -186,6 +203,15 @@ class Gateway:
             supervised=self.supervised,
             now_ms=self._clock.now_ms,
         )
+        self.corrections = Corrections(
+            tickets=self.state.tickets,
+            registrar=self.registrar,
+            log=self.sequencer,
+            tagged=self.evidence.tagged,
+            find=self.evidence.searches.find,
+            gateway=who,
+        )
+        self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
         self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
@@ -205,13 +231,14 @@ class Gateway:
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
                 guards=self.guards,
-                release_guards=(),
+                release_guards=(self.risk.release,),
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
                 random=self._nonces,
                 metrics=PathMetrics(self.registry),
+                concluded=self.risk.concluded,
             )
         )
 
@@ -224,7 +251,7 @@ class Gateway:
             random=self._nonces,
         )
         return Escalation(
-            sources=(self.grant_clocks.due,),
+            sources=(self.grant_clocks.due, self.ticket_clocks.due),
             enter=partial(alerts.enter, severity="warning"),
             path=self._config.folder / "overdue.json",
             clock=self._clock,
@@ -239,11 +266,14 @@ class Gateway:
             guards=self.guards,
             make_guards=standard_guards,
             links=self.links,
+            quotas=self.quotas,
             registrar=self.registrar,
             state=self.state,
             log=self.sequencer,
             evidence=self.evidence,
             selection=self.selection,
+            corrections=self.corrections,
+            ticket_clocks=self.ticket_clocks,
             rotation=self.rotation,
             grant_clocks=self.grant_clocks,
             supervised=self.supervised,
@@ -259,7 +289,7 @@ class Gateway:
 
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
-        return self.evidence.faults() + self.membership.faults()
+        return [*self.evidence.faults(), *self.membership.faults(), *guard_faults(self.guards)]
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
@@ -267,6 +297,7 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self.evidence.measure(self._metrics)
+        self.risk.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -312,6 +343,8 @@ class Gateway:
                 self.selection.run(),
                 self.escalation.run(),
                 self.stops.run(),
+                self.corrections.run(),
+                *self.risk.duties(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

@@ -141,7 +141,7 @@ class Evidence:
             log=p.log,
             keys=p.tag_keys,
             delayed_days=p.config.tracing.delayed_purpose_days,
-            mark_key=_kept_key(p.keystore, TRACE_MARKS),
+            mark_key=kept_key(p.keystore, TRACE_MARKS),
             record_read=p.registrar.record_read,
             clock=p.clock,
         )
@@ -197,7 +197,7 @@ class Evidence:
         self.witnessing.measure()
 
 
-def _kept_key(keystore: KeyStore, name: str) -> bytes:
+def kept_key(keystore: KeyStore, name: str) -> bytes:
     """Return 32 random bytes that are drawn once and never leave the key store."""
     key = keystore.get(name)
     if key is None:

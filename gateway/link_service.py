@@ -219,14 +219,24 @@ class FrameWriter:
         self.first_checkpoint = sequencer.checkpoint
 
     async def frame(self, link: AgentLink, parcels: list[Parcel]) -> None:
-        """Write one frame: the notices that wait, then the parcels."""
-        frame = link_pb2.LinkResponse()
-        frame.notices.extend(link.take_notices())
+        """Write one frame: the notices that wait, then the parcels.
+
+        Notices that are too many for one frame go ahead in frames of their own: a request must not overtake
+        the case or grant that it is for.
+        """
+        frame = link_pb2.LinkResponse(notices=link.take_notices())
+        while parcels and link.noticing:
+            await self._write(frame, {})
+            frame = link_pb2.LinkResponse(notices=link.take_notices())
         places: dict[str, int] = {}
         add = frame.items.add
         for parcel in parcels:
             logged = parcel.logged
             parcel.fill(add(), places.setdefault(logged.checkpoint, len(places)) if logged else 0)
+        await self._write(frame, places)
+
+    async def _write(self, frame: link_pb2.LinkResponse, places: dict[str, int]) -> None:
+        """Write a frame with proofs of the checkpoints that it names, and of those that its events need."""
         if any(notice.HasField("event") for notice in frame.notices):
             # Agents take no event that lies beyond a head they have seen proven.
             places.setdefault(self._sequencer.checkpoint, len(places))

@@ -49,6 +49,7 @@ from gateway.metrics import PathMetrics
 from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links
 from gateway.state import RegionState
+from gateway.storage.ports import QuotaKey
 from gateway.subject_tags import AnswerTags
 
 MAX_OWED = 16_384
@@ -56,7 +57,11 @@ MAX_OWED = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathParts:
-    """What the path is made of."""
+    """What the path is made of.
+
+    Attributes:
+        concluded: takes every batch whose entries are durable, after it was released.
+    """
 
     origin: str
     hop: str
@@ -72,6 +77,7 @@ class PathParts:
     clock: Clock
     random: Random
     metrics: PathMetrics
+    concluded: Callable[[Sequence[Exchange]], None] = lambda exchanges: None
 
 
 class Path:
@@ -112,6 +118,8 @@ class Path:
                     guard(exchange, trust, now_ms)
                 self._forward(exchange)  # 5
             except ExchangeError as error:
+                if exchange.reservation is not None:
+                    exchange.reservation.end()
                 refused.append(exchange.stop(error, rule=exchange.rule or "admit", hop=p.hop))
         if refused:
             self._refuse(refused, now_ms)
@@ -204,11 +212,18 @@ class Path:
             exchange.answer_digest = p.requests.check_answer(exchange, answer)
             exchange.tags = p.tags.take(exchange, body, p.clock.now_ms())
             exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
-            for guard in p.release_guards:  # 7
-                guard(exchange, body)
         except ExchangeError as error:
             exchange.tags = None
             return exchange.stop(error, rule=exchange.rule, hop=hop)
+        try:
+            for guard in p.release_guards:  # 7
+                guard(exchange, body)
+        except ExchangeError as error:
+            exchange.stop(error, rule=exchange.rule, hop=p.hop)
+            # The provider did answer: it gets its receipt, or it would take the gateway for a thief.
+            self._owed.append(replace(exchange, answer=answer, owed=True))
+            exchange.tags, exchange.answer_digest = None, b""
+            return exchange
         exchange.answer = answer
         if body.failure:
             exchange.failure = body.failure
@@ -229,7 +244,7 @@ class Path:
         held = link.late.pop(header.exchange_id, None)
         if held is None or header.request_digest != held.digest:
             return None
-        exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True)
+        exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True, reservation=None)
         try:
             exchange.answer_digest = self._.requests.check_answer(exchange, answer)
             exchange.tags = self._.tags.take(exchange, body, self._.clock.now_ms())
@@ -263,6 +278,7 @@ class Path:
     def _conclude(self, exchanges: list[Exchange]) -> None:  # 8
         p = self._
         now_ms = p.clock.now_ms()
+        charges = self._charges(exchanges, now_ms)
         salts = p.random(16 * len(exchanges))
         leaves = [
             exchange_leaf(ex, salt=salts[16 * i : 16 * i + 16], gateway=p.origin, time_ms=now_ms)
@@ -270,21 +286,42 @@ class Path:
         ]
         beside = [ex.tags.tags if ex.tags is not None else b"" for ex in exchanges]
         try:
-            p.sequencer.submit(leaves, lambda outcome: self._release(exchanges, leaves, outcome), beside)
+            p.sequencer.submit(
+                leaves, lambda outcome: self._release(exchanges, leaves, outcome), beside, charges
+            )
         except ExchangeError as error:
             self._release(exchanges, leaves, error)
+
+    def _charges(self, exchanges: list[Exchange], now_ms: int) -> Sequence[Sequence[QuotaKey]]:
+        """Return the quotas that each entry counts against: those that say RELEASED, at their own time."""
+        charges: list[Sequence[QuotaKey]] = []
+        for exchange in exchanges:
+            keys: Sequence[QuotaKey] = ()
+            if exchange.reservation is not None:
+                try:
+                    if exchange.error is None:
+                        keys = exchange.reservation.charge(now_ms)
+                    else:
+                        exchange.reservation.end()
+                except DeadlinePassed as error:
+                    exchange.stop(error, rule="quota", hop=self._.hop)
+            charges.append(keys)
+        return charges
 
     def _release(
         self, exchanges: list[Exchange], leaves: list[bytes], outcome: Sequence[Logged] | ExchangeError
     ) -> None:  # 9
         p = self._
+        for exchange in exchanges:
+            if exchange.reservation is not None:
+                exchange.reservation.end()
         if isinstance(outcome, ExchangeError):
             # Not durable: the answer is dropped here and goes nowhere. An entry that exists after all does no
             # harm: an entry without a release is allowed, a release without an entry is not.
             for exchange in exchanges:
                 if exchange.answer is not None:
                     # Entered as withheld once the log is back: the provider waits for its receipt.
-                    owed = replace(exchange, failure=0, owed=True)
+                    owed = replace(exchange, failure=0, owed=True, reservation=None)
                     self._owed.append(owed.stop(_withheld(outcome), rule="append", hop=p.hop))
                 if not exchange.owed:
                     exchange.answer, exchange.failure = None, 0
@@ -302,6 +339,7 @@ class Path:
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)
+        p.concluded(exchanges)
 
     def _stopped_meanwhile(self, exchange: Exchange, stops: StopSet, now_ms: int) -> bool:
         """Whether an answer that is durable by now was stopped while it was made durable.

@@ -14,22 +14,27 @@ from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     admin_pb2_grpc,
     audit_pb2_grpc,
+    case_pb2_grpc,
     directory_pb2_grpc,
     exchange_pb2_grpc,
     grant_pb2_grpc,
     link_pb2_grpc,
     report_pb2_grpc,
     review_pb2_grpc,
+    risk_pb2_grpc,
     rules_pb2_grpc,
     stop_pb2_grpc,
+    ticket_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import Guard
+from gateway.access.quota import Quotas
 from gateway.access.supervised import Supervised
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
+from gateway.case_service import CaseService
 from gateway.clocks.grants import GrantClocks
 from gateway.clocks.workdays import Workdays
 from gateway.config import Limits
@@ -44,6 +49,7 @@ from gateway.registrar import Registrar
 from gateway.report_service import ReportParts, ReportService
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
+from gateway.risk_service import RiskService
 from gateway.routing.links import Links
 from gateway.rules.dry_run import DryRuns, MakeGuards
 from gateway.rules.explain import Explainer
@@ -51,6 +57,9 @@ from gateway.rules_service import RulesService
 from gateway.state import RegionState
 from gateway.stop_service import StopService
 from gateway.stops.desk import StopDesk
+from gateway.ticket_service import TicketService
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +76,14 @@ class ServiceParts:
     guards: Sequence[Guard]
     make_guards: MakeGuards
     links: Links
+    quotas: Quotas
     registrar: Registrar
     state: RegionState
     log: Sequencer
     evidence: Evidence
     selection: Selection
+    corrections: Corrections
+    ticket_clocks: TicketClocks
     rotation: KeyRotation
     grant_clocks: GrantClocks
     supervised: Supervised
@@ -107,6 +119,7 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
             calls=calls,
             clocks=parts.grant_clocks,
             lists=GrantLists(state=parts.state, clocks=parts.grant_clocks, supervised=parts.supervised),
+            taken=lambda grant: parts.quotas.taken(grant, parts.clock.now_ms()),
         ),
         server,
     )
@@ -116,6 +129,13 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
     stop_pb2_grpc.add_StopServiceServicer_to_server(
         StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
+    )
+    cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
+    case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
+    ticket_pb2_grpc.add_TicketServiceServicer_to_server(_ticket_service(parts, calls), server)
+    risk_pb2_grpc.add_RiskServiceServicer_to_server(
+        RiskService(registrar=parts.registrar, findings=parts.state.findings, calls=calls, clock=parts.clock),
+        server,
     )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
@@ -187,6 +207,19 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
         explainer=explainer,
         dry_runs=dry_runs,
         calls=calls,
+    )
+
+
+def _ticket_service(parts: ServiceParts, calls: Calls) -> TicketService:
+    return TicketService(
+        registrar=parts.registrar,
+        tickets=parts.state.tickets,
+        quality=parts.state.quality,
+        clocks=parts.ticket_clocks,
+        corrections=parts.corrections,
+        find=parts.evidence.searches.find,
+        calls=calls,
+        clock=parts.clock,
     )
 
 

@@ -1,16 +1,19 @@
 """The state of the region: a fold of the log's administrative entries.
 
-1. `apply` is pure and deterministic: the same entries in the same order make the same state.
+1. `apply` is pure and deterministic: the same entries in the same order make the same state. Grants may be
+   put back as they stood instead (`restore`), before what else there is is folded.
 2. It checks no signature: an entry is in the log because its statement was checked before (`registrar`).
 3. It never refuses an entry of the log; one that does not fit means a damaged log, and it stops.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from heapq import merge
+
+from google.protobuf.message import DecodeError
 
 from exchange import canonical
 from exchange.catalogue_review import read_state, reviewer_of
@@ -19,16 +22,20 @@ from exchange.grants import Grant, read_event, read_grant, supervisor_of, transi
 from exchange.keys import BundleBook
 from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
-from exchange.v1 import audit_pb2
-from gateway.access.grants import GrantIndex
+from exchange.v1 import audit_pb2, grant_pb2
+from gateway.access.grants import GrantIndex, indexes_in
 from gateway.audience import EVERYBODY, NOBODY, Audience
+from gateway.cases.register import CaseRegister
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue
-from gateway.register import Register
+from gateway.register import Forgetting, Register
 from gateway.review.reviews import Reviews
+from gateway.risk.register import FindingsRegister
 from gateway.rules.register import RulesRegister
 from gateway.stops.register import StopRegister
+from gateway.tickets.quality import QualityRegister
+from gateway.tickets.register import TicketRegister
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -45,10 +52,29 @@ DOMAINS = {
     audit_pb2.ACT_RULES: canonical.RULES,
     audit_pb2.ACT_STOP: canonical.STOP,
     audit_pb2.ACT_STOP_LIFTED: canonical.LIFT,
+    audit_pb2.ACT_CASE: canonical.CASE,
+    audit_pb2.ACT_TICKET: canonical.TICKET,
+    audit_pb2.ACT_TICKET_EVENT: canonical.TICKET_EVENT,
+    audit_pb2.ACT_CORRECTION: canonical.TICKET_EVENT,
+    audit_pb2.ACT_QUALITY: canonical.QUALITY,
+    # The gateway's own entry, without a statement; its register takes none under this domain.
+    audit_pb2.ACT_FINDING: canonical.FINDING_DECISION,
+    audit_pb2.ACT_FINDING_DECISION: canonical.FINDING_DECISION,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
 
+_NOT_SEEN = frozenset(
+    {
+        audit_pb2.ACT_BUNDLE,
+        audit_pb2.ACT_TRUST_LIST,
+        audit_pb2.ACT_GRANT,
+        audit_pb2.ACT_GRANT_EVENT,
+        audit_pb2.ACT_CASE,
+        audit_pb2.ACT_FINDING,
+    }
+)
+"""Acts that are not found by their body here: who holds them knows them by more than that."""
 _PUBLIC = frozenset(
     {
         audit_pb2.ACT_ORGANISATION,
@@ -76,12 +102,19 @@ class RegionState:
         self.grants = GrantIndex()
         self.reviews = Reviews()
         self.rules = RulesRegister()
+        self.cases = CaseRegister(rules=self.rules, organisations=self.organisations)
         self.stops = StopRegister(
             catalogue=self.catalogue, grants=self.grants, organisations=self.organisations
         )
         self._registers: dict[int, Register] = {}
-        for register in (self.rules, self.stops):
+        self.tickets = TicketRegister(
+            catalogue=self.catalogue, organisations=self.organisations, newest=self.bundles.newest
+        )
+        self.quality = QualityRegister(catalogue=self.catalogue, grants=self.grants)
+        self.findings = FindingsRegister(resource=self.catalogue.find)
+        for register in (self.rules, self.stops, self.cases, self.tickets, self.quality, self.findings):
             self.add(register)
+        self._forgetting: tuple[Forgetting, ...] = (self.cases,)
         self.trust_mark = ""
         self.applied_index = 0
         self._seen: dict[bytes, int] = {}
@@ -115,12 +148,32 @@ class RegionState:
 
     def index_of(self, domain: bytes, body: bytes) -> int | None:
         """Return the index of the entry that has exactly this statement body; bundles are not found here."""
-        return self._seen.get(canonical.digest(domain, body))
+        if domain == canonical.CASE:
+            return self.cases.index_of(body)
+        digest = canonical.digest(domain, body)
+        if domain == canonical.GRANT:
+            return self.grants.index_of(digest)
+        if domain == canonical.GRANT_EVENT:
+            return self.grants.index_of(grant_named(body), digest)
+        return self._seen.get(digest)
 
     def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
         """Return the indexes, from `since` on, of at most `limit` events that an organisation may see."""
         own = self._private.get(organisation, array("Q"))
         return list(merge(_from(self._public, since, limit), _from(own, since, limit)))[:limit]
+
+    def forgotten(self) -> Sequence[int]:
+        """Tell nobody any more of entries that count no more; return their indexes, rising."""
+        gone: dict[str, list[int]] = {}
+        indexes: list[int] = []
+        for register in self._forgetting:
+            for each in register.forgotten():
+                indexes.append(each.index)
+                for organisation in each.organisations:
+                    gone.setdefault(organisation, []).append(each.index)
+        for organisation, told in gone.items():
+            self._private[organisation] = _without(self._private[organisation], sorted(told))
+        return sorted(indexes)
 
     def apply(self, index: int, entry: audit_pb2.AuditEntry) -> Audience:
         """Take over the entry at an index; entries that change nothing only move `applied_index`.
@@ -146,7 +199,7 @@ class RegionState:
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
-            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST):
+            if act not in _NOT_SEEN:
                 self._seen.setdefault(canonical.digest(DOMAINS[act], statement.body), index)
             self._announce(index, audience)
         self.applied_index = index + 1
@@ -166,9 +219,9 @@ class RegionState:
         if act in _PUBLIC:
             return EVERYBODY
         if act == audit_pb2.ACT_GRANT:
-            return _parties(read_grant(statement))
+            return _parties(self.grants.one(canonical.digest(canonical.GRANT, statement.body)))
         if act == audit_pb2.ACT_GRANT_EVENT:
-            return _parties(self.grants.one(read_event(statement).grant_id))
+            return _parties(self.grants.one(grant_named(statement.body)))
         if act == audit_pb2.ACT_BUNDLE:
             return Audience(organisations=frozenset({read_bundle(statement).organisation}))
         return NOBODY
@@ -186,7 +239,8 @@ class RegionState:
             event = read_event(statement)
             held = self.grants.one(event.grant_id)
             by = supervisor_of(held, self.catalogue.by_id.get(held.resource), self.rules.current)
-            self.grants.update(transition(held, event, statement, supervisor=by))
+            moved = transition(held, event, statement, supervisor=by)
+            self.grants.update(index, moved, canonical.digest(canonical.GRANT_EVENT, statement.body))
         elif act == audit_pb2.ACT_RESOURCE:
             self._publish(index, entry.administrative)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
@@ -201,10 +255,36 @@ class RegionState:
             self.trust_mark = entry.administrative.subject
 
     def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
-        resource = parse_resource(act.statement)
+        resource = parse_resource(act.statement, keep=False)
         # The rules as they stand at this index: whichever start folds the log decides alike.
         reviewer = reviewer_of(self.rules.current, resource.provider)
         self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
+
+    def restore(self, grants: Iterable[tuple[int, Grant, bytes]]) -> None:
+        """Put grants back as they stood; nothing was applied before.
+
+        Args:
+            grants: index of the application, grant and history (`GrantIndex.history`), in order of index.
+
+        Raises:
+            StoreDamaged: they cannot be read; then the state is empty as before.
+        """
+        told: dict[str, array[int]] = {}
+        try:
+            for index, grant, history in grants:
+                self.grants.restore(index, grant, history)
+                indexes = indexes_in(history)
+                for organisation in (grant.consumer, grant.provider):
+                    told.setdefault(organisation, array("Q")).extend(indexes)
+        except StoreDamaged:
+            self.grants.clear()
+            raise
+        self._private = told
+
+    def put_in_order(self) -> None:
+        """Sort who is told of what, once everything was put back: grants first, then all else."""
+        for organisation, told in self._private.items():
+            self._private[organisation] = array("Q", sorted(set(told)))
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:
@@ -216,6 +296,25 @@ class RegionState:
 def _from(indexes: Sequence[int], since: int, limit: int) -> Sequence[int]:
     start = bisect_left(indexes, since)
     return indexes[start : start + limit]
+
+
+def _without(indexes: "array[int]", gone: Sequence[int]) -> "array[int]":
+    """Return rising indexes without some of them; copied in stretches, for the lists are long."""
+    rest, start = array("Q"), 0
+    for index in gone:
+        place = bisect_left(indexes, index, start)
+        if place < len(indexes) and indexes[place] == index:
+            rest += indexes[start:place]
+            start = place + 1
+    return rest + indexes[start:]
+
+
+def grant_named(body: bytes) -> bytes:
+    """Return the grant that the body of an event names; empty where it names none."""
+    try:
+        return grant_pb2.GrantEventBody.FromString(body).grant_id
+    except DecodeError:
+        return b""
 
 
 def _parties(grant: Grant) -> Audience:

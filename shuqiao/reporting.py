@@ -95,7 +95,7 @@ def _disclosure(told: report_pb2.Disclosure) -> Line:
 
 
 _Row = report_pb2.UsageRow | report_pb2.ResponsibilityRow | report_pb2.PerformanceRow
-_SPECIAL: Mapping[str, Callable[[Sequence[int]], object]] = {
+_SPECIAL: Mapping[str, Callable[[Sequence["report_pb2.Breach.ValueType"]], object]] = {
     "breaches": lambda found: [
         report_pb2.Breach.Name(number).removeprefix("BREACH_").lower() for number in found
     ]

@@ -213,14 +213,12 @@ def line_of(text: str, place: Sequence[int | str]) -> int:
         text: of the file.
         place: as a form's fault names it, for example ("purposes", 1, "code").
     """
-    table, wanted, key = "", 0, ""
-    parts = [*place]
-    if parts and isinstance(parts[0], str):
-        if len(parts) > 1 and isinstance(parts[1], int) and f"[[{parts[0]}]]" in text:
-            table, wanted, parts = parts[0], parts[1], parts[2:]
-        elif len(parts) > 1 and f"[{parts[0]}]" in text:
-            table, parts = parts[0], parts[1:]
-        key = str(parts[0]) if parts else ""
+    table, wanted, rest = "", 0, list(place)
+    if len(rest) > 1 and isinstance(rest[1], int) and f"[[{rest[0]}]]" in text:
+        table, wanted, rest = str(rest[0]), rest[1], rest[2:]
+    elif len(rest) > 1 and f"[{rest[0]}]" in text:
+        table, rest = str(rest[0]), rest[1:]
+    key = str(rest[0]) if rest else ""
     found, inside, count = 1, not table, -1
     for number, line in enumerate(text.splitlines(), 1):
         header = _HEADER.match(line)

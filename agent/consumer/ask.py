@@ -25,6 +25,7 @@ from agent.consumer import outcome
 from agent.consumer.asker import Deliver
 from agent.consumer.outcome import Pending
 from agent.consumer.plan import Plan, Planner, Speaker, split_parameters, wanted_fields
+from agent.consumer.quality import Observe, unobserved
 from agent.consumer.receipts import ReceiptShelf
 from agent.heads import Seen
 from agent.peers import Peers, Resolved
@@ -78,6 +79,7 @@ class ConsumerParts:
     clock: Clock
     random: Random
     capacity: int
+    observe: Observe = unobserved
 
 
 class Consumer:
@@ -233,6 +235,7 @@ class Consumer:
             bool(question.case_number),
             tuple(question.fields),
             question.grant_id,
+            question.application,
             p.keys.spoken_digest,
             resolved.keys.digest,
             resolved.resource.digest,
@@ -303,6 +306,9 @@ class Consumer:
             outcome.check_header(pending, header, self._consumer, now_ms)  # 8
             outcome.provider_failure(body, hop)
             response.answer.CopyFrom(outcome.open_answer(pending, body, header))  # 9
+            if pending.question.kind == common_pb2.KIND_QUERY:
+                resource = pending.plan.resolved.resource
+                self._.observe(resource, response.answer, body.data_as_of_ms)
         except ExchangeError as error:
             told = self._stale(pending, error, signed.signature.kid)
             if self._again(pending.question, pending.deliver, told, retried=pending.retried):

@@ -137,6 +137,7 @@ class Planner:
             purpose=question.purpose,
             matter=question.matter,
             step=question.step,
+            application=question.application,
             suite=trust.suite,
             consumer_bundle=consumer_bundle,
             provider_bundle=keys.digest,

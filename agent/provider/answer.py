@@ -201,9 +201,10 @@ class Provider:
             self._log.error("source failed", resource=resource, error=type(fault).__name__)
             outcomes = [Internal()] * len(jobs)
         version = source.data_version if source else ""
+        as_of_ms = source.data_as_of_ms if source else 0
         now_ms = self._.clock.now_ms()
         finished = [
-            (job, self._body(job, result, verify, version, now_ms))
+            (job, self._body(job, result, verify, version, as_of_ms, now_ms))
             for job, result in zip(jobs, outcomes, strict=True)
         ]
         await self._finish(finished, stream)
@@ -219,7 +220,9 @@ class Provider:
             found = self._hidden[job.resource.digest] = least_of(job.resource)
         return found
 
-    def _body(self, job: Job, result: object, verify: bool, version: str, now_ms: int) -> bytes:
+    def _body(
+        self, job: Job, result: object, verify: bool, version: str, as_of_ms: int, now_ms: int
+    ) -> bytes:
         responder = self._.responder
         try:
             if isinstance(result, ExchangeError):
@@ -228,9 +231,11 @@ class Provider:
             if verify:
                 verdicts: Verdicts = result  # type: ignore[assignment]
                 self._.verify_counts.settle(job.header.consumer_organisation, job.subject, verdicts, now_ms)
-                body = responder.verify(job, verdicts, version, now_ms)
+                body = responder.verify(job, verdicts, version, now_ms, as_of_ms=as_of_ms)
             else:
-                body = responder.query(job, result.columns, result.records, version, now_ms)  # type: ignore[attr-defined]
+                as_of_ms = result.as_of_ms or as_of_ms  # type: ignore[attr-defined]
+                columns, records = result.columns, result.records  # type: ignore[attr-defined]
+                body = responder.query(job, columns, records, version, now_ms, as_of_ms=as_of_ms)
             if len(body) > MAX_RESPONSE_BYTES:
                 # The gateway would refuse it, and its receipt would never come.
                 raise Oversized("answer")

@@ -102,6 +102,7 @@ class InspectorParts:
     trust: Callable[[], TrustList | None]
     answered: Callable[[bytes], bool]
     stops: StopSet
+    check_case: Callable[[exchange_pb2.RequestHeader, int], None]
     allow: AllowList = field(default_factory=AllowList)
 
 
@@ -190,6 +191,7 @@ class Inspector:
             case_number=header.case_number,
             now_ms=now_ms,
         )
+        self._.check_case(header, now_ms)
         self._.allow.check(header, now_ms)
         job.resource, job.grant = resource, grant
 

@@ -25,7 +25,7 @@ from enum import StrEnum
 
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration
-from exchange.resource_body import MASKED_TYPES, MaskRule
+from exchange.field_rules import MASKED_TYPES, MaskRule
 from exchange.v1 import directory_pb2
 
 HIDDEN = "*"

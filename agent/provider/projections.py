@@ -13,7 +13,7 @@ from typing import TypeVar
 from agent.provider.field_rules import FieldRule, Projection, rules_for
 from agent.provider.masking import REDACT, Mask, mask_of, stricter
 from agent.provider.pseudonyms import Pseudonyms
-from exchange.resource_body import MaskRule
+from exchange.field_rules import MaskRule
 from exchange.resources import Resource
 
 KEPT = 256

@@ -15,10 +15,12 @@ from typing import TypeAlias, TypeVar
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from agent.provider.as_of import AsOfColumn, to_the_hour
 from agent.provider.connectors.file import FileConnector
 from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
 from agent.provider.connectors.sql import SqlConnector
+from agent.provider.connectors.synthetic import SyntheticConnector
 from agent.provider.field_rules import (
     BEIJING,
     FieldRule,
@@ -31,10 +33,19 @@ from agent.provider.field_rules import (
 from agent.provider.projections import NOTHING, Audience, Least, Projections
 from agent.provider.pseudonyms import Pseudonyms
 from agent.provider.row_filters import RowFilters
-from agent.provider.sources_config import FileSource, HttpSource, ResourceConfig, SqlSource, zone_of
+from agent.provider.sources_config import (
+    FileSource,
+    HttpSource,
+    ResourceConfig,
+    SqlSource,
+    SyntheticSource,
+    zone_of,
+)
+from agent.provider.synthetic_shapes import shapes_of
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
 from exchange.grant_limits import RowFilter
+from exchange.v1 import common_pb2
 
 Verdicts: TypeAlias = list[bool | None]
 """Per claim, in order: it matches, it does not, or that cannot be said."""
@@ -65,10 +76,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was found: per field asked for, in order, one value per record."""
+    """What was found: per field asked for, in order, one value per record.
+
+    `as_of_ms` is as of when the oldest of them is, Unix milliseconds to the hour; 0 where that is not told.
+    """
 
     columns: list[list[Value]]
     records: int
+    as_of_ms: int = 0
 
 
 class Source:
@@ -81,6 +96,8 @@ class Source:
         parameters: by which it is asked.
         timeout_s: how long a batch may take at the most, seconds.
         zone: the offset of timestamps that carry none.
+        as_of: what tells as of when the data are: a rule for a column, or a function for the whole source
+            that returns Unix milliseconds, 0 where it cannot tell. None where nothing does.
         pseudonyms: for masks that need them.
     """
 
@@ -93,9 +110,16 @@ class Source:
         parameters: Sequence[ParameterRule],
         timeout_s: float,
         zone: timezone = BEIJING,
+        as_of: FieldRule | Callable[[], int] | None = None,
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.resource = resource
+        self._source_as_of = as_of if callable(as_of) else None
+        self._as_of = (
+            AsOfColumn(source=resource, columns=connector.columns, rule=as_of, zone=zone)
+            if isinstance(as_of, FieldRule)
+            else None
+        )
         self.fields: Mapping[str, FieldRule] = {rule.name: rule for rule in fields}
         self.parameters: Mapping[str, ParameterRule] = {rule.name: rule for rule in parameters}
         self._connector = connector
@@ -109,6 +133,11 @@ class Source:
     def data_version(self) -> str:
         """Version of the data as the source tells it, empty where it does not."""
         return self._connector.data_version
+
+    @property
+    def data_as_of_ms(self) -> int:
+        """As of when the whole source is, Unix milliseconds to the hour; 0 where that is not told."""
+        return 0 if self._source_as_of is None else to_the_hour(self._source_as_of())
 
     async def answer(
         self, questions: Sequence[Question], *, timeout_s: float | None = None, row_cap: int | None = None
@@ -192,7 +221,11 @@ class Source:
 
     def _table(self, question: Question, records: list[Record]) -> Table:
         projection = self._projections.masked(tuple(question.fields), question.least, question.audience)
-        return Table(projection.run(records), len(records))
+        return Table(
+            projection.run(records),
+            len(records),
+            self._as_of.oldest_ms(records) if self._as_of else 0,
+        )
 
     def _verdicts(self, question: Question, records: list[Record]) -> Verdicts:
         if not question.claims:
@@ -226,20 +259,33 @@ def build_source(config: ResourceConfig, *, base: Path, pseudonyms: Pseudonyms |
     """
     fields = [part.rule() for part in config.fields]
     parameters = [part.rule() for part in config.parameters]
+    as_of = _as_of(config)
+    columns = [rule.column for rule in fields] + ([as_of.column] if as_of else [])
+    connector = _connector(
+        config,
+        base,
+        keys=[rule.column for rule in parameters],
+        columns=list(dict.fromkeys(columns)),
+    )
+    changed = connector.changed_ms if isinstance(connector, FileConnector) else None
     return Source(
         resource=config.id,
-        connector=_connector(
-            config,
-            base,
-            keys=[rule.column for rule in parameters],
-            columns=list(dict.fromkeys(rule.column for rule in fields)),
-        ),
+        connector=connector,
+        as_of=as_of or changed,
         fields=fields,
         parameters=parameters,
         timeout_s=config.timeout_s,
         zone=zone_of(config.utc_offset),
         pseudonyms=pseudonyms,
     )
+
+
+def _as_of(config: ResourceConfig) -> FieldRule | None:
+    """Return the rule of the column that tells as of when a record is; None where there is none."""
+    if config.as_of_column is None:
+        return None
+    level = common_pb2.LEVEL_L1
+    return FieldRule(name="as_of", column=config.as_of_column, type=config.as_of_type, level=level)
 
 
 def _connector(
@@ -257,6 +303,10 @@ def _connector(
             name=name, folder=base / source.folder, file=source.file, format=source.format, keys=keys,
             columns=columns, row_cap=cap, timeout_s=limit, pool=source.pool, memory_mb=source.memory_mb,
         )  # fmt: skip
+    if isinstance(source, SyntheticSource):
+        return SyntheticConnector(
+            name=name, shapes=shapes_of(config, source), seed=source.seed, missing=source.missing
+        )
     return _http(source, config, base, columns)
 
 

@@ -1,15 +1,23 @@
 """The region's grants by id, by consumer and resource, and by party; folded from the log.
 
-Whether a grant covers an exchange is `exchange.grants.check`, the same at the gateway and at the provider.
+A region may have a million of them, so each is held slim: what decisions are made by, and the indexes of the
+entries that made it. Its record (body and events verbatim) is read from the log on demand: administrative
+entries stay there for good. Whether a grant covers an exchange is `exchange.grants.check`, the same at the
+gateway and at the provider.
 """
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from exchange.canonical import DIGEST_BYTES
 from exchange.errors import UnknownGrant
 from exchange.grants import Grant
+from exchange.v1 import audit_pb2, common_pb2, grant_pb2
+
+INDEX_BYTES = 8
+STEP_BYTES = INDEX_BYTES + DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +28,25 @@ class Placed:
     grant: Grant
 
 
+def indexes_in(history: bytes) -> list[int]:
+    """Return the indexes in a grant's history: of its application, then of its events."""
+    indexes = [int.from_bytes(history[:INDEX_BYTES])]
+    for at in range(INDEX_BYTES, len(history), STEP_BYTES):
+        indexes.append(int.from_bytes(history[at : at + INDEX_BYTES]))
+    return indexes
+
+
 class GrantIndex:
-    """Every grant of the region; built by `add` and `update`, read by everybody."""
+    """Every grant of the region; built by `add`, `update` and `restore`, read by everybody."""
 
     def __init__(self) -> None:
         self._by_id: dict[bytes, Grant] = {}
-        self._by_use: dict[tuple[str, str], tuple[bytes, ...]] = {}
-        self._by_index: dict[int, bytes] = {}
+        # Ids one after the other: of one grant it is the same object as in `_by_id`.
+        self._by_use: dict[str, dict[str, bytes]] = {}
+        # Index of the application, then index and digest of the body of each event.
+        self._history: dict[bytes, bytes] = {}
         self._all: array[int] = array("Q")
+        self._ids: list[bytes] = []
         self._by_party: dict[str, array[int]] = {}
 
     @property
@@ -57,7 +76,8 @@ class GrantIndex:
             consumer: credit code.
             resource: the catalogue's id.
         """
-        return [self._by_id[key] for key in self._by_use.get((consumer, resource), ())]
+        ids = self._by_use.get(consumer, {}).get(resource, b"")
+        return [self._by_id[ids[at : at + DIGEST_BYTES]] for at in range(0, len(ids), DIGEST_BYTES)]
 
     def page(self, party: str | None, after: int, limit: int) -> Sequence[Placed]:
         """Return at most `limit` grants applied for after a log index, oldest first.
@@ -67,24 +87,108 @@ class GrantIndex:
             after: index of the application after which to go on, -1 for the start.
             limit: how many at most.
         """
-        indexes = self._all if party is None else self._by_party.get(party, array("Q"))
-        start = bisect_right(indexes, after)
-        return list(self._placed(indexes[start : start + limit]))
+        if party is None:
+            start = bisect_right(self._all, after)
+            places: Sequence[int] = range(start, min(start + limit, len(self._all)))
+        else:
+            own = self._by_party.get(party, array("I"))
+            start = bisect_right(own, after, key=self._all.__getitem__)
+            places = own[start : start + limit]
+        return list(self._placed(places))
 
-    def _placed(self, indexes: Sequence[int]) -> Iterator[Placed]:
-        for index in indexes:
-            yield Placed(index, self._by_id[self._by_index[index]])
+    def _placed(self, places: Sequence[int]) -> Iterator[Placed]:
+        for place in places:
+            yield Placed(self._all[place], self._by_id[self._ids[place]])
+
+    def record(self, grant_id: bytes, leaf: Callable[[int], bytes]) -> grant_pb2.GrantRecord:
+        """Return a grant's body and events verbatim, read from the log.
+
+        Args:
+            leaf: returns the exact bytes of the entry at an index; one is read per body and event.
+
+        Raises:
+            UnknownGrant; whatever `leaf` raises.
+        """
+        grant = self.one(grant_id)
+
+        def statement(index: int) -> common_pb2.Statement:
+            return audit_pb2.AuditEntry.FromString(leaf(index)).administrative.statement
+
+        applied, *events = self.indexes(grant_id)
+        return grant_pb2.GrantRecord(
+            grant_id=grant_id,
+            grant=statement(applied),
+            events=[statement(index) for index in events],
+            state=grant_pb2.GrantState.ValueType(grant.state),
+            revision=grant.revision,
+        )
+
+    def indexes(self, grant_id: bytes) -> list[int]:
+        """Return the indexes of the entries that made a grant: its application, then its events.
+
+        Raises:
+            UnknownGrant.
+        """
+        return indexes_in(self.history(grant_id))
+
+    def index_of(self, grant_id: bytes, event: bytes = b"") -> int | None:
+        """Return the index of a grant's application, or of an event of it; None where there is none.
+
+        Args:
+            event: digest of the event's body, 32 bytes.
+        """
+        history = self._history.get(grant_id)
+        if history is None:
+            return None
+        if not event:
+            return int.from_bytes(history[:INDEX_BYTES])
+        for at in range(INDEX_BYTES, len(history), STEP_BYTES):
+            if history[at + INDEX_BYTES : at + STEP_BYTES] == event:
+                return int.from_bytes(history[at : at + INDEX_BYTES])
+        return None
+
+    def history(self, grant_id: bytes) -> bytes:
+        """Return the entries that made a grant, packed: index, then index and body's digest of each event.
+
+        Raises:
+            UnknownGrant.
+        """
+        found = self._history.get(grant_id)
+        if found is None:
+            raise UnknownGrant(grant_id[:8].hex())
+        return found
 
     def add(self, index: int, grant: Grant) -> None:
         """Take over an application that was checked before it was logged at that index."""
-        self._by_id[grant.grant_id] = grant
-        self._by_index[index] = grant.grant_id
-        use = grant.consumer, grant.resource
-        self._by_use[use] = (*self._by_use.get(use, ()), grant.grant_id)
+        key = grant.grant_id
+        self._by_id[key] = grant if grant.record is None else replace(grant, record=None)
+        self._history[key] = index.to_bytes(INDEX_BYTES)
+        uses = self._by_use.setdefault(grant.consumer, {})
+        before = uses.get(grant.resource)
+        uses[grant.resource] = key if before is None else before + key
+        place = len(self._all)
         self._all.append(index)
+        self._ids.append(key)
         for party in {grant.consumer, grant.provider}:
-            self._by_party.setdefault(party, array("Q")).append(index)
+            places = self._by_party.get(party)
+            if places is None:
+                places = self._by_party[party] = array("I")
+            places.append(place)
 
-    def update(self, grant: Grant) -> None:
-        """Take over a grant after an event that was checked before it was logged."""
+    def update(self, index: int, grant: Grant, event: bytes) -> None:
+        """Take over a grant after an event that was checked before it was logged at that index.
+
+        Args:
+            event: digest of its body, 32 bytes.
+        """
         self._by_id[grant.grant_id] = grant
+        self._history[grant.grant_id] += index.to_bytes(INDEX_BYTES) + event
+
+    def restore(self, index: int, grant: Grant, history: bytes) -> None:
+        """Take over a grant as it stands, with everything that was done to it (see `history`)."""
+        self.add(index, grant)
+        self._history[grant.grant_id] = history
+
+    def clear(self) -> None:
+        """Forget every grant."""
+        vars(self).update(vars(GrantIndex()))

@@ -7,9 +7,10 @@ granted, for what, does a rule of the region forbid it. What reserves something 
 from collections.abc import Callable, Sequence
 
 from exchange import grants
-from exchange.errors import BundleStale, NoGrant, PurposeUnknown, TrustStale
+from exchange.errors import BundleStale, ExchangeError, NoGrant, PurposeUnknown, TrustStale
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
+from gateway.cases.guard import CaseIsOpen
 from gateway.record import Exchange
 from gateway.rules.guards import RegionGuards
 from gateway.state import RegionState
@@ -95,6 +96,12 @@ class PurposeIsKnown:
             raise PurposeUnknown(exchange.header.resource)
 
 
+def guard_faults(guards: Sequence[Guard]) -> Sequence[ExchangeError]:
+    """Return why guards let nothing pass that should; each has `fault` where that can be."""
+    faults = (getattr(guard, "fault", None) for guard in guards)
+    return [fault for fault in faults if fault is not None]
+
+
 def standard_guards(state: RegionState) -> Sequence[Guard]:
     """Return the guards of step 4 in the order in which a person would ask.
 
@@ -106,6 +113,7 @@ def standard_guards(state: RegionState) -> Sequence[Guard]:
         trust_is_fresh,  # is it known who may be trusted
         catalogue_is_current,  # does the consumer speak of the same resource
         GrantCovers(state=state),  # was it granted
+        CaseIsOpen(state=state),  # is its case open
         PurposeIsKnown(state=state),  # does the region know what for
         RegionGuards(state=state),  # does the region forbid it here and now
     )

@@ -177,6 +177,11 @@ class AgentLink:
         self._notices.append(notice)
         self.outbox.poke()
 
+    @property
+    def noticing(self) -> bool:
+        """Whether notices wait."""
+        return bool(self._notices)
+
     def take_notices(self) -> Sequence[link_pb2.Notice]:
         """Take the notices that go into the next frame; what is too much for one has another frame made."""
         taken: list[link_pb2.Notice] = []

@@ -111,19 +111,21 @@ class DryRuns:
         if not 0 <= since < until or limit > MAX_LIMIT:
             raise Malformed("since_ms, until_ms or limit")
         rules = read_rules(request.rules)
-        self._state.rules.hold(rules)
         if self._running:
             raise TooMany("dry run")
         self._running = True
         try:
+            # To compile guards takes milliseconds, in which exchanges go on.
+            sides = await asyncio.to_thread(self._sides, rules)
             await self._registrar.record_read(caller, f"DryRun since={since} until={until} limit={limit}")
-            run = _Run(self._log, self._state, self._sides(rules), self._trust, caller)
+            run = _Run(self._log, self._state, sides, self._trust, caller)
             await run.replay(since, until, limit)
         finally:
             self._running = False
         return run.response()
 
     def _sides(self, rules: RegionRules) -> "Sequence[_Side]":
+        self._state.rules.hold(rules)
         states = (self._state.under(self._state.rules.current), self._state.under(rules))
         return [_Side(state, self._make_guards(state)) for state in states]
 

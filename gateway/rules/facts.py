@@ -4,15 +4,15 @@
 Grants are facts here, never policies: the grant index decided about the grant before a guard is asked.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 FactPath = tuple[str, ...]
 """Where an attribute stands in a policy, for example ("resource", "provider", "kind")."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """Everything that a guard can read.
+class Facts(NamedTuple):
+    """Everything that a guard can read. A tuple, for one is made for every new question on the path.
 
     Attributes:
         consumer, provider: credit codes.
@@ -148,5 +148,5 @@ def entities_of(facts: Facts) -> list[dict[str, object]]:
     return entities
 
 
-def _entity(kind: str, name: str, attributes: dict[str, object]) -> dict[str, object]:
+def _entity(kind: str, name: str, attributes: Mapping[str, object]) -> dict[str, object]:
     return {"uid": {"type": kind, "id": name}, "attrs": attributes, "parents": []}

@@ -5,6 +5,7 @@
 2. Every guard has an @id, unique over all files, and says why in both languages (@reason_zh, @reason_en).
 3. At most 15 guards in all. Every one type-checks against the schema, so that none can fail later on.
 4. Fail closed: a guard that cannot be evaluated forbids.
+5. What Cedar could fall over it does not see (`gateway.rules.policy_text`).
 Source: Cedar, https://docs.cedarpolicy.com (policies, schema grammar, validation).
 """
 
@@ -18,9 +19,11 @@ from typing import Any, NamedTuple
 
 from exchange.errors import RulesInvalid
 from gateway.rules.facts import PATHS, Facts, entities_of, request_of
+from gateway.rules.policy_text import check_size, statements_of
 
 MAX_GUARDS = 15
 MAX_REASON = 200
+MAX_FAULTS = 100
 MAX_TOLD = 200
 PERMIT = '@id("grant")\npermit (principal, action, resource);\n'
 BROKEN = "broken"
@@ -70,42 +73,6 @@ def schema_text() -> str:
     return file.read_text(encoding="utf-8")
 
 
-def statements_of(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each statement of a Cedar text, its semicolon included, with the line it begins on, from 1.
-
-    Comments before a statement are left out. What follows the last semicolon is yielded as well unless it
-    is blank, so that nothing of a text goes unread.
-    """
-    begun, line, at, first = "", 1, 0, 1
-    while at < len(text):
-        piece = _piece(text, at)
-        at += len(piece)
-        if not begun and (piece.isspace() or piece.startswith("//")):
-            line += piece.count("\n")
-            continue
-        first = first if begun else line
-        begun += piece
-        line += piece.count("\n")
-        if piece == ";":
-            yield first, begun
-            begun = ""
-    if begun:
-        yield first, begun
-
-
-def _piece(text: str, at: int) -> str:
-    """Return a string, a comment without its line's end, or one character."""
-    if text.startswith("//", at):
-        end = text.find("\n", at)
-        return text[at : end if end >= 0 else len(text)]
-    if text[at] != '"':
-        return text[at]
-    end = at + 1
-    while end < len(text) and text[end] != '"':
-        end += 2 if text[end] == "\\" else 1
-    return text[at : end + 1]
-
-
 def read_guards(files: Sequence[tuple[str, str]]) -> tuple[list[Guard], list[Fault]]:
     """Return the guards of some files, and everything that is wrong with them.
 
@@ -121,10 +88,13 @@ def read_guards(files: Sequence[tuple[str, str]]) -> tuple[list[Guard], list[Fau
     faults: list[Fault] = []
     for file, text in files:
         for line, statement in statements_of(text):
+            if len(faults) >= MAX_FAULTS:
+                return guards, faults
             try:
+                check_size(statement)
                 policy = json.loads(cedarpy.policies_to_json_str(statement))
                 guards.append(_guard(policy, file, line, statement))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 faults.append(Fault(file, line, str(error)))
     faults += _faults_between(guards)
     if not faults and guards:

@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from exchange.grants import Grant
 from exchange.region_rules import NO_RULES, RegionRules
-from exchange.resources import Resource, split_id
+from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
 from gateway.directory.organisations import Organisation
 from gateway.record import Exchange
@@ -20,15 +20,16 @@ from gateway.rules.facts import Facts
 from gateway.rules.working_days import HOURS_A_DAY, is_working_day, local_day, local_hours
 from gateway.state import RegionState
 
-MAX_KEPT = 4096
-PROVINCE = slice(0, 2)
+MAX_KEPT = 131_072
+"""Catalogue entries and grants whose facts are kept: some 150 bytes each, for most share one value."""
+PROVINCE, DIVISION = slice(0, 2), slice(0, 6)
 _KINDS = {
     directory_pb2.ORGANISATION_KIND_UNSPECIFIED: "government",
     directory_pb2.ORGANISATION_KIND_GOVERNMENT: "government",
     directory_pb2.ORGANISATION_KIND_PUBLIC: "public",
 }
 _OTHER = "other"
-_SCOPES = {
+_SCOPES: dict[int, str] = {
     grant_pb2.GRANT_SCOPE_WHOLE: "whole",
     grant_pb2.GRANT_SCOPE_DOMAIN: "domain",
     grant_pb2.GRANT_SCOPE_SCENARIO: "scenario",
@@ -68,11 +69,11 @@ class ResourceFacts(NamedTuple):
     """What guards read of a catalogue entry.
 
     Attributes:
-        levels: 1 to 4, by field.
+        level: 1 to 4, the highest of its fields.
         important, derived: names of such fields.
     """
 
-    levels: dict[str, int]
+    level: int
     important: frozenset[str]
     derived: frozenset[str]
 
@@ -106,8 +107,10 @@ class Situation:
     def __init__(self, *, state: RegionState) -> None:
         self._state = state
         self._organisations = state.organisations
+        self._bodies: Kept[tuple[str, int], OrganisationFacts] = Kept(MAX_KEPT)
         self._resources: Kept[bytes, ResourceFacts] = Kept(MAX_KEPT)
         self._grants: Kept[tuple[bytes, int], GrantFacts] = Kept(MAX_KEPT)
+        self._values: dict[GrantFacts, GrantFacts] = {}
         self._rules: RegionRules = NO_RULES
         self._hours = -1
         self._time = (0, False)
@@ -152,7 +155,9 @@ class Situation:
             self._turn(hours)
         hour, working_day = self._time
         of_resource = self._resources.get(resource.digest, lambda: resource_facts(resource))
-        of_grant = self._grants.get((grant.grant_id, grant.revision), lambda: grant_facts(grant))
+        of_grant = self._grants.get(
+            (grant.grant_id, grant.revision), lambda: self._shared(grant_facts(grant))
+        )
         consumer, provider = self._organisation(grant.consumer), self._organisation(grant.provider)
         fields = frozenset(header.fields)
         return Facts(
@@ -166,8 +171,8 @@ class Situation:
             provider_kind=provider.kind,
             action=_ACTIONS[header.kind],
             resource=resource.id,
-            resource_division=split_id(resource.id).division,
-            resource_level=max(of_resource.levels.values()),
+            resource_division=resource.id[DIVISION],
+            resource_level=of_resource.level,
             resource_important=bool(of_resource.important),
             scope=of_grant.scope,
             purposes=grant.purposes,
@@ -179,7 +184,7 @@ class Situation:
             case=_case(exchange),
             fields=fields,
             field_count=len(fields),
-            level=max(of_resource.levels[name] for name in fields),
+            level=max([resource.fields[name].level for name in fields]),
             important=not fields.isdisjoint(of_resource.important),
             derived=fields <= of_resource.derived,
             hour=hour,
@@ -188,13 +193,19 @@ class Situation:
             same_province=consumer.division[PROVINCE] == provider.division[PROVINCE] != "",
         )
 
+    def _shared(self, facts: GrantFacts) -> GrantFacts:
+        """Return the one copy of such facts: there are twelve, and a million grants."""
+        return self._values.setdefault(facts, facts)
+
     def _turn(self, hours: int) -> None:
         self._hours = hours
         self._time = hours % HOURS_A_DAY, is_working_day(local_day(hours), self._rules)
 
     def _organisation(self, code: str) -> OrganisationFacts:
         found = self._organisations.by_code.get(code)
-        return organisation_facts(found) if found else UNKNOWN
+        if found is None:
+            return UNKNOWN
+        return self._bodies.get((code, found.issued_at_ms), lambda: organisation_facts(found))
 
 
 def organisation_facts(organisation: Organisation) -> OrganisationFacts:
@@ -205,26 +216,21 @@ def organisation_facts(organisation: Organisation) -> OrganisationFacts:
 
 def resource_facts(resource: Resource) -> ResourceFacts:
     """Return what guards read of a catalogue entry."""
-    body = directory_pb2.ResourceBody.FromString(resource.statement.body)
-    ordinary = (directory_pb2.DATA_CLASS_UNSPECIFIED, directory_pb2.DATA_CLASS_GENERAL)
+    rules = resource.fields
     return ResourceFacts(
-        levels={field.name: int(field.level) for field in body.fields},
-        important=frozenset(field.name for field in body.fields if field.data_class not in ordinary),
-        derived=frozenset(field.name for field in body.fields if field.derived),
+        level=max(rule.level for rule in rules.values()),
+        important=frozenset(name for name, rule in rules.items() if rule.important),
+        derived=frozenset(name for name, rule in rules.items() if rule.derived),
     )
 
 
 def grant_facts(grant: Grant) -> GrantFacts:
     """Return what guards read of a grant, as it stands."""
-    body = grant_pb2.GrantBody.FromString(grant.record.grant.body)
-    usual = "scenario" if body.matters else "whole"
+    limits = grant.limits
     return GrantFacts(
-        scope=_SCOPES.get(body.scope, usual),
-        supervised=any(
-            grant_pb2.GrantEventBody.FromString(event.body).action == grant_pb2.GRANT_ACTION_SUPERVISE
-            for event in grant.record.events
-        ),
-        on_demand=_ON_DEMAND.issuperset(body.fetch_modes),
+        scope=_SCOPES[limits.scope],
+        supervised=bool(grant.supervisor),
+        on_demand=_ON_DEMAND.issuperset(limits.fetch_modes),
     )
 
 

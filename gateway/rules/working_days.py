@@ -4,7 +4,7 @@ The calendar knows the years that the State Council has published; beyond them M
 are counted in UTC+8.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import chinese_calendar
 
@@ -37,9 +37,3 @@ def is_working_day(day: date, rules: RegionRules) -> bool:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
         return day.weekday() <= FRIDAY
-
-
-def local_time(now_ms: int) -> str:
-    """Return a moment in UTC+8 for people, "YYYY-MM-DD HH:MM"."""
-    moment = datetime.fromtimestamp(now_ms / 1000, UTC) + timedelta(hours=OFFSET_HOURS)
-    return moment.strftime("%Y-%m-%d %H:%M")

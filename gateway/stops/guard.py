@@ -17,6 +17,7 @@ class NotStopped:
 
     def __call__(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
         """Check the exchange against the stops in force; its entry names the one that caught it."""
+        exchange.rule = "stop"
         stops = self._stops
         if stops.quiet or exchange.resource is None:
             return

@@ -14,6 +14,9 @@ from exchange.files import read_bounded
 MIN_KEY_BYTES, MAX_KEY_BYTES = 32, 4096
 PSEUDONYM_CHARS = 24
 NAMED = ("operator", "case_number")
+SAME_AS = {"finding_operator": "operator"}
+"""Parts of a view that hold what another part names: their pseudonyms are the same."""
+CASE = "case"
 _DOMAIN = b"shuqiao/export-pseudonym/1\0"
 
 
@@ -37,6 +40,10 @@ class Pseudonyms:
     def applied(self, view: Mapping[str, object]) -> dict[str, object]:
         """Return the view of an entry with pseudonyms for operator and case number."""
         changed = {name: self.of(name, str(view[name])) for name in NAMED if view.get(name)}
+        changed |= {name: self.of(kind, str(view[name])) for name, kind in SAME_AS.items() if view.get(name)}
+        if view.get("act") == CASE:
+            # What its entries are about is the number: it belongs to the exchanges that name it.
+            changed["subject"] = self.of("case_number", str(view["subject"]))
         return {**view, **changed}
 
 

@@ -1,4 +1,4 @@
-"""The lifecycle of a catalogue entry: handed in, reviewed by another person, in force, replaced, withdrawn."""
+"""The lifecycle of a catalogue entry: handed in, reviewed by another person, in force, replaced, gone."""
 
 import asyncio
 from pathlib import Path

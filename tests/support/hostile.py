@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
+from agent.cases import AgentCases
 from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
@@ -208,6 +209,7 @@ class Department:
                 trust=self.trust,
                 answered=self.journal.known,
                 stops=self.stops.force,
+                check_case=AgentCases(region=self.view, rules=AgentRules(region=self.view)).check,
             )
         )
         return Provider(

@@ -10,8 +10,8 @@ from agent.provider.masking import REDACT, Mask, MaskKind, mask_of, masker, stri
 from agent.provider.pseudonyms import Pseudonyms, pseudonyms_in
 from exchange.clock import system_random
 from exchange.errors import BadConfiguration
+from exchange.field_rules import MaskRule
 from exchange.keystore import MemoryKeyStore
-from exchange.resource_body import MaskRule
 
 
 @pytest.mark.parametrize(

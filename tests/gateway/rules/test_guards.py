@@ -1,7 +1,6 @@
 """The guard of step 4 that asks the policies: in force with the rules, kept while nothing changes."""
 
 import builtins
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -332,18 +331,3 @@ async def test_purposes_that_the_rules_do_not_name_are_refused(region: Region) -
         await set_rules(region, purposes=purposes(*told))
         error = path.ask(asked).error
         assert type(error) is (due or type(None))
-
-
-async def test_a_kept_decision_costs_microseconds(region: Region, record_property: Any) -> None:
-    """Reported, not asserted."""
-    grant = await granted(region)
-    guard = RegionGuards(state=region.state)
-    await set_rules(region, NIGHT)
-    asked = supposed(region, grant)
-    decide(guard, asked, MORNING_MS)
-    begun = time.perf_counter()
-    for _ in range(2000):
-        guard(asked, None, MORNING_MS)
-    took = (time.perf_counter() - begun) / 2000 * 1e6
-    print("US", took)
-    record_property("microseconds", took)

@@ -1,7 +1,6 @@
 """Guards as Cedar policies: what compiles, what they decide, and which facts they read."""
 
 import builtins
-import dataclasses
 import itertools
 from typing import Any
 
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from exchange.errors import RulesInvalid
 from gateway.rules.facts import PATHS, Facts
-from gateway.rules.policies import MAX_GUARDS, Guards, read_guards, schema_text, statements_of
+from gateway.rules.policies import MAX_GUARDS, Guards, read_guards, schema_text
+from gateway.rules.policy_text import statements_of
 from tests.support.rules import NIGHT, NOBODY, facts, shipped
 
 
@@ -54,6 +54,47 @@ def test_guards_that_will_not_do_are_refused_by_file_line_and_fault(text: str, l
     assert said in faults[0].text
     with pytest.raises(RulesInvalid, match=f"bad:{line}"):
         Guards([("good", NOBODY), ("bad", text)])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(" * 3000 + "true" + ")" * 3000,
+        "(" * 2000,
+        "!(" * 1000 + "true" + ")" * 1000,
+        "if true then " * 300 + "true" + " else true" * 300,
+        "[" * 2000 + "]" * 2000 + " == []",
+        "{a:" * 1000 + "1" + "}" * 1000 + " == {}",
+        "context" + ".a" * 1500 + " == 1",
+        'context["a"]' + '["a"]' * 700 + " == 1",
+        "1" + "+1" * 1500 + " == 1",
+        " && ".join(["true"] * 600),
+        "context is " + "A::" * 1300 + "A",
+        "true // \r && " + "(" * 3000 + "true" + ")" * 3000,
+        ") " * 500 + "(" * 500 + "true",
+        "a" * 5000,
+    ],
+)
+def test_a_text_that_cedar_could_fall_over_is_refused_before_cedar_sees_it(body: str) -> None:
+    """Some of these end the process: Cedar reads nested text by recursion."""
+    _, faults = read_guards([("deep", guard("deep", f"when {{ {body} }}"))])
+    assert len(faults) == 1 and "at most" in faults[0].text
+
+
+def test_guards_as_large_as_allowed_compile_and_decide() -> None:
+    for text in (
+        "(" * 20 + "true" + ")" * 20,
+        " && ".join(["context.hour > 3"] * 45),
+        "!(" * 20 + "true" + ")" * 20,
+    ):
+        assert Guards([("large", guard("large", f"when {{ {text} }}"))]).forbidding(facts()) == "large"
+    matters = ", ".join(f'"matter-{n}"' for n in range(200))
+    listed = Guards([("set", guard("set", f"when {{ [{matters}].contains(context.matter) }}"))])
+    assert listed.forbidding(facts(matter="matter-7")) == "set"
+
+
+def test_of_a_text_of_nothing_but_faults_the_first_hundred_are_told() -> None:
+    assert len(read_guards([("bad", ";" * 30_000)])[1]) == 100
 
 
 def test_one_id_in_two_files_is_refused() -> None:
@@ -101,7 +142,7 @@ def test_without_cedar_no_guards_compile(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_schema_names_every_fact_and_no_other() -> None:
     """That each fact type-checks, a test below shows with a policy of its own."""
-    assert set(PATHS) == {one.name for one in dataclasses.fields(Facts)}
+    assert set(PATHS) == set(Facts._fields)
     attributes = {line.split('"')[1] for line in schema_text().splitlines() if line.strip().startswith('"')}
     assert attributes == {path[-1] for path in PATHS.values() if len(path) > 1} | {"grant"}
 
@@ -134,7 +175,7 @@ def reading(name: str) -> str:
 @pytest.mark.parametrize("name", PATHS)
 def test_what_a_policy_reads_decides_and_is_known_to_be_read(name: str) -> None:
     guards = Guards([("a", reading(name))])
-    first, second = (dataclasses.replace(facts(), **{name: value}) for value in VALUES[name])
+    first, second = (facts()._replace(**{name: value}) for value in VALUES[name])
     assert (guards.forbidding(first), guards.forbidding(second)) == ("r", "")
     assert name in guards.read
 
