@@ -44,7 +44,7 @@ async def test_a_grant_of_another_department_is_refused(world: World) -> None:
     )
     await world.region.decide(foreign, grant_pb2.GRANT_ACTION_ACCEPT, 1)
     await knows(world, foreign, 1)
-    assert await provider_reason(world, signed_request(world, grant_id=foreign)) == "NO_GRANT"
+    assert await provider_reason(world, signed_request(world, grant_id=foreign)) == "GRANT_FOREIGN"
     assert await provider_reason(world, signed_request(world, grant_id=world.open_grant)) == "NO_GRANT"
     assert world.table.reads == 0
 
