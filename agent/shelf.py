@@ -158,6 +158,9 @@ class Shelf:
             self._keep(held.with_suspended(change.suspended), change.revision)
         elif waiting is None or waiting.resource.version != change.version:
             raise WrongState(change.id)
+        elif held is not None and held.version >= change.version:
+            # A gateway that tells things out of their order does not bring an older version back.
+            raise WrongState(change.id)
         else:
             self._review(waiting.resource, change)
 

@@ -14,25 +14,28 @@ from typing import TypeVar
 
 from exchange.canonical import RESOURCE, digest
 from exchange.errors import Malformed, RoleNotAllowed
-from exchange.identity import Identity, Role
-from exchange.resource_body import (
+from exchange.field_rules import (
     DEFAULT_PADDING,
     FORMATS,
-    MAX_FIELDS,
-    MAX_PARAMETERS,
-    MAX_ROWS,
-    MAX_TEXT,
+    MAX_EQUAL,
     SEALED_LEVELS,
     TYPES,
     FieldRule,
     MaskRule,
     ParameterRule,
+    field_rule,
+    parameter_rule,
+)
+from exchange.identity import Identity, Role
+from exchange.resource_body import (
+    MAX_FIELDS,
+    MAX_PARAMETERS,
+    MAX_ROWS,
+    MAX_TEXT,
     ResourceId,
     Responsibility,
     check_kinds,
     check_text,
-    field_rule,
-    parameter_rule,
     read_body,
     responsibility,
     split_id,
@@ -66,8 +69,6 @@ __all__ = [
     "wider_divisions",
 ]
 
-MAX_EQUAL = 8192
-"""Of so many fields, parameters and sets equal ones are held once."""
 GOVERNMENT = frozenset(
     {
         directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
@@ -142,7 +143,9 @@ def wider_divisions(division: str) -> Iterator[str]:
         yield prefix.ljust(6, "0")
 
 
-def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) -> Resource:
+def parse_resource(
+    statement: common_pb2.Statement, *, suspended: bool = False, keep: bool = True
+) -> Resource:
     """Return the catalogue entry that a statement holds. Signature and signer are not looked at.
 
     Its JSON Schema is only bounded here; whoever takes an entry over asks `record_schema.check_schema`.
@@ -150,6 +153,7 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
     Args:
         statement: a signed ResourceBody.
         suspended: whether it is suspended at this time.
+        keep: whether the statement stays with it.
 
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
@@ -181,10 +185,10 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
         ),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
-        item=body.item or split_id(body.id).name,
+        item=body.item or body.id.rpartition("/")[2],
         derived_from=tuple(body.derived_from),
         responsibility=responsibility(body.responsibility) if body.HasField("responsibility") else None,
-        statement=statement,
+        statement=statement if keep else None,
     )
 
 

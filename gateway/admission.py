@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from exchange.catalogue_review import check_state_signer, read_state
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import (
+    Grant,
     apply_event,
     check_application,
     check_issued,
@@ -34,13 +35,21 @@ from exchange.review import read_draw
 from exchange.review import read_event as read_review_event
 from exchange.schema_change import check_compatible
 from exchange.trust import TrustAnchor, TrustList, Verified
-from exchange.v1 import audit_pb2, common_pb2, directory_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
 from gateway.access.redisclosure import check_passing_on, check_sources
 from gateway.directory.key_bundles import read_bundle
 from gateway.directory.organisations import read_organisation
 from gateway.register import Submitted
 from gateway.state import RegionState
 
+_INTO_FORCE = frozenset(
+    {
+        grant_pb2.GRANT_ACTION_ACCEPT,
+        grant_pb2.GRANT_ACTION_RESUME,
+        grant_pb2.GRANT_ACTION_EXTEND,
+        grant_pb2.GRANT_ACTION_SUPERVISE,
+    }
+)
 MAX_BODY_BYTES = 48 * 1024
 MAX_STATEMENT_BYTES = 60 * 1024
 
@@ -206,7 +215,15 @@ class Admission:
         if event.not_after_ms:
             check_purposes(grant, rules, not_after_ms=event.not_after_ms)
         check_issued(event.issued_at_ms, now_ms)
+        self._check_passing_on(grant, event.action, now_ms)
         return grant.name
+
+    def _check_passing_on(self, grant: Grant, action: int, now_ms: int) -> None:
+        """Refuse that a grant comes into force whose data may no longer be passed on."""
+        resource = self._state.catalogue.by_id.get(grant.resource)
+        if resource is None or not resource.derived_from or action not in _INTO_FORCE:
+            return
+        check_passing_on(resource, grant.consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
 
     def _review_draw(
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList

@@ -137,7 +137,7 @@ class Gateway:
             RiskParts(
                 state=self.state,
                 log=self.sequencer,
-                enter=lambda entry: self.registrar.record_own(lambda _: entry),
+                enter=lambda entry: self.registrar.record_made(lambda _: entry),
                 gateway=who,
                 key=kept_key(keystore, RISK_MARKS),
                 registry=self.registry,

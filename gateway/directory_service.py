@@ -1,14 +1,18 @@
 """The region's catalogue and keys, for whoever holds a certificate of the region."""
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
 from exchange.errors import Malformed, ProviderAway, UnknownResource
 from exchange.identity import Identity
 from exchange.keys import PeerKeys
+from exchange.record_schema import read_schema
+from exchange.resource_body import read_body
 from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
+from gateway.admission import check_size
 from gateway.calls import Calls
 from gateway.directory.catalogue_search import read_search, search, sees_review
 from gateway.directory.resources import Entry
@@ -215,8 +219,20 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     async def _publish_resource(
         self, request: directory_pb2.PublishResourceRequest, caller: Identity
     ) -> directory_pb2.PublishResourceResponse:
+        await self._read_schemas(request.resource)
         index = await self._registrar.record(audit_pb2.ACT_RESOURCE, caller, request.resource)
         return directory_pb2.PublishResourceResponse(index=index)
+
+    async def _read_schemas(self, statement: common_pb2.Statement) -> None:
+        """Read the schemas of a version and of the one in force beside the loop, for admission to find."""
+        check_size(statement)
+        new = read_body(statement)
+        texts = [new.schema]
+        if new.id in self._state.catalogue.by_id:
+            held = self._registrar.statement(self._state.catalogue.index(new.id))
+            texts.append(directory_pb2.ResourceBody.FromString(held.body).schema)
+        for text in filter(None, texts):
+            await asyncio.to_thread(read_schema, text)
 
     async def _set_state(
         self, request: directory_pb2.SetResourceStateRequest, caller: Identity

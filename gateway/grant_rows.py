@@ -23,6 +23,7 @@ from exchange.canonical import NONCE_BYTES
 from exchange.errors import ExchangeError, StoreDamaged
 from exchange.grants import Grant, read_grant
 from exchange.v1 import common_pb2, grant_pb2
+from gateway.access.grants import INDEX_BYTES, STEP_BYTES
 
 _FIXED = struct.Struct(">32sIIIIqqBII")
 _ROW = frozenset(
@@ -129,7 +130,7 @@ class Unpacker:
         terms: returns the terms of a number; KeyError where there are none.
     """
 
-    def __init__(self, *, names: Mapping[int, str], terms: Callable[[int], bytes]) -> None:
+    def __init__(self, *, names: Mapping[int, str] | Sequence[str], terms: Callable[[int], bytes]) -> None:
         self._names = names
         self._terms = terms
         self._alike: dict[int, Sequence[Any]] = {}
@@ -145,7 +146,7 @@ class Unpacker:
         """
         try:
             return self._unpack(row)
-        except (struct.error, KeyError, TypeError, ValueError, ExchangeError, DecodeError) as error:
+        except (struct.error, LookupError, TypeError, ValueError, ExchangeError, DecodeError) as error:
             raise StoreDamaged("row of a grant") from error
 
     def _unpack(self, row: bytes) -> tuple[Grant, bytes]:
@@ -171,6 +172,8 @@ class Unpacker:
         _PUT_STATE(grant, state)
         _PUT_REVISION(grant, revision)
         rest = _FIXED.size + length
+        if rest > len(row) or length % STEP_BYTES != INDEX_BYTES:
+            raise ValueError("history")
         if rest < len(row):
             for put, value in self._differences(row[rest:]):
                 put(grant, value)

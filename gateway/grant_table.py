@@ -147,10 +147,12 @@ class GrantTable:
             StoreDamaged: a row is none, or after the last one: rows were changed, added or taken away.
         """
         left = int.from_bytes(total)
-        names: dict[int, str] = {}
-        for number, text in db.execute("SELECT n, text FROM name"):
+        names = [""]
+        for number, text in db.execute("SELECT n, text FROM name ORDER BY n"):
             left -= self._names.one(number, text.encode())
-            names[number] = intern(text)
+            if number != len(names):
+                raise StoreDamaged("state.db: names")
+            names.append(intern(text))
         for number, digest, body in db.execute("SELECT n, digest, body FROM terms"):
             left -= self._terms.one(number, digest + body)
         unpack, digest_of = Unpacker(names=names, terms=partial(_terms, db)), self._rows.one

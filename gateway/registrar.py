@@ -162,7 +162,7 @@ class Registrar:
             raise Oversized("countersignatures")
         return await self._to_the_end(self._enter(act, actor, statement, subject, countersignatures))
 
-    async def record_own(self, make: OwnEntry) -> int | None:
+    async def record_made(self, make: OwnEntry) -> int | None:
         """Enter what the gateway itself has to say and the state takes over.
 
         Args:
@@ -175,7 +175,7 @@ class Registrar:
         Raises:
             AuditUnavailable, QueueFull: it could not be made durable; nothing has changed.
         """
-        return await self._to_the_end(self._enter_own(make))
+        return await self._to_the_end(self._enter_made(make))
 
     async def record_opening(
         self,
@@ -333,7 +333,7 @@ class Registrar:
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
-    async def _enter_own(self, make: OwnEntry) -> int | None:
+    async def _enter_made(self, make: OwnEntry) -> int | None:
         async with self._lock:
             entry = make(self._entries)
             return None if entry is None else await self._append(entry)

@@ -8,9 +8,11 @@
 
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from heapq import merge
 
 from google.protobuf.message import DecodeError
@@ -255,7 +257,7 @@ class RegionState:
             self.trust_mark = entry.administrative.subject
 
     def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
-        resource = parse_resource(act.statement)
+        resource = parse_resource(act.statement, keep=False)
         # The rules as they stand at this index: whichever start folds the log decides alike.
         reviewer = reviewer_of(self.rules.current, resource.provider)
         self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
@@ -269,22 +271,23 @@ class RegionState:
         Raises:
             StoreDamaged: they cannot be read; then the state is empty as before.
         """
-        told: dict[str, array[int]] = {}
+        told: defaultdict[str, array[int]] = defaultdict(partial(array, "Q"))
         try:
             for index, grant, history in grants:
                 self.grants.restore(index, grant, history)
                 indexes = indexes_in(history)
-                for organisation in (grant.consumer, grant.provider):
-                    told.setdefault(organisation, array("Q")).extend(indexes)
+                told[grant.consumer].extend(indexes)
+                if grant.provider != grant.consumer:
+                    told[grant.provider].extend(indexes)
         except StoreDamaged:
             self.grants.clear()
             raise
-        self._private = told
+        self._private = dict(told)
 
     def put_in_order(self) -> None:
         """Sort who is told of what, once everything was put back: grants first, then all else."""
         for organisation, told in self._private.items():
-            self._private[organisation] = array("Q", sorted(set(told)))
+            self._private[organisation] = array("Q", sorted(told))
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:

@@ -1,7 +1,9 @@
 """Catalogue entries as plain values for JSON and tables, in the contract's words."""
 
+from google.protobuf.message import DecodeError
+
 from exchange.schema_change import Change
-from exchange.v1 import common_pb2, directory_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
 View = dict[str, object]
 
@@ -54,6 +56,33 @@ def entry(body: directory_pb2.ResourceBody) -> View:
 def change(told: Change) -> View:
     """Return a difference between two versions."""
     return {"subject": told.subject, "breaking": told.breaking, "zh": told.zh, "en": told.en}
+
+
+def act(told: audit_pb2.AdministrativeEntry) -> View:
+    """Return what the entry of an act on a resource says; nothing for other acts.
+
+    The names begin with "resource_", so that they stand beside those of every entry.
+    """
+    if told.act != audit_pb2.ACT_RESOURCE_STATE:
+        return {}
+    try:
+        body = directory_pb2.ResourceStateBody.FromString(told.statement.body)
+    except DecodeError:
+        return {}
+    done = (
+        word(directory_pb2.ResourceAction.Name(body.action), "RESOURCE_ACTION_")
+        if body.action in _ACTIONS
+        else ""
+    )
+    return {
+        "resource_action": done or ("suspend" if body.suspended else "resume"),
+        "resource_version": body.version,
+        "resource_revision": body.revision,
+        "resource_note": body.note,
+    }
+
+
+_ACTIONS = frozenset(directory_pb2.ResourceAction.values())
 
 
 def _responsibility(told: directory_pb2.Responsibility) -> View:

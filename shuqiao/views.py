@@ -13,7 +13,7 @@ from exchange.v1 import (
     stop_pb2,
     trust_pb2,
 )
-from shuqiao import resource_views, review_views, risk_views
+from shuqiao import resource_views, review_views, risk_views, ticket_acts
 from shuqiao.moments import exchange_id as exchange_id
 from shuqiao.moments import moment as moment
 from shuqiao.moments import unix_ms as unix_ms
@@ -226,6 +226,8 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         **_detail(told),
         **review_views.act(told),
         **risk_views.act(told),
+        **resource_views.act(told),
+        **ticket_acts.act(told),
     }
 
 
@@ -234,8 +236,6 @@ def _detail(told: audit_pb2.AdministrativeEntry) -> View:
     if told.HasField("alert"):
         since = {"since": unix_ms(told.alert.since_ms)} if told.alert.since_ms else {}
         return {"severity": told.alert.severity, **since}
-    if told.HasField("correction"):
-        return _correction(told.correction)
     if told.HasField("segment"):
         return {"segment_first": told.segment.first, "segment_end": told.segment.end}
     if told.act == audit_pb2.ACT_STOP:
@@ -243,14 +243,6 @@ def _detail(told: audit_pb2.AdministrativeEntry) -> View:
         scope = stop_pb2.StopScope.Name(stop.scope).removeprefix("STOP_SCOPE_").lower()
         return {"scope": scope, "target": stop.target, "rehearsal": stop.rehearsal, "note": stop.note}
     return {}
-
-
-def _correction(told: audit_pb2.CorrectionRecord) -> View:
-    """Return whom a correction is told to, or that everybody was told."""
-    if told.ends:
-        return {"told_period": told.tag_period, "untraceable": told.erased}
-    exchanges = [exchange_id(one) for one in told.exchange_ids]
-    return {"recipient": told.recipient, "fields": list(told.fields), "exchanges": exchanges}
 
 
 def _grant_event(statement: common_pb2.Statement) -> View:

@@ -21,9 +21,9 @@ from agent.consumer.field_checks import Check, compile_checks
 from exchange import canonical
 from exchange.clock import Clock, Random
 from exchange.errors import ExchangeError, Unavailable, WrongState
+from exchange.quality_report import MAX_REPORT_MS
 from exchange.resources import Resource
 from exchange.statement import StatementSigner
-from exchange.tickets import MAX_REPORT_MS
 from exchange.v1 import agent_pb2, common_pb2, directory_pb2, ticket_pb2
 
 LOOKED_AT = 100

@@ -10,6 +10,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from struct import Struct
 
 from exchange.canonical import DIGEST_BYTES
 from exchange.errors import UnknownGrant
@@ -28,12 +30,15 @@ class Placed:
     grant: Grant
 
 
-def indexes_in(history: bytes) -> list[int]:
+def indexes_in(history: bytes) -> Sequence[int]:
     """Return the indexes in a grant's history: of its application, then of its events."""
-    indexes = [int.from_bytes(history[:INDEX_BYTES])]
-    for at in range(INDEX_BYTES, len(history), STEP_BYTES):
-        indexes.append(int.from_bytes(history[at : at + INDEX_BYTES]))
-    return indexes
+    return _layout(len(history)).unpack(history)
+
+
+@lru_cache(maxsize=512)
+def _layout(length: int) -> Struct:
+    events = (length - INDEX_BYTES) // STEP_BYTES
+    return Struct(">Q" + f"Q{DIGEST_BYTES}x" * events)
 
 
 class GrantIndex:
@@ -41,7 +46,7 @@ class GrantIndex:
 
     def __init__(self) -> None:
         self._by_id: dict[bytes, Grant] = {}
-        # Ids one after the other: of one grant it is the same object as in `_by_id`.
+        # By consumer, made when first asked for: ids of the grants for a resource, one after the other.
         self._by_use: dict[str, dict[str, bytes]] = {}
         # Index of the application, then index and digest of the body of each event.
         self._history: dict[bytes, bytes] = {}
@@ -76,7 +81,16 @@ class GrantIndex:
             consumer: credit code.
             resource: the catalogue's id.
         """
-        ids = self._by_use.get(consumer, {}).get(resource, b"")
+        uses = self._by_use.get(consumer)
+        if uses is None:
+            if consumer not in self._by_party:
+                return []
+            uses = self._by_use[consumer] = {}
+            for place in self._by_party[consumer]:
+                grant = self._by_id[self._ids[place]]
+                if grant.consumer == consumer:
+                    self._use(uses, grant)
+        ids = uses.get(resource, b"")
         return [self._by_id[ids[at : at + DIGEST_BYTES]] for at in range(0, len(ids), DIGEST_BYTES)]
 
     def page(self, party: str | None, after: int, limit: int) -> Sequence[Placed]:
@@ -129,7 +143,7 @@ class GrantIndex:
         Raises:
             UnknownGrant.
         """
-        return indexes_in(self.history(grant_id))
+        return list(indexes_in(self.history(grant_id)))
 
     def index_of(self, grant_id: bytes, event: bytes = b"") -> int | None:
         """Return the index of a grant's application, or of an event of it; None where there is none.
@@ -160,20 +174,19 @@ class GrantIndex:
 
     def add(self, index: int, grant: Grant) -> None:
         """Take over an application that was checked before it was logged at that index."""
-        key = grant.grant_id
-        self._by_id[key] = grant if grant.record is None else replace(grant, record=None)
-        self._history[key] = index.to_bytes(INDEX_BYTES)
-        uses = self._by_use.setdefault(grant.consumer, {})
+        slim = grant if grant.record is None else replace(grant, record=None)
+        self.restore(index, slim, index.to_bytes(INDEX_BYTES))
+
+    def _places(self, party: str) -> "array[int]":
+        places = self._by_party.get(party)
+        if places is None:
+            places = self._by_party[party] = array("I")
+        return places
+
+    @staticmethod
+    def _use(uses: dict[str, bytes], grant: Grant) -> None:
         before = uses.get(grant.resource)
-        uses[grant.resource] = key if before is None else before + key
-        place = len(self._all)
-        self._all.append(index)
-        self._ids.append(key)
-        for party in {grant.consumer, grant.provider}:
-            places = self._by_party.get(party)
-            if places is None:
-                places = self._by_party[party] = array("I")
-            places.append(place)
+        uses[grant.resource] = grant.grant_id if before is None else before + grant.grant_id
 
     def update(self, index: int, grant: Grant, event: bytes) -> None:
         """Take over a grant after an event that was checked before it was logged at that index.
@@ -186,8 +199,17 @@ class GrantIndex:
 
     def restore(self, index: int, grant: Grant, history: bytes) -> None:
         """Take over a grant as it stands, with everything that was done to it (see `history`)."""
-        self.add(index, grant)
-        self._history[grant.grant_id] = history
+        key = grant.grant_id
+        self._by_id[key], self._history[key] = grant, history
+        uses = self._by_use.get(grant.consumer)
+        if uses is not None:
+            self._use(uses, grant)
+        place = len(self._ids)
+        self._all.append(index)
+        self._ids.append(key)
+        self._places(grant.consumer).append(place)
+        if grant.provider != grant.consumer:
+            self._places(grant.provider).append(place)
 
     def clear(self) -> None:
         """Forget every grant."""

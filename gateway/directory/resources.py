@@ -27,6 +27,8 @@ from exchange.resources import Resource, split_id, wider_divisions
 from exchange.v1 import directory_pb2
 from gateway.directory.organisations import Organisation
 
+DIVISION_DIGITS = 6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -92,15 +94,15 @@ class Entry:
         """Return (division, item) of each version that is in force or may come to be."""
         if self.withdrawn:
             return set()
-        found = [self.held] if self.held is not None else []
+        found = {source_of(self.held)} if self.held is not None else set()
         if self.waiting is not None:
-            found.append(self.waiting.resource)
-        return {source_of(resource) for resource in found}
+            found.add(source_of(self.waiting.resource))
+        return found
 
 
 def source_of(resource: Resource) -> tuple[str, str]:
     """Return the division and the item that a resource is the authoritative source of."""
-    return split_id(resource.id).division, resource.item
+    return resource.id[:DIVISION_DIGITS], resource.item
 
 
 class Catalogue:
@@ -249,7 +251,8 @@ class Catalogue:
             raise WrongState(f"{new.id} version {new.version}")
         before = entry.sources()
         entry.indexes.append(index)
-        new = replace(new, statement=None)
+        if new.statement is not None:
+            new = replace(new, statement=None)
         if reviewer:
             entry.waiting = Waiting(resource=new, reviewer=reviewer, handed_in_by=handed_in_by)
         else:
@@ -306,6 +309,8 @@ class Catalogue:
     def _claim(self, entry: Entry, before: set[tuple[str, str]]) -> None:
         """Keep who provides which item in step with an entry that has changed."""
         now = entry.sources()
+        if now == before:
+            return
         for source in before - now:
             left = tuple(one for one in self._sources[source] if one != entry.id)
             if left:

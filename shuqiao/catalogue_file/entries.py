@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from exchange.canonical import NONCE_BYTES
-from exchange.errors import DataClassRefused, ExchangeError
+from exchange.errors import BadIdentifier, DataClassRefused, ExchangeError
+from exchange.field_rules import NAME
 from exchange.record_schema import check_schema
 from exchange.resources import parse_resource
 from exchange.v1 import common_pb2
@@ -99,8 +100,8 @@ def _fault(entry: FileEntry, error: ExchangeError) -> Fault:
         place = entry.where(f"fields.{error.subject}.data_class", f"fields.{error.subject}")
     elif error.subject.startswith("schema"):
         place = entry.where("schema")
-    elif error.subject == "resource id":
-        place = entry.where("id")
+    elif isinstance(error, BadIdentifier):
+        place = entry.where(*_misnamed(entry.form))
     elif name and part:
         key = _PARTS.get(part, part.replace(" ", "_"))
         place = entry.where(
@@ -109,6 +110,13 @@ def _fault(entry: FileEntry, error: ExchangeError) -> Fault:
     else:
         place = entry.where(error.subject.replace(": ", "."))
     return Fault(place, text, error.name)
+
+
+def _misnamed(form: ResourceForm) -> list[str]:
+    """Return where a name stands that is none: the first such field or parameter, or else the id."""
+    told = [("fields", one.name) for one in form.fields] + [("parameters", p.name) for p in form.parameters]
+    wrong = [f"{kind}.{name}" for kind, name in told if NAME.fullmatch(name) is None]
+    return [*wrong[:1], "id"]
 
 
 _PARTS = {"share type": "share", "mask": "mask.kind", "text": "description"}

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from agent.provider.synthetic_shapes import SANDBOX
 from exchange.canonical import NONCE_BYTES, RULES
 from exchange.clock import Random, system_random
 from exchange.errors import BadConfiguration, WrongState
@@ -27,7 +28,7 @@ from shuqiao.enrolling import write_private
 from shuqiao.forms import GrantForm, OrganisationForm, timestamp
 from shuqiao.sandbox.catalogue import Entry, Provider, invented_code, providers_of, region_of, source_block
 
-TRUST_DOMAIN = "sandbox.shuqiao.example"
+TRUST_DOMAIN = f"{SANDBOX}shuqiao.example"
 CONSUMER = "sandbox-consumer"
 CONSUMER_STEWARD = "consumer-steward"
 FILE = "sandbox.json"

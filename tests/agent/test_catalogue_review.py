@@ -128,6 +128,25 @@ async def test_an_approval_of_one_version_is_none_of_another(region: ReviewRegio
         agent.view.take_resource(region.resource(version=2))
 
 
+async def test_an_approval_told_out_of_order_brings_no_older_version_back(
+    region: ReviewRegion, agent: Agent
+) -> None:
+    await region.publish()
+    await region.set_rules()
+    await region.publish(version=2)
+    agent.follow()
+    late = region.state_of(region.second, APPROVE, version=2)
+    await region.enter(audit_pb2.ACT_RESOURCE_STATE, region.second, late)
+    await region.set_rules(catalogue_review=False)
+    await region.publish(version=3)
+    held_back, agent.told = agent.told, agent.told + 1
+    agent.follow()
+    assert agent.version() == 3
+    leaf = region.log.entries[held_back]
+    agent.view.take_event(directory_pb2.Event(index=held_back, leaf=leaf))
+    assert agent.version() == 3
+
+
 async def test_the_supervisor_of_the_rules_approves(region: ReviewRegion, agent: Agent) -> None:
     named = rules_pb2.Supervision(provider="*", supervisor=CIVIL, catalogue=True)
     await region.set_rules(catalogue_review=False, supervisions=[named])

@@ -10,6 +10,7 @@ from tests.benchmarks import (
     officers,
     region_rows,
     region_state,
+    risk,
     sealing,
     search_page,
     signatures,
@@ -28,6 +29,7 @@ GROUPS: tuple[Group, ...] = (
     audit_reading.GROUP,
     evidence.GROUP,
     signatures.GROUP,
+    risk.GROUP,
 )
 ROW_IDS: tuple[str, ...] = tuple(row_id for group in GROUPS for row_id in group.ids)
 

@@ -204,7 +204,7 @@ DOUBLED = {
         json.dumps({"type": "object", "$defs": {"a": {}}, "allOf": [{"$ref": "#/$defs/a", "maxLength": 1}]}),
         '{"type": "object", "allOf": ' + "[" * 5000 + "]" * 5000 + "}",
         '{"type": "object", "not": ' * 13 + "{}" + "}" * 13,
-        json.dumps({"type": "object", "enum": list(range(2001))}),
+        json.dumps({"type": "object", "enum": list(range(1001))}),
         json.dumps({"type": "object", "description": "x" * 17_000}),
     ],
 )

@@ -99,10 +99,29 @@ def test_what_is_alike_is_held_once() -> None:
     assert made[0].purposes != made[1].purposes
 
 
-@pytest.mark.parametrize("row", [b"", bytes(40), bytes(81)])
-def test_what_is_no_row_is_damage(row: bytes) -> None:
+def test_what_is_no_row_is_damage() -> None:
+    body = grant_body(NOW_MS)
+    terms = terms_of(body)
+    row = pack(slim(read_grant(statement(body))), NUMBERS, template(terms), bytes(48))
+    unpack = Unpacker(names=NAMES, terms={7: terms}.__getitem__)
+    assert unpack(row)[1] == bytes(48)
+    other_length = row[:77] + (47).to_bytes(4) + row[81:]
+    for damaged in (
+        b"",
+        row[:40],
+        row[:-1],
+        row[:81],
+        other_length,
+        row + b"{",
+        row + b"[1]",
+        row + b'{"x":1}',
+    ):
+        with pytest.raises(StoreDamaged):
+            unpack(damaged)
     with pytest.raises(StoreDamaged):
-        Unpacker(names={}, terms={}.__getitem__)(row)
+        Unpacker(names={}, terms={7: terms}.__getitem__)(row)
+    with pytest.raises(StoreDamaged):
+        Unpacker(names=NAMES, terms={}.__getitem__)(row)
 
 
 # -- the index -------------------------------------------------------------------------------------------

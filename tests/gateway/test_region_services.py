@@ -177,6 +177,19 @@ async def test_resources_are_found_and_their_versions_listed_page_by_page(region
         assert isinstance(await refused(call), error)
 
 
+async def test_a_schema_that_could_do_harm_is_refused_and_entered(region: Served) -> None:
+    await region.settled()
+    harmful = region.resource(version=2, schema='{"type": "object", "$ref": "https://example.com/x"}')
+    request = directory_pb2.PublishResourceRequest(resource=harmful)
+    error = await refused(region.directory.PublishResource(request, metadata=by(region.police)))
+    assert isinstance(error, e.Malformed) and error.subject.startswith("schema")
+    assert region.log.acts()[-1].act == audit_pb2.ACT_REFUSED
+    fits = region.resource(version=2, schema='{"type": "object", "properties": {"name": {"type": "string"}}}')
+    request = directory_pb2.PublishResourceRequest(resource=fits)
+    await region.directory.PublishResource(request, metadata=by(region.police))
+    assert region.state.resource(RESOURCE).version == 2
+
+
 async def test_a_version_in_review_is_listed_for_its_own_people_alone(region: Served) -> None:
     await region.settled()
     await region.set_rules()

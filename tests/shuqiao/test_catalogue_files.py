@@ -168,7 +168,8 @@ def test_any_words_survive_a_spreadsheet(
         ("信息项", "padding", 7, "MALFORMED"),
         ("信息项", "derived", "也许", ""),
         ("信息项", "resource", "970100/a/b", ""),
-        ("信息项", "name", "Name", ""),
+        ("信息项", "name", "Name", "BAD_IDENTIFIER"),
+        ("资源", "id", "970100/a", "BAD_IDENTIFIER"),
         ("资源", "title_zh", None, "MALFORMED"),
         ("资源", "category", "随意", "MALFORMED"),
         ("资源", "row_cap", 0, ""),
@@ -184,9 +185,9 @@ def test_every_fault_is_told_with_sheet_column_and_row(
 ) -> None:
     place = f"{column(sheet, key)}3"
     path = changed(written(tmp_path, form()), sheet, place, value)
-    if key == "name":
-        code, place = "BAD_IDENTIFIER", "A3"
-        sheet = "资源"
+    if key == "id":
+        for other, row in (("信息项", 3), ("信息项", 4), ("参数", 3)):
+            changed(path, other, f"A{row}", value)
     assert (f"{sheet}!{place}", code) in places(read_workbook(path))
 
 

@@ -17,6 +17,7 @@ from agent.provider.connectors.synthetic import Shape, SyntheticConnector
 from agent.provider.connectors.synthetic_text import matching
 from agent.provider.source import Question, build_source
 from agent.provider.sources_config import ResourceConfig
+from agent.provider.synthetic_shapes import check_sandboxed
 from exchange import codes
 from exchange.errors import BadConfiguration
 
@@ -193,3 +194,11 @@ async def test_a_source_answers_and_verifies_from_it_like_from_any_other() -> No
     await source.check()
     await source.close()
     assert source.data_version == "synthetic-1"
+
+
+def test_synthetic_records_are_given_out_in_sandboxes_alone() -> None:
+    check_sandboxed([config()], "sandbox.shuqiao.example")
+    for domain in ("yunchuan.example", "sandboxed.example", "a.sandbox.example", ""):
+        with pytest.raises(BadConfiguration):
+            check_sandboxed([config()], domain)
+    check_sandboxed([], "yunchuan.example")
