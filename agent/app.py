@@ -9,12 +9,18 @@ from pathlib import Path
 import grpc
 import structlog
 
+from agent.case_desk import CaseDesk
+from agent.cases import AgentCases
 from agent.config import AgentConfig, load
 from agent.consumer.ask import Consumer, ConsumerParts
+from agent.consumer.correction_view import CorrectionView
 from agent.consumer.local_api import Listening, LocalApi
 from agent.consumer.plan import Planner, Speaker
+from agent.consumer.quality import HOUR_MS, QualityBook
 from agent.consumer.receipts import ReceiptShelf
+from agent.corrections import AgentCorrections
 from agent.desk_view import AgentDesk
+from agent.disputes import AgentDisputes
 from agent.duties import Duties
 from agent.gateway_log import GatewayLog
 from agent.heads import Heads
@@ -30,6 +36,7 @@ from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
 from agent.region import RegionView
 from agent.region_rules import AgentRules
+from agent.stops import AgentStops
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
@@ -51,6 +58,8 @@ from exchange.trust_feed import TrustFeed, watch_authority
 SWEEP_S = 0.25
 SECOND_S = 1.0
 KEYS_S = 20.0
+QUALITY_S = 30.0
+LAST_REPORT_S = 2.0
 WEEK_MS = 7 * 86_400_000
 
 
@@ -95,6 +104,19 @@ class Agent:
             clock=self._clock,
         )
         self.rules = AgentRules(region=self.region)
+        self.stops = AgentStops(region=self.region, division=who.division, clock=self._clock)
+        self.cases = AgentCases(region=self.region, rules=self.rules)
+        self.corrections = AgentCorrections(
+            region=self.region, organisation=who.organisation, clock=self._clock
+        )
+        self.disputes = AgentDisputes(
+            region=self.region,
+            keystore=keystore,
+            organisation=who.organisation,
+            agent=who.name,
+            private=self.keys.sealing_private,
+        )
+        self.disputes.erase_ended()
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(
@@ -138,6 +160,14 @@ class Agent:
             hop=self.consumer.hop,
             catalogue=self.desk,
             receipts=self.shelf,
+            cases=CaseDesk(
+                signer=self.identity.statement_signer,
+                cases=self.cases,
+                submit=self.duties.submit_case,
+                clock=self._clock,
+                random=self._nonces,
+            ),
+            corrections=CorrectionView(corrections=self.corrections, shelf=self.shelf),
         )
 
     # -- wiring ------------------------------------------------------------------------------------------
@@ -175,6 +205,8 @@ class Agent:
             replay=ReplayWindow(started_ms=self._clock.now_ms()),
             trust=self._trust,
             answered=self.journal.known,
+            stops=self.stops.force,
+            check_case=self.cases.check,
         )
         return Provider(
             ProviderParts(
@@ -187,6 +219,7 @@ class Agent:
                 clock=self._clock,
                 window=self._config.limits.provider_window,
                 receipt_after_s=self._config.limits.receipt_after_s,
+                stops=self.stops.force,
                 unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
             )
         )
@@ -196,6 +229,13 @@ class Agent:
             identity=self._who, division=self._who.division, gateway=self.origin
         )
         self.shelf = ReceiptShelf()
+        self.quality = QualityBook(
+            region=self.region,
+            clock=self._clock,
+            random=self._nonces,
+            signer=self.identity.statement_signer,
+            every_ms=self._config.quality.report_every_hours * HOUR_MS,
+        )
         self.sessions = ConsumerSessions(clock=self._clock)
         return Consumer(
             ConsumerParts(
@@ -205,6 +245,7 @@ class Agent:
                 peers=self.peers,
                 sessions=self.sessions,
                 shelf=self.shelf,
+                observe=self.quality.observe,
                 send=lambda digest, item, size: self.link.send(digest, item, size),
                 trust=self._trust,
                 head=lambda: self.heads.message(self.origin),
@@ -226,6 +267,7 @@ class Agent:
             acceptance=Acceptance(organisation=self._who.organisation, region=self.region, clock=self._clock),
             on_drain=lambda: self.link.redial(),
             log=self.log,
+            stops=self.stops,
         )
         parts = StreamParts(
             origin=self.origin,
@@ -286,6 +328,7 @@ class Agent:
                 self._every(SECOND_S, self._each_second),
                 keep_renewed(self.identity, clock=self._clock, renewed=self._renewed),
                 self._rotations(),
+                self._report_quality(),
             ]
             if self.sources:
                 background.append(self.tag_keys.run())
@@ -296,6 +339,7 @@ class Agent:
             stack.push_async_callback(self.local.stop)
             ready(listening)
             await first_of(tasks, stop)
+            await self._report_last()
 
     async def _close(self) -> None:
         await self.provider.close()
@@ -312,6 +356,7 @@ class Agent:
             act()
 
     def _each_second(self) -> None:
+        self.stops.sweep()
         self.provider.watch()
         self.sessions.forget_ended()
         self.opened.forget_ended()
@@ -329,6 +374,28 @@ class Agent:
                 await self.journal.prune(self._clock.now_ms() - WEEK_MS)
             except ExchangeError as error:
                 self._log.warning("keys not published", reason=error.name, subject=error.subject)
+
+    async def _report_quality(self) -> None:
+        """Report the quality of what was received when it is due; what fails is tried again."""
+        while True:
+            await asyncio.sleep(QUALITY_S)
+            try:
+                self.quality.keep()
+                await self.quality.report(self.duties.report_quality)
+            except ExchangeError as error:
+                self._log.warning("quality not reported", reason=error.name, subject=error.subject)
+
+    async def _report_last(self) -> None:
+        """Report what was counted before the agent stops, and keep what could not be reported."""
+        try:
+            async with asyncio.timeout(LAST_REPORT_S):
+                await self.quality.report(self.duties.report_quality, all_=True)
+        except (ExchangeError, TimeoutError) as error:
+            self._log.info("quality is reported after the next start", error=type(error).__name__)
+        try:
+            self.quality.keep_now()
+        except ExchangeError as error:
+            self._log.warning("quality not kept", reason=error.name, subject=error.subject)
 
     def _renewed(self) -> None:
         """Sign bundles with the new certificate, and make a stream with it beside the old one."""

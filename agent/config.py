@@ -34,6 +34,16 @@ class Limits(Section):
     unreceipted_per_hour: Annotated[int, Field(ge=0, le=10_000_000)] = 5000
 
 
+class Quality(Section):
+    """What this agent reports of the quality of what it received: counts, no values.
+
+    Attributes:
+        report_every_hours: how long a period is; 0 to count and report nothing.
+    """
+
+    report_every_hours: Annotated[int, Field(ge=0, le=31 * 24)] = 24
+
+
 class AgentConfig(ProcessConfig):
     """An agent's whole configuration.
 
@@ -45,6 +55,7 @@ class AgentConfig(ProcessConfig):
 
     gateway: GatewayAddress = GatewayAddress()
     limits: Limits = Limits()
+    quality: Quality = Quality()
     local: LocalApiSettings = LocalApiSettings()
     resource: tuple[ResourceConfig, ...] = ()
 

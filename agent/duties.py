@@ -15,6 +15,7 @@ from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
 from agent.provider.answer import Provider
 from agent.region import RegionView
+from agent.stops import AgentStops
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.enrolment import IdentityFolder
@@ -25,7 +26,17 @@ from exchange.log_keys import Epoch
 from exchange.peer_keys import read_bundle_body
 from exchange.rpc_errors import answered
 from exchange.trust_feed import TrustFeed
-from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc, grant_pb2_grpc, link_pb2
+from exchange.v1 import (
+    case_pb2,
+    case_pb2_grpc,
+    common_pb2,
+    directory_pb2,
+    directory_pb2_grpc,
+    grant_pb2_grpc,
+    link_pb2,
+    ticket_pb2,
+    ticket_pb2_grpc,
+)
 
 TIMEOUT_S = 10.0
 
@@ -44,6 +55,7 @@ class Duties:
         acceptance: accepts what is unconditional.
         on_drain: called when the gateway says it will stop.
         log: tells of the gateway's log.
+        stops: takes emergency stops.
     """
 
     def __init__(
@@ -59,6 +71,7 @@ class Duties:
         acceptance: Acceptance,
         on_drain: Callable[[], None],
         log: GatewayLog,
+        stops: AgentStops,
     ) -> None:
         self._identity = identity
         self._region = region
@@ -70,6 +83,7 @@ class Duties:
         self._acceptance = acceptance
         self._on_drain = on_drain
         self._gateway_log = log
+        self._stops = stops
         self._log = structlog.get_logger("agent.duties")
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +92,7 @@ class Duties:
         region.subscribe(self._grant_changed)
         region.subscribe_bundles(self._bundle_logged)
         region.subscribe_epochs(self._epoch_opened)
+        stops.subscribe(lambda: consumer.drop_stopped(stops.force))
 
     # -- what streams call -------------------------------------------------------------------------------
 
@@ -103,6 +118,8 @@ class Duties:
                     self._feed.offer(notice.trust_list)
                 except ExchangeError as error:
                     self._log.warning("trust list left out", reason=error.name, subject=error.subject)
+            elif notice.HasField("stop"):
+                self._stops.notice(notice.stop)
             elif notice.HasField("drain"):
                 self._on_drain()
 
@@ -136,6 +153,18 @@ class Duties:
         for grant in self._region.grants():
             self._grant_changed(grant)
 
+    async def report_quality(self, report: common_pb2.Statement) -> None:
+        """Hand a report of quality in.
+
+        Raises:
+            GatewayAway: there is no link, or what the gateway says.
+        """
+        if self._channel is None:
+            raise GatewayAway("no link")
+        stub: ticket_pb2_grpc.TicketServiceAsyncStub = ticket_pb2_grpc.TicketServiceStub(self._channel)
+        request = ticket_pb2.ReportQualityRequest(report=report)
+        await self._call(partial(stub.ReportQuality, request, timeout=TIMEOUT_S))
+
     # -- keys and grants ---------------------------------------------------------------------------------
 
     async def publish_keys(self) -> None:
@@ -158,6 +187,19 @@ class Duties:
         self._keys.confirm(self._keys.seq, self._keys.bundle_digest)
         self._unsure = False
         self._consumer.forget_plans()
+
+    async def submit_case(self, statement: common_pb2.Statement) -> int:
+        """Have a step in a case entered in the region's log; return the index of its entry.
+
+        Raises:
+            GatewayAway: there is no link, or what the gateway says.
+        """
+        if self._channel is None:
+            raise GatewayAway("no link")
+        stub = case_pb2_grpc.CaseServiceStub(self._channel)
+        request = case_pb2.SubmitCaseEventRequest(event=statement)
+        answer = await self._call(partial(stub.SubmitCaseEvent, request, timeout=TIMEOUT_S))
+        return int(answer.index)
 
     def _epoch_opened(self, epoch: Epoch, index: int) -> None:
         """Take note that entries are lost: keys of ours and of peers may be among them."""

@@ -14,22 +14,23 @@ from typing import Protocol
 import structlog
 from google.protobuf.message import DecodeError
 
+from agent import shelf
 from agent.names import Names
+from agent.shelf import Reviewer, Shelf
 from exchange import canonical, grants
 from exchange.clock import Clock
-from exchange.errors import BadSignature, ExchangeError, Malformed, StoreDamaged, UnknownResource, WrongState
+from exchange.errors import BadSignature, ExchangeError, StoreDamaged, UnknownResource, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.log_keys import Epoch, check_opening
-from exchange.resources import Resource, check_publisher, parse_resource
+from exchange.region_rules import NO_RULES, RegionRules
+from exchange.resources import Resource, parse_resource
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS organisation (credit_code TEXT PRIMARY KEY, statement BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS resource (id TEXT PRIMARY KEY, statement BLOB NOT NULL, suspended INTEGER NOT NULL,
-    revision INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS grant_ (grant_id BLOB PRIMARY KEY, statement BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS event (grant_id BLOB, revision INTEGER, statement BLOB NOT NULL,
     signer TEXT NOT NULL, PRIMARY KEY (grant_id, revision));
@@ -37,6 +38,9 @@ CREATE TABLE IF NOT EXISTS cursor (origin TEXT PRIMARY KEY, next INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS epoch (origin TEXT PRIMARY KEY, statement BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key));
 """
+
+SUPERVISORS = "supervisor"
+"""Kind under which it is kept who had to approve an event, by grant and revision: rules change later."""
 
 Changed = Callable[[Grant], None]
 Opened = Callable[[Epoch, int], None]
@@ -75,6 +79,9 @@ class RegionView:
         anchor: the pinned root.
         trust: the newest trust list.
         clock: the time.
+
+    Attributes:
+        names: whose name an alias is, and what kind of body.
     """
 
     def __init__(
@@ -91,18 +98,18 @@ class RegionView:
         self._trust = trust
         self._clock = clock
         self._log = structlog.get_logger("agent.region")
-        self._names = Names()
-        self._resources: dict[str, Resource] = {}
-        self._revisions: dict[str, int] = {}
+        self.names = Names()
+        self._shelf = Shelf(write=self._write, verify=self._signer, names=self.names)
         self._grants: dict[bytes, Grant] = {}
         self._subscribers: list[Changed] = []
         self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
         self._epoch_subscribers: list[Opened] = []
         self._registers: dict[int, EventRegister] = {}
+        self._rules: RegionRules = NO_RULES
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(SCHEMA)
+        self._db.executescript(SCHEMA + shelf.SCHEMA)
         self.cursor = 0
         self._load()
 
@@ -121,6 +128,14 @@ class RegionView:
     def subscribe_epochs(self, opened: Opened) -> None:
         """Have a function called with each epoch of the log that was opened after a loss."""
         self._epoch_subscribers.append(opened)
+
+    def use_rules(self, rules: RegionRules) -> None:
+        """Go by the region's rules that hold from the next event on."""
+        self._rules = rules
+
+    def government(self, code: str) -> bool:
+        """Return whether an organisation is a government body; one that no administrator named is none."""
+        return self.names.government(code)
 
     def add(self, register: "EventRegister") -> None:
         """Have a register told of its acts; before the first event is taken."""
@@ -182,16 +197,20 @@ class RegionView:
         """Return a resource.
 
         Raises:
-            UnknownResource: none was published, as far as the agent knows.
+            UnknownResource: none is in force, as far as the agent knows.
         """
-        found = self._resources.get(resource_id)
+        found = self._shelf.get(resource_id)
         if found is None:
             raise UnknownResource(resource_id)
         return found
 
     def resources(self) -> list[Resource]:
-        """Return all resources known."""
-        return list(self._resources.values())
+        """Return all resources in force."""
+        return self._shelf.all()
+
+    def review_by(self, reviewer: Reviewer) -> None:
+        """Have a function asked who reviews a provider's new versions before they are in force."""
+        self._shelf.reviewer = reviewer
 
     def grant(self, grant_id: bytes) -> Grant | None:
         """Return a grant by its content address of 32 bytes."""
@@ -236,22 +255,23 @@ class RegionView:
         """Take over a catalogue entry that was fetched rather than told.
 
         Returns:
-            The newest entry known of that id.
+            The newest entry in force of that id.
 
         Raises:
+            UnknownResource: none is in force here: it waits for an approval that was not shown.
             ExchangeError: it does not verify.
         """
         offered = parse_resource(statement)
-        self._publish(statement, self._clock.now_ms())
+        self._shelf.publish(statement, self._clock.now_ms())
         return self.resource(offered.id)
 
     def _take(self, act: int, statement: common_pb2.Statement, at_ms: int) -> None:
         if act == audit_pb2.ACT_ORGANISATION:
             self._name(statement, at_ms)
         elif act == audit_pb2.ACT_RESOURCE:
-            self._publish(statement, at_ms)
+            self._shelf.publish(statement, at_ms)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
-            self._suspend(statement, at_ms)
+            self._shelf.set_state(statement, at_ms)
         elif act == audit_pb2.ACT_GRANT:
             self._apply(statement, at_ms)
         elif act == audit_pb2.ACT_GRANT_EVENT:
@@ -271,49 +291,14 @@ class RegionView:
         self._write("INSERT OR REPLACE INTO epoch VALUES (?, ?)", row)
 
     def _name(self, statement: common_pb2.Statement, at_ms: int) -> None:
-        code, division, alias = self._names.read(statement)
-        signer = self._anchor.verify_statement(
-            statement, canonical.ORGANISATION, at_ms=at_ms, trust=self._trust()
-        )
-        self._names.check(code, division, alias, signer.identity)
-        row = (code, statement.SerializeToString())
+        told = self.names.read(statement)
+        self.names.check(told, self._signer(statement, canonical.ORGANISATION, at_ms))
+        row = (told.code, statement.SerializeToString())
         self._write("INSERT OR REPLACE INTO organisation VALUES (?, ?)", row)
-        self._names.take(code, division, alias)
+        self.names.take(told)
 
-    def _publish(self, statement: common_pb2.Statement, at_ms: int) -> None:
-        resource = parse_resource(statement)
-        held = self._resources.get(resource.id)
-        if held is not None and held.digest == resource.digest:
-            return
-        signer = self._anchor.verify_statement(
-            statement, canonical.RESOURCE, at_ms=at_ms, trust=self._trust()
-        )
-        check_publisher(resource, signer.identity)
-        self._names.check_resource(resource)
-        if held is not None and (held.provider != resource.provider or held.version >= resource.version):
-            raise WrongState(resource.id)
-        self._keep_resource(resource, self._revisions.get(resource.id, 0))
-
-    def _suspend(self, statement: common_pb2.Statement, at_ms: int) -> None:
-        try:
-            body = directory_pb2.ResourceStateBody.FromString(statement.body)
-        except DecodeError:
-            raise Malformed("resource state") from None
-        resource = self.resource(body.id)
-        signer = self._anchor.verify_statement(
-            statement, canonical.RESOURCE_STATE, at_ms=at_ms, trust=self._trust()
-        )
-        check_publisher(resource, signer.identity)
-        if body.revision <= self._revisions.get(body.id, 0):
-            raise WrongState(body.id)
-        self._keep_resource(resource.with_suspended(body.suspended), body.revision)
-
-    def _keep_resource(self, resource: Resource, revision: int) -> None:
-        row = (resource.id, resource.statement.SerializeToString(), resource.suspended, revision)
-        # A crash before this line leaves the older entry; the backlog brings the newer one again.
-        self._write("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)
-        self._resources[resource.id] = resource
-        self._revisions[resource.id] = revision
+    def _signer(self, statement: common_pb2.Statement, domain: bytes, at_ms: int) -> Identity:
+        return self._anchor.verify_statement(statement, domain, at_ms=at_ms, trust=self._trust()).identity
 
     def _apply(self, statement: common_pb2.Statement, at_ms: int) -> None:
         grant = read_grant(statement)
@@ -335,7 +320,12 @@ class RegionView:
         signer = self._anchor.verify_statement(
             statement, canonical.GRANT_EVENT, at_ms=at_ms, trust=self._trust()
         )
-        decided = grants.apply_event(grant, statement, signer, self._resources.get(grant.resource))
+        resource = self._shelf.get(grant.resource)
+        supervisor = grants.supervisor_of(grant, resource, self._rules)
+        grants.check_signer(grant, event, signer.identity, resource, supervisor=supervisor)
+        decided = grants.follow(grant, event, statement, supervisor=supervisor)
+        if supervisor:
+            self.keep(SUPERVISORS, _place(event), supervisor.encode())
         row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
         # A crash before this line leaves the older revision: for a revocation the gateway still refuses,
         # and the backlog repeats the event, because the cursor is moved after it.
@@ -356,22 +346,23 @@ class RegionView:
     def _load(self) -> None:
         """Read back what was verified when it was taken over."""
         for (raw,) in self._db.execute("SELECT statement FROM organisation"):
-            self._names.take(*self._names.read(common_pb2.Statement.FromString(raw)))
-        for raw, suspended, revision in self._db.execute(
-            "SELECT statement, suspended, revision FROM resource"
-        ):
-            statement = common_pb2.Statement.FromString(raw)
-            resource = parse_resource(statement, suspended=bool(suspended))
-            self._resources[resource.id] = resource
-            self._revisions[resource.id] = revision
+            self.names.take(self.names.read(common_pb2.Statement.FromString(raw)))
+        self._shelf.load(self._db)
         for (raw,) in self._db.execute("SELECT statement FROM grant_"):
             grant = read_grant(common_pb2.Statement.FromString(raw))
             self._grants[grant.grant_id] = grant
+        supervisors = self.kept(SUPERVISORS)
         for grant_id, raw in self._db.execute(
             "SELECT grant_id, statement FROM event ORDER BY grant_id, revision"
         ):
             statement = common_pb2.Statement.FromString(raw)
+            event = grants.read_event(statement)
+            supervisor = supervisors.get(_place(event), b"").decode()
             held = self._grants[grant_id]
-            self._grants[grant_id] = grants.transition(held, grants.read_event(statement), statement)
+            self._grants[grant_id] = grants.follow(held, event, statement, supervisor=supervisor)
         row = self._db.execute("SELECT next FROM cursor WHERE origin = ?", (self._origin,)).fetchone()
         self.cursor = row[0] if row else 0
+
+
+def _place(event: grants.GrantEvent) -> str:
+    return f"{event.grant_id.hex()}/{event.revision}"

@@ -1,23 +1,25 @@
 """Grants: who may ask whom for what, until when. The rules that gateway and provider's agent share.
 
-A grant is an immutable body addressed by its digest, and signed events that count up by one.
+A grant is an immutable body addressed by its digest, and signed events that count up by one
+(`exchange.grant_events`).
 
 1. Deny by default: what the grant does not name is refused (`check`).
 2. The body is signed by a steward of the consumer (`parse_grant`).
-3. Every field exists and is shared, the term is at most five years (`check_application`).
-4. An event has the next revision and a legal transition (`transition`).
-5. The provider's steward may do everything; its agent may accept where every field is unconditional; the
-   consumer's steward may give the grant back (`check_signer`).
+3. Every field exists and is shared, the term is at most five years, purposes are those of the region's rules
+   where these name any (`check_application`).
+4. A body that is no government's verifies, or gets derived fields, and nothing more; the same holds for those
+   to whom the consumer would pass it on.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 
 from exchange.errors import (
+    BadParameter,
     CaseRequired,
     ClockSkew,
     FieldNotGranted,
     GrantExpired,
+    GrantForeign,
     GrantPaused,
     GrantPending,
     GrantRevoked,
@@ -25,63 +27,87 @@ from exchange.errors import (
     Malformed,
     MatterNotGranted,
     NoGrant,
+    NonGovernment,
     NotShared,
     PurposeNotGranted,
+    PurposeUnknown,
+    Redisclosure,
     Refused,
     RoleNotAllowed,
+    StepNotGranted,
     Suspended,
     UnknownField,
-    UnknownGrant,
     UnknownResource,
-    WrongState,
 )
 from exchange.grant_body import Grant, GrantEvent, read_event, read_grant
-from exchange.identity import Identity, Role
+from exchange.grant_events import (
+    ACCEPT,
+    ACTIVE,
+    ENDED,
+    MAX_REVISIONS,
+    PAUSED,
+    PENDING,
+    REJECTED,
+    REVOKE,
+    REVOKED,
+    SUPERVISING,
+    apply_event,
+    automatic,
+    check_signer,
+    follow,
+    supervisor_of,
+    transition,
+)
+from exchange.grant_limits import ON_DEMAND, QuotaRule, RowFilter
+from exchange.identity import Role
+from exchange.region_rules import RegionRules
 from exchange.resources import Resource
 from exchange.trust import Verified
 from exchange.v1 import common_pb2, grant_pb2
+from exchange.values import encode_value
 
 __all__ = [
+    "ACCEPT",
+    "ACTIVE",
+    "MAX_REVISIONS",
+    "PENDING",
+    "REVOKE",
     "Grant",
     "GrantEvent",
+    "QuotaRule",
+    "RowFilter",
     "apply_event",
+    "automatic",
     "check",
     "check_application",
     "check_issued",
+    "check_purposes",
     "check_signer",
+    "follow",
     "parse_grant",
     "read_event",
     "read_grant",
+    "supervisor_of",
     "transition",
 ]
 
-MAX_REVISIONS = 200
-"""After so many events a grant can only be revoked, so that its record stays small enough to be sent."""
+DAY_MS = 24 * 3600 * 1000
 MAX_STATEMENT_SKEW_MS = 5 * 60 * 1000
+VERIFY = common_pb2.KIND_VERIFY
 
-PENDING = grant_pb2.GRANT_STATE_PENDING
-ACTIVE = grant_pb2.GRANT_STATE_ACTIVE
-PAUSED = grant_pb2.GRANT_STATE_PAUSED
-REJECTED = grant_pb2.GRANT_STATE_REJECTED
-REVOKED = grant_pb2.GRANT_STATE_REVOKED
-ACCEPT = grant_pb2.GRANT_ACTION_ACCEPT
-REVOKE = grant_pb2.GRANT_ACTION_REVOKE
-
-_NEXT: dict[tuple[int, int], "grant_pb2.GrantState.ValueType"] = {
-    (PENDING, ACCEPT): ACTIVE,
-    (PENDING, grant_pb2.GRANT_ACTION_REJECT): REJECTED,
-    (PENDING, REVOKE): REVOKED,
-    (ACTIVE, grant_pb2.GRANT_ACTION_PAUSE): PAUSED,
-    (ACTIVE, REVOKE): REVOKED,
-    (PAUSED, grant_pb2.GRANT_ACTION_RESUME): ACTIVE,
-    (PAUSED, REVOKE): REVOKED,
-}
 _NOT_IN_FORCE: dict[int, type[Refused]] = {
     PENDING: GrantPending,
+    SUPERVISING: GrantPending,
     PAUSED: GrantPaused,
     REJECTED: GrantRevoked,
     REVOKED: GrantRevoked,
+    ENDED: GrantRevoked,
 }
+_FILTERED: dict[int, frozenset[str]] = {
+    grant_pb2.FILTER_OPERATOR_IN: frozenset({"text", "integer", "boolean", "date"}),
+    grant_pb2.FILTER_OPERATOR_PREFIX: frozenset({"text"}),
+}
+"""Types of the fields by which an operator may filter: those whose values have one form."""
 
 
 def check(
@@ -89,12 +115,15 @@ def check(
     resource: Resource,
     *,
     consumer: str,
+    government: bool,
     kind: int,
     fields: Sequence[str],
     purpose: str,
     matter: str,
+    step: str,
     case_number: str,
     now_ms: int,
+    fetch_mode: int = ON_DEMAND,
 ) -> None:
     """Refuse an exchange that a grant does not cover; once per exchange, so sets and integers only.
 
@@ -102,16 +131,21 @@ def check(
         grant: as it stands now.
         resource: the catalogue entry the request resolves to.
         consumer: credit code from the consumer's certificate.
+        government: whether the consumer is a government body.
         kind: a Kind.
         fields: the names asked for, each once.
-        purpose, matter, case_number: as the request states them.
+        purpose, matter, step, case_number: as the request states them.
         now_ms: Unix milliseconds.
+        fetch_mode: a FetchMode; a request of its own is one on demand.
 
     Raises:
-        NoGrant, GrantPending, GrantPaused, GrantRevoked, GrantExpired, Suspended, KindNotGranted, Malformed,
-        UnknownField, NotShared, FieldNotGranted, PurposeNotGranted, MatterNotGranted, CaseRequired.
+        NoGrant, GrantForeign, GrantPending, GrantPaused, GrantRevoked, GrantExpired, Suspended,
+        KindNotGranted, Malformed, UnknownField, NotShared, FieldNotGranted, NonGovernment, PurposeNotGranted,
+        MatterNotGranted, StepNotGranted, CaseRequired.
     """
-    if grant.consumer != consumer or grant.resource != resource.id or grant.provider != resource.provider:
+    if grant.consumer != consumer:
+        raise GrantForeign(grant.name)
+    if grant.resource != resource.id or grant.provider != resource.provider:
         raise NoGrant(resource.id)
     if grant.state != ACTIVE:
         raise _NOT_IN_FORCE.get(grant.state, NoGrant)(grant.name)
@@ -119,19 +153,30 @@ def check(
         raise GrantExpired(grant.name)
     if resource.suspended:
         raise Suspended(resource.id)
-    if kind not in grant.kinds or kind not in resource.kinds:
+    limits = grant.limits
+    if kind not in grant.kinds or kind not in resource.kinds or fetch_mode not in limits.fetch_modes:
         raise KindNotGranted(resource.id)
     wanted = frozenset(fields)
     if not wanted or len(wanted) != len(fields):
         raise Malformed("fields")
     if not wanted <= grant.fields or not wanted <= resource.shared:
         raise _field_refusal(grant, resource, fields)
+    if not government and kind != VERIFY and not _derived(resource, wanted):
+        raise NonGovernment(resource.id)
     if purpose not in grant.purposes:
         raise PurposeNotGranted(resource.id)
     if grant.matters and matter not in grant.matters:
         raise MatterNotGranted(resource.id)
+    if limits.domains and matter.partition(".")[0] not in limits.domains:
+        raise MatterNotGranted(resource.id)
+    if limits.steps and f"{matter}/{step}" not in limits.steps:
+        raise StepNotGranted(resource.id)
     if (grant.case_required or resource.case_required) and not case_number.strip():
         raise CaseRequired(resource.id)
+
+
+def _derived(resource: Resource, names: Iterable[str]) -> bool:
+    return all(resource.fields[name].derived for name in names)
 
 
 def _field_refusal(
@@ -165,11 +210,24 @@ def parse_grant(statement: common_pb2.Statement, verified: Verified) -> Grant:
     return grant
 
 
-def check_application(grant: Grant, resource: Resource, *, now_ms: int) -> None:
-    """Refuse an application that the catalogue entry does not allow.
+def check_application(
+    grant: Grant,
+    resource: Resource,
+    *,
+    rules: RegionRules,
+    government: Callable[[str], bool],
+    now_ms: int,
+) -> None:
+    """Refuse an application that the catalogue entry or the region's rules do not allow.
+
+    Args:
+        rules: of the region, as they stand.
+        government: tells of a credit code whether it is a government body's.
+        now_ms: Unix milliseconds.
 
     Raises:
-        UnknownResource, UnknownField, NotShared, KindNotGranted, GrantExpired.
+        UnknownResource, UnknownField, NotShared, KindNotGranted, GrantExpired, Malformed, PurposeUnknown,
+        NonGovernment, Redisclosure; whatever `government` raises.
     """
     if grant.resource != resource.id or grant.provider != resource.provider:
         raise UnknownResource(grant.resource)
@@ -182,67 +240,52 @@ def check_application(grant: Grant, resource: Resource, *, now_ms: int) -> None:
         raise KindNotGranted(resource.id)
     if grant.not_after_ms <= now_ms:
         raise GrantExpired(grant.name)
+    _check_filters(grant, resource)
+    check_purposes(grant, rules, not_after_ms=grant.not_after_ms)
+    derived = _derived(resource, grant.fields)
+    if not (derived or grant.kinds <= {VERIFY} or government(grant.consumer)):
+        raise NonGovernment(resource.id)
+    for recipient in sorted(grant.limits.redisclosure_to):
+        if not government(recipient) and not derived:
+            raise Redisclosure(recipient)
 
 
-def transition(grant: Grant, event: GrantEvent, statement: common_pb2.Statement) -> Grant:
-    """Return the grant after an event whose signature and signer were checked before.
-
-    Raises:
-        UnknownGrant: the event is about another grant.
-        WrongState: not the next revision, or not possible in the grant's state.
-    """
-    if event.grant_id != grant.grant_id:
-        raise UnknownGrant(grant.name)
-    state = _NEXT.get((grant.state, event.action))
-    if event.revision != grant.revision + 1 or state is None:
-        raise WrongState(grant.name)
-    if event.revision > MAX_REVISIONS and event.action != REVOKE:
-        raise WrongState(f"{grant.name} revision {event.revision}")
-    record = grant_pb2.GrantRecord()
-    record.CopyFrom(grant.record)
-    record.events.append(statement)
-    record.state, record.revision = state, event.revision
-    return replace(grant, state=state, revision=event.revision, record=record)
-
-
-def check_signer(grant: Grant, event: GrantEvent, signer: Identity, resource: Resource | None) -> None:
-    """Refuse an event that its signer may not make.
+def check_purposes(grant: Grant, rules: RegionRules, *, not_after_ms: int) -> None:
+    """Refuse a grant whose purposes the region's rules do not have, or not for its matters or term.
 
     Args:
-        resource: the catalogue entry as it stands; None where it is not known.
+        not_after_ms: the end it would have, Unix milliseconds: that applied for, or of an extension.
 
     Raises:
-        RoleNotAllowed.
+        PurposeUnknown.
     """
-    if signer.role is Role.STEWARD and signer.organisation == grant.provider:
+    if not rules.purposes:
         return
-    if signer.role is Role.STEWARD and signer.organisation == grant.consumer and event.action == REVOKE:
-        return
-    if signer.role is Role.AGENT and signer.organisation == grant.provider and event.action == ACCEPT:
-        same = resource is not None and resource.id == grant.resource and resource.provider == grant.provider
-        if resource is not None and same and grant.fields <= resource.unconditional:
-            return
-    raise RoleNotAllowed(grant.name)
+    for code in sorted(grant.purposes):
+        purpose = rules.purposes.get(code)
+        if purpose is None:
+            raise PurposeUnknown(code)
+        # A grant that names no matters is for any, which is more than the purpose goes with.
+        if purpose.matters and not (grant.matters and grant.matters <= purpose.matters):
+            raise PurposeUnknown(f"{code}: matters")
+        days = purpose.max_term_days
+        if days and not_after_ms - grant.not_before_ms > days * DAY_MS:
+            raise PurposeUnknown(f"{code}: {days} days")
 
 
-def apply_event(
-    grant: Grant, statement: common_pb2.Statement, verified: Verified, resource: Resource | None
-) -> Grant:
-    """Return the grant after a verified event: signer rule, next revision, legal transition.
-
-    Args:
-        statement: a signed GrantEventBody.
-        verified: who signed it, as `TrustAnchor.verify_statement` found.
-        resource: the catalogue entry as it stands, None where it is not known: then no agent may accept.
-
-    Raises:
-        UnknownGrant, RoleNotAllowed, WrongState, Malformed, Oversized.
-    """
-    event = read_event(statement)
-    if event.grant_id != grant.grant_id:
-        raise UnknownGrant(grant.name)
-    check_signer(grant, event, verified.identity, resource)
-    return transition(grant, event, statement)
+def _check_filters(grant: Grant, resource: Resource) -> None:
+    """Refuse a row filter by a field that is not there, or with values that are none of its type."""
+    for item in grant.row_filters:
+        rule = resource.fields.get(item.field)
+        if rule is None:
+            raise UnknownField(resource.id)
+        if rule.type not in _FILTERED[item.operator]:
+            raise Malformed(f"row filter by {item.field}")
+        try:
+            for value in item.values:
+                encode_value(rule.type, value)
+        except BadParameter:
+            raise Malformed(f"row filter by {item.field}") from None
 
 
 def check_issued(issued_at_ms: int, now_ms: int, *, within_ms: int = MAX_STATEMENT_SKEW_MS) -> None:

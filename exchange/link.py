@@ -83,6 +83,10 @@ class Outbox(Generic[T]):
         self._poked = True
         self._wanted.set()
 
+    def revise(self, change: Callable[[T], T]) -> None:
+        """Put other items in the place of those that wait; each counts as many bytes as before."""
+        self._items = deque((change(item), size) for item, size in self._items)
+
     def close(self) -> list[T]:
         """Refuse further items and return those that were never written."""
         self._closed = True

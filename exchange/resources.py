@@ -2,76 +2,78 @@
 
 A `Resource` is made from a signed ResourceBody once and then only read: its sets are what the hot path
 asks (`exchange/grants.py`). Invariant: a `Resource` that exists is well formed; whether its signer was
-allowed to publish it is decided by whoever took it over (`check_publisher`).
+allowed to publish it is decided by whoever took it over (`check_publisher`), and whether it is in force
+by its review (`exchange/catalogue_review.py`).
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from google.protobuf.message import DecodeError
-
-from exchange.canonical import NONCE_BYTES, RESOURCE, digest
-from exchange.errors import BadIdentifier, Malformed, Oversized, RoleNotAllowed
+from exchange.canonical import RESOURCE, digest
+from exchange.errors import Malformed, RoleNotAllowed
 from exchange.identity import Identity, Role
+from exchange.resource_body import (
+    DEFAULT_PADDING,
+    FORMATS,
+    MAX_FIELDS,
+    MAX_PARAMETERS,
+    MAX_ROWS,
+    MAX_TEXT,
+    SEALED_LEVELS,
+    TYPES,
+    FieldRule,
+    MaskRule,
+    ParameterRule,
+    ResourceId,
+    Responsibility,
+    check_kinds,
+    check_text,
+    field_rule,
+    parameter_rule,
+    read_body,
+    responsibility,
+    split_id,
+)
 from exchange.v1 import common_pb2, directory_pb2
 
-MAX_FIELDS = 64
-MAX_PARAMETERS = 16
-MAX_ROWS = 1000
-MAX_TEXT = 500
-DEFAULT_PADDING = 64
+__all__ = [
+    "CLAIM",
+    "DEFAULT_PADDING",
+    "FORMATS",
+    "MAX_FIELDS",
+    "MAX_PARAMETERS",
+    "MAX_ROWS",
+    "MAX_TEXT",
+    "SEALED_LEVELS",
+    "TYPES",
+    "VERIFY_PADDING",
+    "FieldRule",
+    "MaskRule",
+    "ParameterRule",
+    "Resource",
+    "ResourceId",
+    "Responsibility",
+    "check_kinds",
+    "check_publisher",
+    "check_text",
+    "division_prefix",
+    "parse_resource",
+    "split_id",
+    "wider_divisions",
+]
+
 VERIFY_PADDING = 16
 """Of each boolean of a verification."""
 CLAIM = "claim:"
 """What the column of a claim is named before its field, apart from every parameter's."""
-TYPES = frozenset({"text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"})
-FORMATS = frozenset({"", "citizen_id", "credit_code", "division"})
-SEALED_LEVELS = frozenset({common_pb2.LEVEL_L3, common_pb2.LEVEL_L4})
-
-_ID = re.compile(r"([0-9]{6})/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_LEVELS = frozenset(common_pb2.Level.values()) - {common_pb2.LEVEL_UNSPECIFIED}
-_SHARES = frozenset(directory_pb2.ShareType.values()) - {directory_pb2.SHARE_TYPE_UNSPECIFIED}
-_KINDS = frozenset(common_pb2.Kind.values()) - {common_pb2.KIND_UNSPECIFIED}
-
-
-class ResourceId(NamedTuple):
-    """The three parts of a resource's id."""
-
-    division: str
-    alias: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldRule:
-    """How one field is kept: type, level, share type and the padding of its sealed cells in bytes."""
-
-    type: str
-    level: int
-    share_type: int
-    padding: int
-
-    @property
-    def sealed(self) -> bool:
-        """Whether the field's level is L3 or L4."""
-        return self.level in SEALED_LEVELS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParameterRule:
-    """How one parameter is kept: type, level and the format that is checked before it is used."""
-
-    type: str
-    level: int
-    format: str
-
-    @property
-    def sealed(self) -> bool:
-        """Whether the parameter's level is L3 or L4."""
-        return self.level in SEALED_LEVELS
+GOVERNMENT = frozenset(
+    {
+        directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
+        directory_pb2.ORGANISATION_KIND_GOVERNMENT,
+        directory_pb2.ORGANISATION_KIND_PUBLIC,
+    }
+)
+"""The kinds of organisations that may get more than verdicts and derived fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,9 @@ class Resource:
         shared: names of the fields whose share type is not NOT_SHARED.
         unconditional: names of the fields that are granted automatically.
         sealed: whether any field is of level L3 or L4; then everything in an answer is sealed.
+        item: code of the data item it is the authoritative source of; its name where it states none.
+        derived_from: ids of the resources of others that it is made from.
+        responsibility: what the provider answers for; None where nothing is said.
         statement: the signed body, verbatim.
     """
 
@@ -102,23 +107,14 @@ class Resource:
     unconditional: frozenset[str]
     sealed: bool
     suspended: bool = False
+    item: str = ""
+    derived_from: tuple[str, ...] = ()
+    responsibility: Responsibility | None = None
     statement: common_pb2.Statement = field(repr=False)
 
     def with_suspended(self, suspended: bool) -> "Resource":
         """Return the same entry, suspended or not."""
         return replace(self, suspended=suspended)
-
-
-def split_id(resource: str) -> ResourceId:
-    """Return the parts of "<6-digit division>/<organisation alias>/<name>".
-
-    Raises:
-        BadIdentifier: the id has another form.
-    """
-    matched = _ID.fullmatch(resource)
-    if matched is None:
-        raise BadIdentifier("resource id")
-    return ResourceId(*matched.groups())
 
 
 def division_prefix(division: str) -> str:
@@ -141,20 +137,19 @@ def wider_divisions(division: str) -> Iterator[str]:
 def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) -> Resource:
     """Return the catalogue entry that a statement holds. Signature and signer are not looked at.
 
+    Its JSON Schema is only bounded here; whoever takes an entry over asks `record_schema.check_schema`.
+
     Args:
         statement: a signed ResourceBody.
         suspended: whether it is suspended at this time.
 
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
+        DataClassRefused: a field is core data or a state secret.
     """
-    try:
-        body = directory_pb2.ResourceBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("resource") from error
-    _check_body(body)
-    fields = {f.name: _field_rule(f) for f in body.fields}
-    parameters = {p.name: _parameter_rule(p) for p in body.parameters}
+    body = read_body(statement)
+    fields = {f.name: field_rule(f) for f in body.fields}
+    parameters = {p.name: parameter_rule(p) for p in body.parameters}
     if len(fields) != len(body.fields) or len(parameters) != len(body.parameters):
         raise Malformed("a name twice")
     unconditional = directory_pb2.SHARE_TYPE_UNCONDITIONAL
@@ -176,6 +171,9 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
         unconditional=frozenset(name for name, rule in fields.items() if rule.share_type == unconditional),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
+        item=body.item or split_id(body.id).name,
+        derived_from=tuple(body.derived_from),
+        responsibility=responsibility(body.responsibility) if body.HasField("responsibility") else None,
         statement=statement,
     )
 
@@ -188,76 +186,3 @@ def check_publisher(resource: Resource, signer: Identity) -> None:
     """
     if signer.role is not Role.STEWARD or signer.organisation != resource.provider:
         raise RoleNotAllowed(resource.id)
-
-
-def check_text(text: str, subject: str, *, least: int = 0, most: int = MAX_TEXT) -> None:
-    """Refuse a text that is too short, too long, padded with blanks or has control characters.
-
-    Raises:
-        Malformed, Oversized: with the subject given.
-    """
-    if len(text) > most:
-        raise Oversized(subject)
-    if len(text) < least or not text.isprintable() or text != text.strip():
-        raise Malformed(subject)
-
-
-def _check_body(body: directory_pb2.ResourceBody) -> None:
-    split_id(body.id)
-    if len(body.nonce) != NONCE_BYTES:
-        raise Malformed("nonce")
-    if len(body.fields) > MAX_FIELDS or len(body.parameters) > MAX_PARAMETERS:
-        raise Oversized("fields or parameters")
-    if not body.fields or not body.parameters:
-        raise Malformed("fields or parameters")
-    if not 1 <= body.row_cap <= MAX_ROWS:
-        raise Malformed("row_cap")
-    if body.version < 1 or not body.provider or not body.HasField("issued_at"):
-        raise Malformed("version, provider or issued_at")
-    check_kinds(body.kinds)
-    check_text(body.title_zh, "title_zh", least=1)
-    check_text(body.title_en, "title_en")
-
-
-def check_kinds(kinds: Sequence[int]) -> None:
-    """Refuse a list of kinds that is empty, has one twice or names one this version does not know.
-
-    Raises:
-        Malformed.
-    """
-    if not kinds or len(set(kinds)) != len(kinds) or not _KINDS.issuperset(kinds):
-        raise Malformed("kinds")
-
-
-def _field_rule(item: directory_pb2.Field) -> FieldRule:
-    _check_item(item.name, item.type, item.level)
-    if item.share_type not in _SHARES:
-        raise Malformed(f"share type of {item.name}")
-    if item.padding and not 16 <= item.padding <= 4096:
-        raise Malformed(f"padding of {item.name}")
-    for text in (item.title_zh, item.title_en, item.legal_basis):
-        check_text(text, f"text of {item.name}")
-    if item.share_type == directory_pb2.SHARE_TYPE_NOT_SHARED and not item.legal_basis:
-        raise Malformed(f"legal basis of {item.name}")
-    return FieldRule(
-        type=item.type,
-        level=item.level,
-        share_type=item.share_type,
-        padding=item.padding or DEFAULT_PADDING,
-    )
-
-
-def _parameter_rule(item: directory_pb2.Parameter) -> ParameterRule:
-    _check_item(item.name, item.type, item.level)
-    if item.format not in FORMATS:
-        raise Malformed(f"format of {item.name}")
-    return ParameterRule(type=item.type, level=item.level, format=item.format)
-
-
-def _check_item(name: str, kind: str, level: int) -> None:
-    if _NAME.fullmatch(name) is None:
-        raise BadIdentifier("name of a field or parameter")
-    if kind not in TYPES:
-        raise Malformed(f"type of {name}")
-    if level not in _LEVELS:
-        raise Malformed(f"level of {name}")

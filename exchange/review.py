@@ -145,7 +145,7 @@ def read_draw(statement: common_pb2.Statement) -> Draw:
     if body.organisation and not CREDIT_CODE.fullmatch(body.organisation):
         raise Malformed("organisation")
     check_text(body.resource, "resource", most=MAX_RESOURCE)
-    _check_words(body.note, "note")
+    check_words(body.note, "note")
     return Draw(
         review_id=digest(REVIEW_DRAW, statement.body),
         origin=head.origin,
@@ -216,7 +216,7 @@ def _check_step(body: review_pb2.ReviewEventBody) -> None:
     elif body.verdict:
         raise Malformed("verdict")
     needed = action in _EXPLAINING or body.verdict == FINDING
-    _check_words(body.text, "text", least=1 if needed else 0)
+    check_words(body.text, "text", least=1 if needed else 0)
 
 
 def _check_selection(body: review_pb2.ReviewEventBody) -> None:
@@ -261,8 +261,12 @@ def selection_body(
     return body
 
 
-def _check_words(text: str, subject: str, *, least: int = 0) -> None:
-    """Refuse words that are too many, or hold a citizen id: what is in the log stays there."""
+def check_words(text: str, subject: str, *, least: int = 0) -> None:
+    """Refuse words that are too many, or hold a citizen id: what is in the log stays there.
+
+    Raises:
+        Malformed, Oversized: with the subject given.
+    """
     check_text(text, subject, least=least, most=MAX_TEXT)
     for found in _CITIZEN_ID.findall(text):
         try:

@@ -33,12 +33,16 @@ SUSPICIOUS = frozenset(
     {
         r.REASON_ROLE_NOT_ALLOWED,
         r.REASON_NO_GRANT,
+        r.REASON_GRANT_FOREIGN,
         r.REASON_GRANT_EXPIRED,
         r.REASON_GRANT_REVOKED,
         r.REASON_GRANT_PAUSED,
         r.REASON_FIELD_NOT_GRANTED,
         r.REASON_PURPOSE_NOT_GRANTED,
         r.REASON_MATTER_NOT_GRANTED,
+        r.REASON_STEP_NOT_GRANTED,
+        r.REASON_NON_GOVERNMENT,
+        r.REASON_REDISCLOSURE,
         r.REASON_KIND_NOT_GRANTED,
         r.REASON_CASE_REQUIRED,
         r.REASON_NOT_SHARED,
@@ -85,7 +89,13 @@ _ENDING = frozenset(
     }
 )
 _ENDING_GRANTS = frozenset(
-    {grant_pb2.GRANT_ACTION_REJECT, grant_pb2.GRANT_ACTION_PAUSE, grant_pb2.GRANT_ACTION_REVOKE}
+    {
+        grant_pb2.GRANT_ACTION_REJECT,
+        grant_pb2.GRANT_ACTION_PAUSE,
+        grant_pb2.GRANT_ACTION_REVOKE,
+        grant_pb2.GRANT_ACTION_OVERRULE,
+        grant_pb2.GRANT_ACTION_EXIT,
+    }
 )
 
 

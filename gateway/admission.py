@@ -1,9 +1,11 @@
 """Decides whether a verified statement may change the region's state. Pure: reads the state, changes nothing.
 
 1. An organisation is entered by an administrator; names may change, alias and division never.
-2. A resource is published, suspended and resumed by a steward of its provider.
+2. A resource is published, suspended, resumed and withdrawn by a steward of its provider; a version that the
+   rules put in review is approved or rejected as `exchange.catalogue_review` says.
 3. A bundle is published by the agent whose keys it holds, one after the other.
-4. A grant is applied for by a steward of the consumer, within what the catalogue shares.
+4. A grant is applied for by a steward of the consumer, within what the catalogue shares; what is made from
+   others' data is published and granted only as far as their grants let it (`gateway.access.redisclosure`).
 5. Its events follow `exchange.grants`.
 6. A review is drawn and taken step by step as `gateway.review` says.
 7. A change of the log's key is entered by the gateway itself.
@@ -13,19 +15,29 @@
 
 from collections.abc import Callable, Sequence
 
+from exchange.catalogue_review import check_state_signer, read_state
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
-from exchange.grants import apply_event, check_application, check_issued, parse_grant, read_event
+from exchange.grants import (
+    apply_event,
+    check_application,
+    check_issued,
+    check_purposes,
+    parse_grant,
+    read_event,
+)
 from exchange.identity import Role
 from exchange.keys import open_bundle
 from exchange.log_keys import read_key_change
+from exchange.record_schema import check_schema
 from exchange.resources import check_publisher, parse_resource
 from exchange.review import read_draw
 from exchange.review import read_event as read_review_event
+from exchange.schema_change import check_compatible
 from exchange.trust import TrustAnchor, TrustList, Verified
-from exchange.v1 import audit_pb2, common_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2
+from gateway.access.redisclosure import check_passing_on, check_sources
 from gateway.directory.key_bundles import read_bundle
 from gateway.directory.organisations import read_organisation
-from gateway.directory.resources import read_state
 from gateway.register import Submitted
 from gateway.state import RegionState
 
@@ -114,14 +126,29 @@ class Admission:
         new = parse_resource(statement)
         check_publisher(new, verified.identity)
         check_issued(new.issued_at_ms, now_ms)
-        self._state.catalogue.check(new, self._state.organisations.get(new.provider))
+        catalogue = self._state.catalogue
+        catalogue.check(new, self._state.organisations.get(new.provider))
+        body = directory_pb2.ResourceBody.FromString(statement.body)
+        check_schema(body)
+        held = catalogue.by_id.get(new.id)
+        if held is not None:
+            check_compatible(directory_pb2.ResourceBody.FromString(held.statement.body), body)
+        check_sources(new, catalogue, self._state.grants, now_ms=now_ms)
         return new.id
 
     def _resource_state(
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
     ) -> str:
         change = read_state(statement)
-        check_publisher(self._state.catalogue.exactly(change.id), verified.identity)
+        entry = self._state.catalogue.entry(change.id)
+        waiting = entry.waiting
+        check_state_signer(
+            change,
+            verified.identity,
+            provider=entry.provider,
+            reviewer=waiting.reviewer if waiting else "",
+            handed_in_by=waiting.handed_in_by if waiting else "",
+        )
         check_issued(change.issued_at_ms, now_ms)
         self._state.catalogue.check_state(change)
         return change.id
@@ -149,7 +176,15 @@ class Admission:
         grant = parse_grant(statement, verified)
         self._state.organisations.get(grant.consumer)
         self._state.organisations.get(grant.provider)
-        check_application(grant, self._state.catalogue.exactly(grant.resource), now_ms=now_ms)
+        resource = self._state.catalogue.exactly(grant.resource)
+        check_passing_on(resource, grant.consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
+        check_application(
+            grant,
+            resource,
+            rules=self._state.rules.current,
+            government=lambda code: self._state.organisations.get(code).government,
+            now_ms=now_ms,
+        )
         return grant.name
 
     def _grant_event(
@@ -157,7 +192,10 @@ class Admission:
     ) -> str:
         event = read_event(statement)
         grant = self._state.grants.one(event.grant_id)
-        apply_event(grant, statement, verified, self._state.catalogue.by_id.get(grant.resource))
+        resource, rules = self._state.catalogue.by_id.get(grant.resource), self._state.rules.current
+        apply_event(grant, statement, verified, resource, rules)
+        if event.not_after_ms:
+            check_purposes(grant, rules, not_after_ms=event.not_after_ms)
         check_issued(event.issued_at_ms, now_ms)
         return grant.name
 

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from exchange.errors import ProviderAway
+from exchange.errors import Malformed, ProviderAway, UnknownResource
 from exchange.identity import Identity
 from exchange.keys import PeerKeys
 from exchange.v1 import audit_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
+from gateway.directory.catalogue_search import read_search, search, sees_review
+from gateway.directory.resources import Entry
 from gateway.registrar import Registrar
 from gateway.state import RegionState
 
 SERVICE = "/exchange.v1.DirectoryService"
+DEFAULT_VERSIONS = 20
+MAX_VERSIONS = 100
 
 LinkedAgents = Callable[[str], Collection[str]]
 """Returns the names of an organisation's agents that are linked, by its credit code."""
@@ -75,8 +79,20 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     async def SetResourceState(
         self, request: directory_pb2.SetResourceStateRequest, context: Any
     ) -> directory_pb2.SetResourceStateResponse:
-        """Suspend or resume a resource."""
+        """Suspend, resume or withdraw a resource, approve or reject a version."""
         return await self._calls.run(f"{SERVICE}/SetResourceState", request, context, self._set_state)
+
+    async def SearchResources(
+        self, request: directory_pb2.SearchResourcesRequest, context: Any
+    ) -> directory_pb2.SearchResourcesResponse:
+        """Find resources."""
+        return await self._calls.run(f"{SERVICE}/SearchResources", request, context, self._search)
+
+    async def ListVersions(
+        self, request: directory_pb2.ListVersionsRequest, context: Any
+    ) -> directory_pb2.ListVersionsResponse:
+        """List the versions of a resource."""
+        return await self._calls.run(f"{SERVICE}/ListVersions", request, context, self._versions)
 
     async def PublishBundle(
         self, request: directory_pb2.PublishBundleRequest, context: Any
@@ -146,6 +162,58 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         most = pages.page_size(request.page_size)
         page = self._registrar.events(request.since, most, caller.organisation)
         return directory_pb2.ListEventsResponse(events=page.events, next=page.next, more=page.more)
+
+    async def _search(
+        self, request: directory_pb2.SearchResourcesRequest, caller: Identity
+    ) -> directory_pb2.SearchResourcesResponse:
+        most = pages.page_size(request.page_size)
+        wanted = read_search(request)
+        after = pages.key_of("search", request.page_token)
+        found = await search(self._state.catalogue, wanted, caller, after=after, most=most)
+        return directory_pb2.SearchResourcesResponse(
+            resources=[
+                directory_pb2.VersionRecord(
+                    resource=shown.statement,
+                    standing=entry.standing(shown.version),
+                    index=entry.indexes[shown.version - 1],
+                    revision=entry.revision,
+                )
+                for entry, shown in found.hits
+            ],
+            next_page_token=pages.token("search", found.next_key) if found.next_key else "",
+        )
+
+    async def _versions(
+        self, request: directory_pb2.ListVersionsRequest, caller: Identity
+    ) -> directory_pb2.ListVersionsResponse:
+        if request.page_size > MAX_VERSIONS:
+            raise Malformed("page_size")
+        entry = self._state.catalogue.entry(request.resource)
+        waiting = entry.waiting.resource.version if entry.waiting else 0
+        passed = pages.position_of("versions", request.resource, request.page_token) or 0
+        last = len(entry.indexes)
+        if waiting and not sees_review(entry, caller):
+            last = waiting - 1
+        if not last:
+            raise UnknownResource(request.resource)
+        most = request.page_size or DEFAULT_VERSIONS
+        told = (self._version(entry, number) for number in range(passed + 1, min(last, passed + most) + 1))
+        taken = pages.fitting(told, lambda one: one.ByteSize(), most=most)
+        passed += len(taken)
+        return directory_pb2.ListVersionsResponse(
+            versions=taken,
+            next_page_token=pages.token_at("versions", request.resource, passed if passed < last else None),
+        )
+
+    def _version(self, entry: Entry, number: int) -> directory_pb2.VersionRecord:
+        index = entry.indexes[number - 1]
+        logged = audit_pb2.AuditEntry.FromString(self._registrar.leaf(index))
+        return directory_pb2.VersionRecord(
+            resource=logged.administrative.statement,
+            standing=entry.standing(number),
+            index=index,
+            revision=entry.revision,
+        )
 
     async def _publish_resource(
         self, request: directory_pb2.PublishResourceRequest, caller: Identity

@@ -36,6 +36,7 @@ from gateway.config import GatewayConfig
 from gateway.log_face import LogFace, LogFaceParts
 from gateway.metrics import GatewayMetrics
 from gateway.registrar import Registrar
+from gateway.reports.usage_rows import USAGE, UsageContent
 from gateway.storage.segments import SegmentFiles
 from gateway.subject_tags import GatewayTagKeys
 
@@ -87,6 +88,7 @@ class Evidence:
         self.scrub = Scrub(log=log, entries_per_s=config.scrub.entries_per_s)
         self._found = Projection(path=folder / SEARCH, log=log, content=SearchContent())
         self.tagged = Projection(path=folder / TRACE, log=log, content=TraceContent(log))
+        self.usage = Projection(path=folder / USAGE, log=log, content=UsageContent())
         self.keeper = self._make_keeper()
         self.tag_terms = self._make_tag_terms()
         self._read_by_officers()
@@ -112,7 +114,7 @@ class Evidence:
             entries=ActEntries(origin=p.log.origin, clock=p.clock, random=p.random),
             actor=p.gateway,
             now=lambda: trusted_now(p.clock, p.trust()),
-            forget=(self._found.forget, self.tagged.forget),
+            forget=(self._found.forget, self.tagged.forget, self.usage.forget),
         )
 
     def _make_tag_terms(self) -> TagTerms:
@@ -139,7 +141,7 @@ class Evidence:
             log=p.log,
             keys=p.tag_keys,
             delayed_days=p.config.tracing.delayed_purpose_days,
-            mark_key=_kept_key(p.keystore, TRACE_MARKS),
+            mark_key=kept_key(p.keystore, TRACE_MARKS),
             record_read=p.registrar.record_read,
             clock=p.clock,
         )
@@ -166,7 +168,7 @@ class Evidence:
         """
         stack.push_async_callback(self.witnessing.close)
         await self.witnessing.before_signing()
-        for projection in (self._found, self.tagged):
+        for projection in (self._found, self.tagged, self.usage):
             projection.start()
             stack.push_async_callback(projection.close)
 
@@ -195,7 +197,7 @@ class Evidence:
         self.witnessing.measure()
 
 
-def _kept_key(keystore: KeyStore, name: str) -> bytes:
+def kept_key(keystore: KeyStore, name: str) -> bytes:
     """Return 32 random bytes that are drawn once and never leave the key store."""
     key = keystore.get(name)
     if key is None:

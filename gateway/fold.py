@@ -7,7 +7,7 @@ lag, never lead: once it could not be written it is left alone until the next st
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from exchange.errors import StoreDamaged
+from exchange.errors import EntryErased, StoreDamaged
 from exchange.v1 import audit_pb2
 from gateway.audience import Audience
 from gateway.audit.reading import Present
@@ -99,6 +99,7 @@ class Fold:
             found = self._read(applied, min(SCAN, size - applied))
             self._project(list(self._scan(found.entries)), found.next_index)
             applied = found.next_index
+            self._let_go()
 
     def close(self) -> None:
         """Note how far the log was folded and close the projection."""
@@ -110,6 +111,7 @@ class Fold:
         """Apply an entry that is durable, and project it."""
         audience = self._state.apply(index, entry)
         self._project([(index, leaf)], index + 1)
+        self._let_go()
         return audience
 
     def settle(self) -> None:
@@ -126,7 +128,11 @@ class Fold:
         if applied > self._log.head.size:
             return False
         last = self._store.last()
-        return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
+        try:
+            return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
+        except EntryErased:
+            # Of an act that goes with its segment: the log cannot say any more, so nothing is gone by.
+            return False
 
     def _read(self, first: int, count: int) -> Present:
         """Read the next entries; of what is sealed or erased, those that stay: no others change the state."""
@@ -153,3 +159,16 @@ class Fold:
             # The log has everything; a gap in the projection would be worse than its end.
             self.fault = error
         self._settled = applied_index
+
+    def _let_go(self) -> None:
+        """Keep no leaf in the projection that makes nothing of the state any more.
+
+        A crash before this keeps them: the next start folds them, and lets them go again.
+        """
+        gone = self._state.forgotten()
+        if not gone or self.fault is not None:
+            return
+        try:
+            self._store.forget(gone)
+        except StoreDamaged as error:
+            self.fault = error

@@ -1,14 +1,16 @@
-"""The region's grants: consumers apply, providers decide, parties and overseers read."""
+"""The region's grants: consumers apply, providers decide, supervisors approve, parties and overseers read."""
 
 from typing import Any
 
 from exchange.canonical import GRANT, digest
-from exchange.errors import Malformed, UnknownGrant
-from exchange.grants import read_event
+from exchange.errors import UnknownGrant
+from exchange.grants import Grant, read_event
 from exchange.identity import OF_ORGANISATION, Identity
 from exchange.v1 import audit_pb2, grant_pb2, grant_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
+from gateway.clocks.grants import GrantClocks
+from gateway.grant_list import NAME, GrantLists, sees
 from gateway.registrar import Registrar
 from gateway.state import RegionState
 
@@ -22,12 +24,24 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         registrar: enters applications and decisions.
         state: of the region.
         calls: what every call has around it.
+        clocks: of the grants.
+        lists: pages of grants.
     """
 
-    def __init__(self, *, registrar: Registrar, state: RegionState, calls: Calls) -> None:
+    def __init__(
+        self,
+        *,
+        registrar: Registrar,
+        state: RegionState,
+        calls: Calls,
+        clocks: GrantClocks,
+        lists: GrantLists,
+    ) -> None:
         self._registrar = registrar
         self._state = state
         self._calls = calls
+        self._clocks = clocks
+        self._lists = lists
 
     async def ApplyGrant(
         self, request: grant_pb2.ApplyGrantRequest, context: Any
@@ -66,25 +80,36 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
 
     async def _get(self, request: grant_pb2.GetGrantRequest, caller: Identity) -> grant_pb2.GetGrantResponse:
         grant = self._state.grants.one(request.grant_id)
-        party = _party(caller)
-        if party is not None and party not in (grant.consumer, grant.provider):
+        if not sees(grant, _party(caller)):
             # The same answer as for a grant that is not there.
             raise UnknownGrant(grant.name)
-        return grant_pb2.GetGrantResponse(grant=grant.record)
+        return grant_pb2.GetGrantResponse(grant=self._told(grant))
 
     async def _list(
         self, request: grant_pb2.ListGrantsRequest, caller: Identity
     ) -> grant_pb2.ListGrantsResponse:
-        most = pages.page_size(request.page_size)
-        key = pages.key_of("grants", request.page_token) or "-1"
-        if not key.removeprefix("-").isdecimal():
-            raise Malformed("page_token")
-        found = self._state.grants.page(_party(caller), int(key), most + 1)
-        taken = pages.fitting(found, lambda one: one.grant.record.ByteSize(), most=most)
-        response = grant_pb2.ListGrantsResponse(grants=[one.grant.record for one in taken])
-        if len(taken) < len(found):
-            response.next_page_token = pages.token("grants", str(taken[-1].index))
+        page = self._lists.page(request, _party(caller), pages.page_size(request.page_size))
+        told = [(listed, self._told(listed.grant)) for listed in page.grants]
+        taken = pages.fitting(told, lambda one: one[1].ByteSize(), most=len(told))
+        response = grant_pb2.ListGrantsResponse(grants=[record for _, record in taken])
+        last = page.next_place if len(taken) == len(told) else taken[-1][0].place
+        response.next_page_token = pages.token(NAME, last) if last else ""
         return response
+
+    def _told(self, grant: Grant) -> grant_pb2.GrantRecord:
+        """Return a grant's record, with its term as it stands and the clock that runs."""
+        record = grant_pb2.GrantRecord()
+        record.CopyFrom(grant.record)
+        record.not_after.FromMilliseconds(grant.not_after_ms)
+        index = self._state.index_of(GRANT, grant.record.grant.body)
+        if index is not None:
+            applied = audit_pb2.AuditEntry.FromString(self._registrar.leaf(index))
+            record.applied_at.FromMilliseconds(applied.time_ms)
+        clock = self._clocks.clock(grant)
+        if clock is not None:
+            record.clock, record.waits_for = clock.name, clock.waits_for
+            record.due_at.FromMilliseconds(clock.due_ms)
+        return record
 
 
 def _party(caller: Identity) -> str | None:

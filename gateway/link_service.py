@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,11 @@ Context = grpc.aio.ServicerContext[link_pb2.LinkRequest, link_pb2.LinkResponse]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkParts:
-    """What the link service is made of."""
+    """What the link service is made of.
+
+    Attributes:
+        stop_notices: stops that no event of the log tells of yet.
+    """
 
     origin: str
     path: Path
@@ -44,6 +48,7 @@ class LinkParts:
     consumer_window: int
     provider_window: int
     max_links: int
+    stop_notices: Callable[[], Sequence[link_pb2.StopNotice]] = tuple
 
 
 class LinkService(link_pb2_grpc.LinkServiceServicer):
@@ -134,6 +139,7 @@ class LinkService(link_pb2_grpc.LinkServiceServicer):
         trust = p.trust_feed.current
         if trust is not None:
             frame.notices.add().trust_list.CopyFrom(trust.statement)
+        frame.notices.extend(link_pb2.Notice(stop=stop) for stop in p.stop_notices())
         return frame
 
     async def _serve(self, link: AgentLink, context: Context, write: "FrameWriter") -> ExchangeError | None:
@@ -213,14 +219,24 @@ class FrameWriter:
         self.first_checkpoint = sequencer.checkpoint
 
     async def frame(self, link: AgentLink, parcels: list[Parcel]) -> None:
-        """Write one frame: the notices that wait, then the parcels."""
-        frame = link_pb2.LinkResponse()
-        frame.notices.extend(link.take_notices())
+        """Write one frame: the notices that wait, then the parcels.
+
+        Notices that are too many for one frame go ahead in frames of their own: a request must not overtake
+        the case or grant that it is for.
+        """
+        frame = link_pb2.LinkResponse(notices=link.take_notices())
+        while parcels and link.noticing:
+            await self._write(frame, {})
+            frame = link_pb2.LinkResponse(notices=link.take_notices())
         places: dict[str, int] = {}
         add = frame.items.add
         for parcel in parcels:
             logged = parcel.logged
             parcel.fill(add(), places.setdefault(logged.checkpoint, len(places)) if logged else 0)
+        await self._write(frame, places)
+
+    async def _write(self, frame: link_pb2.LinkResponse, places: dict[str, int]) -> None:
+        """Write a frame with proofs of the checkpoints that it names, and of those that its events need."""
         if any(notice.HasField("event") for notice in frame.notices):
             # Agents take no event that lies beyond a head they have seen proven.
             places.setdefault(self._sequencer.checkpoint, len(places))

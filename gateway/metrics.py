@@ -79,6 +79,32 @@ class GatewayMetrics:
         )
 
 
+class RiskMetrics:
+    """What the risk rules did; read off when it is scraped.
+
+    Args:
+        registry: where the metrics are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.findings = Gauge(
+            "shuqiao_risk_findings", "Findings entered in the log since the start", registry=registry
+        )
+        self.holds = Gauge("shuqiao_risk_holds", "Consumers' exchanges held back: holds", registry=registry)
+        self.cells = Gauge("shuqiao_risk_cells", "Cells of the risk rules' windows", registry=registry)
+        self.lost = Gauge(
+            "shuqiao_risk_lost",
+            "Cells, holds, findings and exchanges that the risk rules dropped for want of room",
+            registry=registry,
+        )
+        self.rebuilt = Gauge(
+            "shuqiao_risk_rebuilt", "1 while the risk rules' windows are whole", registry=registry
+        )
+        self.readable = Gauge(
+            "shuqiao_risk_rules_readable", "1 while the risk rules in force can be read", registry=registry
+        )
+
+
 class WitnessMetrics:
     """What is known of the witnesses.
 

@@ -37,6 +37,7 @@ from exchange.errors import (
     Revoked,
     by_reason,
 )
+from exchange.stop_set import StopSet
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2, link_pb2
 from gateway.access.guards import Guard, ReleaseGuard
@@ -55,7 +56,11 @@ MAX_OWED = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathParts:
-    """What the path is made of."""
+    """What the path is made of.
+
+    Attributes:
+        concluded: takes every batch whose entries are durable, after it was released.
+    """
 
     origin: str
     hop: str
@@ -71,6 +76,7 @@ class PathParts:
     clock: Clock
     random: Random
     metrics: PathMetrics
+    concluded: Callable[[Sequence[Exchange]], None] = lambda exchanges: None
 
 
 class Path:
@@ -203,11 +209,18 @@ class Path:
             exchange.answer_digest = p.requests.check_answer(exchange, answer)
             exchange.tags = p.tags.take(exchange, body, p.clock.now_ms())
             exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
-            for guard in p.release_guards:  # 7
-                guard(exchange, body)
         except ExchangeError as error:
             exchange.tags = None
             return exchange.stop(error, rule=exchange.rule, hop=hop)
+        try:
+            for guard in p.release_guards:  # 7
+                guard(exchange, body)
+        except ExchangeError as error:
+            exchange.stop(error, rule=exchange.rule, hop=p.hop)
+            # The provider did answer: it gets its receipt, or it would take the gateway for a thief.
+            self._owed.append(replace(exchange, answer=answer, owed=True))
+            exchange.tags, exchange.answer_digest = None, b""
+            return exchange
         exchange.answer = answer
         if body.failure:
             exchange.failure = body.failure
@@ -238,7 +251,7 @@ class Path:
         return exchange
 
     def lose(self, exchanges: list[Exchange]) -> None:
-        """Conclude exchanges whose provider's link broke; each already says why."""
+        """Conclude exchanges whose provider's link broke, or that were stopped; each already says why."""
         if exchanges:
             self._conclude(exchanges)
 
@@ -291,12 +304,32 @@ class Path:
                     exchange.caller.settle(exchange, b"", None)
             p.metrics.withheld.inc(len(exchanges))
             return
+        stops, now_ms = p.state.stops.force, p.clock.now_ms()
         for exchange, leaf, logged in zip(exchanges, leaves, outcome, strict=True):
             if not exchange.owed:
-                exchange.caller.settle(exchange, leaf, logged)
+                if not stops.quiet and self._stopped_meanwhile(exchange, stops, now_ms):
+                    exchange.caller.settle(exchange, b"", None)
+                else:
+                    exchange.caller.settle(exchange, leaf, logged)
             if exchange.answer is not None and exchange.provider is not None:
                 exchange.provider.receipt(exchange, leaf, logged)
         p.metrics.concluded(exchanges)
+        p.concluded(exchanges)
+
+    def _stopped_meanwhile(self, exchange: Exchange, stops: StopSet, now_ms: int) -> bool:
+        """Whether an answer that is durable by now was stopped while it was made durable.
+
+        Its entry says released and nothing is: that is allowed, as after a crash at this line; the provider
+        has its receipt all the same.
+        """
+        if not exchange.released or exchange.resource is None:
+            return False
+        stop = stops.find(exchange.header, exchange.resource.id, now_ms)
+        if stop is None:
+            return False
+        exchange.failure = 0
+        exchange.stop(stops.refusal(stop), rule=stop.rule, hop=self._.hop)
+        return True
 
 
 def _withheld(fault: ExchangeError) -> ExchangeError:

@@ -33,6 +33,19 @@ class Submitted:
     trust: TrustList
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """An entry that makes nothing of the state any more.
+
+    Attributes:
+        index: of the entry.
+        organisations: who was told of it.
+    """
+
+    index: int
+    organisations: frozenset[str]
+
+
 class Register(Protocol):
     """Decides about some acts and holds what they make."""
 
@@ -58,4 +71,12 @@ class Register(Protocol):
 
     def audience(self, entry: audit_pb2.AuditEntry) -> Audience:
         """Return who is told of an entry that was applied."""
+        ...
+
+
+class Forgetting(Protocol):
+    """A register whose entries count only for a time: no start need fold them again after that."""
+
+    def forgotten(self) -> Sequence[Forgotten]:
+        """Return the entries that count no more, each once; none until it is worth their removal."""
         ...

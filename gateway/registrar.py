@@ -7,14 +7,16 @@
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from exchange.canonical import TRUST_LIST, digest
 from exchange.clock import Clock, Random, system_random
 from exchange.errors import (
     AuditUnavailable,
     BadSignature,
+    EntryErased,
     ExchangeError,
     Malformed,
     Oversized,
@@ -39,6 +41,10 @@ MAX_EVENT_BYTES = 2 * 1024 * 1024
 MAX_COUNTERSIGNATURES = 4
 
 Subscriber = Callable[[int, bytes, audit_pb2.AuditEntry], None]
+OwnEntry = Callable[[ActEntries], audit_pb2.AuditEntry | None]
+"""Makes an entry of the gateway's own, or None."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Registrar:
         self._refusals = refusals or RefusalLimiter()
         self._admission = Admission(state=state, anchor=anchor, region=anchor.division)
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[int]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._subscribers: list[Subscriber] = []
         # Appends that are under way, or failed in doubt: an entry may be durable although nobody was told.
         self._doubtful: dict[bytes, audit_pb2.AuditEntry] = {}
@@ -154,11 +160,22 @@ class Registrar:
         check_size(statement)
         if len(countersignatures) > MAX_COUNTERSIGNATURES:
             raise Oversized("countersignatures")
-        task = asyncio.create_task(self._enter(act, actor, statement, subject, countersignatures))
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        # The caller may go; what has begun is brought to its end, for it may be durable already.
-        return await asyncio.shield(task)
+        return await self._to_the_end(self._enter(act, actor, statement, subject, countersignatures))
+
+    async def record_own(self, make: OwnEntry) -> int | None:
+        """Enter what the gateway itself has to say and the state takes over.
+
+        Args:
+            make: returns the entry, of an act of `gateway.state.DOMAINS`, asked while nothing else changes
+                the state; None where there is nothing left to enter.
+
+        Returns:
+            Index of the entry: durable and folded; None where none was made.
+
+        Raises:
+            AuditUnavailable, QueueFull: it could not be made durable; nothing has changed.
+        """
+        return await self._to_the_end(self._enter_own(make))
 
     async def record_opening(
         self,
@@ -280,15 +297,21 @@ class Registrar:
         """
         indexes = self._state.event_indexes(organisation, since, limit + 1)
         events: list[directory_pb2.Event] = []
-        size = 0
+        size, following = 0, since
         for index in indexes[:limit]:
-            leaf = self.leaf(index)
+            try:
+                leaf = self.leaf(index)
+            except EntryErased:
+                # Of a case that outlives the term of entries: who was not told of it in time refuses it.
+                leaf = b""
             size += len(leaf)
             if events and size > MAX_EVENT_BYTES:
                 break
-            events.append(directory_pb2.Event(index=index, leaf=leaf))
-        if len(events) < len(indexes):
-            return EventPage(events, events[-1].index + 1, True)
+            following = index + 1
+            if leaf:
+                events.append(directory_pb2.Event(index=index, leaf=leaf))
+        if indexes and following <= indexes[-1]:
+            return EventPage(events, following, True)
         return EventPage(events, max(since, self._state.applied_index), False)
 
     def settle(self) -> None:
@@ -298,6 +321,18 @@ class Registrar:
         """
         if not self._lock.locked():
             self._fold.settle()
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await a change. The caller may go; what has begun ends, for it may be durable already."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def _enter_own(self, make: OwnEntry) -> int | None:
+        async with self._lock:
+            entry = make(self._entries)
+            return None if entry is None else await self._append(entry)
 
     async def _enter(
         self,
@@ -388,7 +423,7 @@ class Registrar:
         held = audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
         return index if held.body == statement.body else None
 
-    def _finished(self, task: asyncio.Task[int]) -> None:
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             # Looked at here, so that a caller who went away leaves no unread error behind.

@@ -14,34 +14,51 @@ from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     admin_pb2_grpc,
     audit_pb2_grpc,
+    case_pb2_grpc,
     directory_pb2_grpc,
     exchange_pb2_grpc,
     grant_pb2_grpc,
     link_pb2_grpc,
+    report_pb2_grpc,
     review_pb2_grpc,
+    risk_pb2_grpc,
     rules_pb2_grpc,
+    stop_pb2_grpc,
+    ticket_pb2_grpc,
 )
 from gateway import interceptors
 from gateway.access.guards import Guard
+from gateway.access.supervised import Supervised
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
+from gateway.case_service import CaseService
+from gateway.clocks.grants import GrantClocks
+from gateway.clocks.workdays import Workdays
 from gateway.config import Limits
 from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence
 from gateway.exchange_service import ExchangeService
+from gateway.grant_list import GrantLists
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.path import Path
 from gateway.registrar import Registrar
+from gateway.report_service import ReportParts, ReportService
 from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
+from gateway.risk_service import RiskService
 from gateway.routing.links import Links
 from gateway.rules.dry_run import DryRuns, MakeGuards
 from gateway.rules.explain import Explainer
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
+from gateway.stop_service import StopService
+from gateway.stops.desk import StopDesk
+from gateway.ticket_service import TicketService
+from gateway.tickets.clocks import TicketClocks
+from gateway.tickets.corrections import Corrections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +80,12 @@ class ServiceParts:
     log: Sequencer
     evidence: Evidence
     selection: Selection
+    corrections: Corrections
+    ticket_clocks: TicketClocks
     rotation: KeyRotation
+    grant_clocks: GrantClocks
+    supervised: Supervised
+    stops: StopDesk
     trust_feed: TrustFeed
     limits: Limits
     faults: Callable[[], Sequence[ExchangeError]]
@@ -89,11 +111,29 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
         server,
     )
     grant_pb2_grpc.add_GrantServiceServicer_to_server(
-        GrantService(registrar=parts.registrar, state=parts.state, calls=calls), server
+        GrantService(
+            registrar=parts.registrar,
+            state=parts.state,
+            calls=calls,
+            clocks=parts.grant_clocks,
+            lists=GrantLists(state=parts.state, clocks=parts.grant_clocks, supervised=parts.supervised),
+        ),
+        server,
     )
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
     rules_pb2_grpc.add_RulesServiceServicer_to_server(_rules_service(parts, calls), server)
+    report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
+    stop_pb2_grpc.add_StopServiceServicer_to_server(
+        StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
+    )
+    cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
+    case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
+    ticket_pb2_grpc.add_TicketServiceServicer_to_server(_ticket_service(parts, calls), server)
+    risk_pb2_grpc.add_RiskServiceServicer_to_server(
+        RiskService(registrar=parts.registrar, findings=parts.state.findings, calls=calls, clock=parts.clock),
+        server,
+    )
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -112,6 +152,7 @@ def _link_service(parts: ServiceParts) -> LinkService:
             consumer_window=parts.limits.consumer_window,
             provider_window=parts.limits.provider_window,
             max_links=parts.limits.max_links,
+            stop_notices=parts.stops.notices,
         )
     )
 
@@ -124,6 +165,20 @@ def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
         calls=calls,
         check_head=parts.log.compare_head,
         gaps=parts.log.gaps,
+    )
+
+
+def _report_service(parts: ServiceParts, calls: Calls) -> ReportService:
+    return ReportService(
+        ReportParts(
+            registrar=parts.registrar,
+            state=parts.state,
+            usage=parts.evidence.usage,
+            log_size=lambda: parts.log.head.size,
+            calendar=lambda: Workdays(parts.state.rules.current),
+            calls=calls,
+            clock=parts.clock,
+        )
     )
 
 
@@ -149,6 +204,19 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
         explainer=explainer,
         dry_runs=dry_runs,
         calls=calls,
+    )
+
+
+def _ticket_service(parts: ServiceParts, calls: Calls) -> TicketService:
+    return TicketService(
+        registrar=parts.registrar,
+        tickets=parts.state.tickets,
+        quality=parts.state.quality,
+        clocks=parts.ticket_clocks,
+        corrections=parts.corrections,
+        find=parts.evidence.searches.find,
+        calls=calls,
+        clock=parts.clock,
     )
 
 

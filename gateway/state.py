@@ -9,23 +9,30 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from heapq import merge
 
 from exchange import canonical
+from exchange.catalogue_review import read_state, reviewer_of
 from exchange.errors import ExchangeError, StoreDamaged
-from exchange.grants import Grant, read_event, read_grant, transition
+from exchange.grants import Grant, read_event, read_grant, supervisor_of, transition
 from exchange.keys import BundleBook
 from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
 from gateway.audience import EVERYBODY, NOBODY, Audience
+from gateway.cases.register import CaseRegister
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
-from gateway.directory.resources import Catalogue, read_state
-from gateway.register import Register
+from gateway.directory.resources import Catalogue
+from gateway.register import Forgetting, Register
 from gateway.review.reviews import Reviews
+from gateway.risk.register import FindingsRegister
 from gateway.rules.register import RulesRegister
+from gateway.stops.register import StopRegister
+from gateway.tickets.quality import QualityRegister
+from gateway.tickets.register import TicketRegister
 
 DOMAINS = {
     audit_pb2.ACT_ORGANISATION: canonical.ORGANISATION,
@@ -40,10 +47,24 @@ DOMAINS = {
     audit_pb2.ACT_LOG_KEY: canonical.LOG_KEY,
     audit_pb2.ACT_LOG_EPOCH: canonical.LOG_EPOCH,
     audit_pb2.ACT_RULES: canonical.RULES,
+    audit_pb2.ACT_STOP: canonical.STOP,
+    audit_pb2.ACT_STOP_LIFTED: canonical.LIFT,
+    audit_pb2.ACT_CASE: canonical.CASE,
+    audit_pb2.ACT_TICKET: canonical.TICKET,
+    audit_pb2.ACT_TICKET_EVENT: canonical.TICKET_EVENT,
+    audit_pb2.ACT_CORRECTION: canonical.TICKET_EVENT,
+    audit_pb2.ACT_QUALITY: canonical.QUALITY,
+    # The gateway's own entry, without a statement; its register takes none under this domain.
+    audit_pb2.ACT_FINDING: canonical.FINDING_DECISION,
+    audit_pb2.ACT_FINDING_DECISION: canonical.FINDING_DECISION,
 }
 """The acts that change the state, and the domain under which their statements are signed."""
 
 
+_NOT_SEEN = frozenset(
+    {audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_CASE, audit_pb2.ACT_FINDING}
+)
+"""Acts that are not found by their body here: who holds them knows them by more than that."""
 _PUBLIC = frozenset(
     {
         audit_pb2.ACT_ORGANISATION,
@@ -71,9 +92,19 @@ class RegionState:
         self.grants = GrantIndex()
         self.reviews = Reviews()
         self.rules = RulesRegister()
+        self.cases = CaseRegister(rules=self.rules, organisations=self.organisations)
+        self.stops = StopRegister(
+            catalogue=self.catalogue, grants=self.grants, organisations=self.organisations
+        )
         self._registers: dict[int, Register] = {}
-        for register in (self.rules,):
+        self.tickets = TicketRegister(
+            catalogue=self.catalogue, organisations=self.organisations, newest=self.bundles.newest
+        )
+        self.quality = QualityRegister(catalogue=self.catalogue, grants=self.grants)
+        self.findings = FindingsRegister(resource=self.catalogue.find)
+        for register in (self.rules, self.stops, self.cases, self.tickets, self.quality, self.findings):
             self.add(register)
+        self._forgetting: tuple[Forgetting, ...] = (self.cases,)
         self.trust_mark = ""
         self.applied_index = 0
         self._seen: dict[bytes, int] = {}
@@ -107,12 +138,27 @@ class RegionState:
 
     def index_of(self, domain: bytes, body: bytes) -> int | None:
         """Return the index of the entry that has exactly this statement body; bundles are not found here."""
+        if domain == canonical.CASE:
+            return self.cases.index_of(body)
         return self._seen.get(canonical.digest(domain, body))
 
     def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
         """Return the indexes, from `since` on, of at most `limit` events that an organisation may see."""
         own = self._private.get(organisation, array("Q"))
         return list(merge(_from(self._public, since, limit), _from(own, since, limit)))[:limit]
+
+    def forgotten(self) -> Sequence[int]:
+        """Tell nobody any more of entries that count no more; return their indexes, rising."""
+        gone: dict[str, list[int]] = {}
+        indexes: list[int] = []
+        for register in self._forgetting:
+            for each in register.forgotten():
+                indexes.append(each.index)
+                for organisation in each.organisations:
+                    gone.setdefault(organisation, []).append(each.index)
+        for organisation, told in gone.items():
+            self._private[organisation] = _without(self._private[organisation], sorted(told))
+        return sorted(indexes)
 
     def apply(self, index: int, entry: audit_pb2.AuditEntry) -> Audience:
         """Take over the entry at an index; entries that change nothing only move `applied_index`.
@@ -138,7 +184,7 @@ class RegionState:
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
-            if act not in (audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST):
+            if act not in _NOT_SEEN:
                 self._seen.setdefault(canonical.digest(DOMAINS[act], statement.body), index)
             self._announce(index, audience)
         self.applied_index = index + 1
@@ -173,12 +219,14 @@ class RegionState:
         elif act == audit_pb2.ACT_BUNDLE:
             self.bundles.apply(index, read_bundle(statement))
         elif act == audit_pb2.ACT_GRANT:
-            self.grants.add(index, read_grant(statement))
+            self.grants.add(index, replace(read_grant(statement), since_ms=entry.time_ms))
         elif act == audit_pb2.ACT_GRANT_EVENT:
             event = read_event(statement)
-            self.grants.update(transition(self.grants.one(event.grant_id), event, statement))
+            held = self.grants.one(event.grant_id)
+            by = supervisor_of(held, self.catalogue.by_id.get(held.resource), self.rules.current)
+            self.grants.update(transition(held, event, statement, supervisor=by))
         elif act == audit_pb2.ACT_RESOURCE:
-            self.catalogue.apply(parse_resource(statement))
+            self._publish(index, entry.administrative)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
@@ -190,6 +238,12 @@ class RegionState:
         elif act == audit_pb2.ACT_TRUST_LIST:
             self.trust_mark = entry.administrative.subject
 
+    def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
+        resource = parse_resource(act.statement)
+        # The rules as they stand at this index: whichever start folds the log decides alike.
+        reviewer = reviewer_of(self.rules.current, resource.provider)
+        self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
+
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:
             self._public.append(index)
@@ -200,6 +254,17 @@ class RegionState:
 def _from(indexes: Sequence[int], since: int, limit: int) -> Sequence[int]:
     start = bisect_left(indexes, since)
     return indexes[start : start + limit]
+
+
+def _without(indexes: "array[int]", gone: Sequence[int]) -> "array[int]":
+    """Return rising indexes without some of them; copied in stretches, for the lists are long."""
+    rest, start = array("Q"), 0
+    for index in gone:
+        place = bisect_left(indexes, index, start)
+        if place < len(indexes) and indexes[place] == index:
+            rest += indexes[start:place]
+            start = place + 1
+    return rest + indexes[start:]
 
 
 def _parties(grant: Grant) -> Audience:

@@ -8,12 +8,14 @@ and made again by reading the log. One connection, used by one thread.
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from exchange.errors import StoreDamaged
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+EMPTY = bytes(32)
+"""The digest of no events."""
 _SCHEMA = """
 CREATE TABLE event (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL) STRICT;
 CREATE TABLE meta (only INTEGER PRIMARY KEY CHECK (only = 1), origin TEXT NOT NULL,
@@ -33,7 +35,7 @@ class StateStore:
         self._path = path
         self._origin = origin
         self._db: sqlite3.Connection | None = None
-        self._chain = b""
+        self._chain = EMPTY
 
     def open(self) -> int:
         """Open the store.
@@ -64,11 +66,29 @@ class StateStore:
         """
         rows, chain = list(events), self._chain
         for index, leaf in rows:
-            chain = _link(chain, index, leaf)
+            chain = _toggled(chain, index, leaf)
         try:
             with self._open_db as db:
                 db.executemany("INSERT INTO event (idx, leaf) VALUES (?, ?)", rows)
                 db.execute("UPDATE meta SET applied_index = ?, chain = ?", (applied_index, chain))
+        except sqlite3.Error as error:
+            raise StoreDamaged("state.db") from error
+        self._chain = chain
+
+    def forget(self, indexes: Sequence[int]) -> None:
+        """Keep leaves no longer that make nothing of the state any more, in one transaction.
+
+        Raises:
+            StoreDamaged: the file cannot be written.
+        """
+        chain = self._chain
+        try:
+            with self._open_db as db:
+                for index in indexes:
+                    row = db.execute("DELETE FROM event WHERE idx = ? RETURNING leaf", (index,)).fetchone()
+                    if row is not None:
+                        chain = _toggled(chain, index, row[0])
+                db.execute("UPDATE meta SET chain = ?", (chain,))
         except sqlite3.Error as error:
             raise StoreDamaged("state.db") from error
         self._chain = chain
@@ -102,20 +122,21 @@ class StateStore:
             with db, contextlib.closing(db.cursor()) as cursor:
                 for statement in _SCHEMA.split(";"):
                     cursor.execute(statement)
-                cursor.execute("INSERT INTO meta VALUES (1, ?, 0, ?)", (self._origin, b""))
+                cursor.execute("INSERT INTO meta VALUES (1, ?, 0, ?)", (self._origin, EMPTY))
                 cursor.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         origin, applied_index, expected = db.execute(
             "SELECT origin, applied_index, chain FROM meta"
         ).fetchone()
-        self._chain = b""
+        self._chain = EMPTY
         for index, leaf in self.events():
-            self._chain = _link(self._chain, index, leaf)
+            self._chain = _toggled(self._chain, index, leaf)
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if (version, origin, self._chain) != (SCHEMA_VERSION, self._origin, expected):
             raise StoreDamaged("state.db")
         return int(applied_index)
 
 
-def _link(chain: bytes, index: int, leaf: bytes) -> bytes:
-    """Return the running digest after one more event: it tells a damaged file from a whole one."""
-    return hashlib.sha256(chain + index.to_bytes(8, "big") + leaf).digest()
+def _toggled(chain: bytes, index: int, leaf: bytes) -> bytes:
+    """Return the digest of a set of events after one more or less; damage shows in it."""
+    one = hashlib.sha256(index.to_bytes(8, "big") + leaf).digest()
+    return (int.from_bytes(chain) ^ int.from_bytes(one)).to_bytes(len(one))

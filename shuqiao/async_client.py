@@ -205,6 +205,34 @@ class AsyncClient:
                 if not isinstance(each, ExchangeError):
                     each.cancel()
 
+    async def open_case(
+        self,
+        number: str,
+        *,
+        matter: str,
+        participants: Sequence[str] = (),
+        days: int = 0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> int:
+        """Open a case that this department leads; arguments, result and errors are `Client.open_case`'s."""
+        request = agent_pb2.OpenCaseRequest(
+            case_number=number, matter=matter, participants=participants, days=days
+        )
+        try:
+            answer = await self._stub.OpenCase(request, metadata=self._metadata, timeout=timeout_s)
+        except grpc.RpcError as fault:
+            raise lost(fault, address=self._address) from None
+        return answer.index
+
+    async def close_case(self, number: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> int:
+        """Close a case that this department leads, for good; return the index of its log entry."""
+        request = agent_pb2.CloseCaseRequest(case_number=number)
+        try:
+            answer = await self._stub.CloseCase(request, metadata=self._metadata, timeout=timeout_s)
+        except grpc.RpcError as fault:
+            raise lost(fault, address=self._address) from None
+        return answer.index
+
     async def status(self, *, timeout_s: float = 5.0) -> agent_pb2.GetAgentStatusResponse:
         """Return how the agent is, hop by hop."""
         try:

@@ -174,6 +174,50 @@ class Client:
                 if not isinstance(each, ExchangeError):
                     each[0].forget(each[1])
 
+    def open_case(
+        self,
+        number: str,
+        *,
+        matter: str,
+        participants: Sequence[str] = (),
+        days: int = 0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> int:
+        """Open a case that this department leads; questions for it may follow at once.
+
+        Args:
+            number: the case's, 1 to 64 characters, no personal data.
+            matter: coded matter.
+            participants: credit codes of those who take part besides this department.
+            days: for how many days it is open at the most; 0 for 30.
+            timeout_s: how long to wait, seconds.
+
+        Returns:
+            Index of its entry in the gateway's log.
+
+        Raises:
+            ExchangeError: as for `query`.
+        """
+        request = agent_pb2.OpenCaseRequest(
+            case_number=number, matter=matter, participants=participants, days=days
+        )
+        try:
+            return self._stub.OpenCase(request, metadata=self._metadata, timeout=timeout_s).index
+        except grpc.RpcError as fault:
+            raise lost(fault, address=self._address) from None
+
+    def close_case(self, number: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> int:
+        """Close a case that this department leads, for good; return the index of its log entry.
+
+        Raises:
+            ExchangeError: as for `query`.
+        """
+        request = agent_pb2.CloseCaseRequest(case_number=number)
+        try:
+            return self._stub.CloseCase(request, metadata=self._metadata, timeout=timeout_s).index
+        except grpc.RpcError as fault:
+            raise lost(fault, address=self._address) from None
+
     def status(self, *, timeout_s: float = 5.0) -> agent_pb2.GetAgentStatusResponse:
         """Return how the agent is, hop by hop.
 

@@ -30,7 +30,7 @@ from exchange.v1 import audit_pb2, common_pb2, evidence_pb2
 from exchange.witness_policy import parse_policy
 from shuqiao.evidence_attached import Attached
 from shuqiao.evidence_blocks import Spool, write_blocks
-from shuqiao.evidence_needs import SUPPORTING, Needs
+from shuqiao.evidence_needs import Needs
 from shuqiao.evidence_source import Entry, Source
 
 PROGRESS_EVERY = 10_000
@@ -214,7 +214,7 @@ class Exporter:
             for entry in self.source.entries(applications, first=0, end=needs.last + 1):
                 needs.learn(_parsed(entry))
         selected = set(spool.indexes)
-        acts = audit_pb2.EntryFilter(acts=SUPPORTING)
+        acts = audit_pb2.EntryFilter(acts=needs.acts)
         return [
             entry
             for entry in self.source.entries(acts, first=0, end=size)

@@ -5,32 +5,25 @@ Unknown keys are refused and every fault is reported at once. Annotated examples
 Whether what a form says is allowed is the gateway's to decide, not this module's.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
-from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from exchange.canonical import NONCE_BYTES
 from exchange.clock import Clock, Random
-from exchange.errors import BadConfiguration
-from exchange.v1 import common_pb2, directory_pb2, grant_pb2
-from shuqiao.context import faults_of, read_toml
+from exchange.v1 import directory_pb2, grant_pb2
+from shuqiao.form import Form as Form
+from shuqiao.form import Kind as Kind
+from shuqiao.form import kinds as kinds
+from shuqiao.form import read_form as read_form
+from shuqiao.form import timestamp as timestamp
+from shuqiao.resource_form import FieldForm as FieldForm
+from shuqiao.resource_form import ParameterForm as ParameterForm
+from shuqiao.resource_form import ResourceForm as ResourceForm
+from shuqiao.resource_form import resource_body
 
 DAY_MS = 24 * 3600 * 1000
-Kind = Literal["query", "verify"]
-ValueType = Literal["text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"]
-Level = Literal["L1", "L2", "L3", "L4"]
 
 
 def _moment(value: object) -> object:
@@ -45,12 +38,6 @@ def _moment(value: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
-class Form(BaseModel):
-    """A file that a person wrote."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class OrganisationForm(Form):
     """An organisation; deploy/examples/organisation.toml."""
 
@@ -59,43 +46,7 @@ class OrganisationForm(Form):
     name_zh: str
     name_en: str
     division: str
-
-
-class FieldForm(Form):
-    """One item of a resource."""
-
-    name: str
-    title_zh: str
-    title_en: str
-    type: ValueType = "text"
-    level: Level
-    share: Literal["unconditional", "conditional", "not_shared"]
-    legal_basis: str = ""
-    padding: int = Field(default=0, ge=0, le=4096)
-
-
-class ParameterForm(Form):
-    """One parameter by which records are found."""
-
-    name: str
-    type: ValueType = "text"
-    level: Level
-    format: Literal["", "citizen_id", "credit_code", "division"] = ""
-
-
-class ResourceForm(Form):
-    """A catalogue entry; deploy/examples/resource.toml."""
-
-    id: str
-    provider: str = ""
-    title_zh: str
-    title_en: str
-    version: int = Field(default=0, ge=0)
-    kinds: list[Kind] = Field(min_length=1)
-    case_required: bool = True
-    row_cap: int = Field(default=100, ge=1, le=1000)
-    fields: list[FieldForm] = Field(min_length=1, max_length=64)
-    parameters: list[ParameterForm] = Field(default=[], max_length=16)
+    kind: Literal["", "government", "public", "other"] = ""
 
 
 class GrantForm(Form):
@@ -122,21 +73,6 @@ class GrantForm(Form):
         return days
 
 
-F = TypeVar("F", bound=Form)
-
-
-def read_form(form: type[F], path: Path) -> F:
-    """Read a form.
-
-    Raises:
-        BadConfiguration: with every fault at once.
-    """
-    try:
-        return form.model_validate(read_toml(path))
-    except ValidationError as error:
-        raise BadConfiguration(f"{path}: {faults_of(error)}") from error
-
-
 class Filler:
     """Turns forms into bodies.
 
@@ -153,8 +89,12 @@ class Filler:
 
     def organisation(self, form: OrganisationForm) -> directory_pb2.OrganisationBody:
         """Return the body of an organisation."""
+        kind = f"ORGANISATION_KIND_{(form.kind or 'unspecified').upper()}"
         return directory_pb2.OrganisationBody(
-            nonce=self._random(NONCE_BYTES), issued_at=timestamp(self._clock.now_ms()), **form.model_dump()
+            nonce=self._random(NONCE_BYTES),
+            issued_at=timestamp(self._clock.now_ms()),
+            kind=directory_pb2.OrganisationKind.Value(kind),
+            **form.model_dump(exclude={"kind"}),
         )
 
     def resource(self, form: ResourceForm, *, version: int) -> directory_pb2.ResourceBody:
@@ -164,22 +104,12 @@ class Filler:
             form: what the file says; its version counts where it names one.
             version: the one to use otherwise.
         """
-        return directory_pb2.ResourceBody(
+        return resource_body(
+            form,
             nonce=self._random(NONCE_BYTES),
-            id=form.id,
-            provider=form.provider or self._organisation,
-            title_zh=form.title_zh,
-            title_en=form.title_en,
-            version=form.version or version,
-            fields=[_field(field) for field in form.fields],
-            parameters=[
-                directory_pb2.Parameter(name=p.name, type=p.type, level=_level(p.level), format=p.format)
-                for p in form.parameters
-            ],
-            kinds=kinds(form.kinds),
-            case_required=form.case_required,
-            row_cap=form.row_cap,
-            issued_at=timestamp(self._clock.now_ms()),
+            provider=self._organisation,
+            version=version,
+            now_ms=self._clock.now_ms(),
         )
 
     def grant(self, form: GrantForm) -> grant_pb2.GrantBody:
@@ -200,35 +130,6 @@ class Filler:
             not_after=timestamp(ends),
             justification=form.justification,
         )
-
-
-def timestamp(unix_ms: int) -> Timestamp:
-    """Return Unix milliseconds as a Timestamp."""
-    moment = Timestamp()
-    moment.FromMilliseconds(unix_ms)
-    return moment
-
-
-def kinds(words: Sequence[str]) -> "list[common_pb2.Kind.ValueType]":
-    """Return kinds of exchange by their names."""
-    return [common_pb2.Kind.Value(f"KIND_{word.upper()}") for word in words]
-
-
-def _field(form: FieldForm) -> directory_pb2.Field:
-    return directory_pb2.Field(
-        name=form.name,
-        title_zh=form.title_zh,
-        title_en=form.title_en,
-        type=form.type,
-        level=_level(form.level),
-        share_type=directory_pb2.ShareType.Value(f"SHARE_TYPE_{form.share.upper()}"),
-        legal_basis=form.legal_basis,
-        padding=form.padding,
-    )
-
-
-def _level(word: str) -> "common_pb2.Level.ValueType":
-    return common_pb2.Level.Value(f"LEVEL_{word}")
 
 
 def _ms(moment: datetime) -> int:

@@ -1,12 +1,11 @@
-"""Sets processes and people up: configuration, passphrase, identity, and the tokens of local applications.
+"""Sets processes and people up: configuration, passphrase and identity.
 
 A process's folder and passphrase file are named after its configuration file. What is there already is kept:
 a run that failed, for instance because a second administrator has yet to approve, is simply repeated.
 """
 
 import asyncio
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +15,9 @@ from exchange.enrolment import enrol
 from exchange.enrolment_file import EnrolmentFile, read_enrolment
 from exchange.errors import BadConfiguration, ExchangeError
 from exchange.trust import Verified
-from shuqiao.enrolling import KEYS, folder_of, write_private
-from shuqiao.examples import Place, Value, fill, quoted, read, without_blocks
+from shuqiao.enrolling import KEYS, folder_of
+from shuqiao.examples import Place, Value, fill, read, without_blocks
 from shuqiao.founding import CONTEXT, IDENTITY, PASSPHRASE, make_passphrase
-
-TOKEN = "token"  # noqa: S105  the name of a file
-APPLICATION = """
-[[local.application]]
-name = {name}
-token_hash = {token_hash}
-purposes = {purposes}
-resources = {resources}
-operators = {operators}
-"""
 
 
 def read_file(file: Path) -> EnrolmentFile:
@@ -138,58 +127,3 @@ def person_files(folder: Path, random: Random) -> PersonFiles:
     return PersonFiles(
         identity=identity, keys=identity / KEYS, passphrase=folder / PASSPHRASE, context=folder / CONTEXT
     )
-
-
-def add_application(
-    path: Path,
-    out: Path,
-    *,
-    name: str,
-    purposes: Sequence[str],
-    resources: Sequence[str],
-    operators: Sequence[str],
-    random: Random,
-) -> Path:
-    """Let a local system ask through an agent: a block in its configuration, a token, and a context file.
-
-    A crash before the end leaves a block with a token that nobody has; remove it and begin again.
-
-    Args:
-        path: the agent's configuration; it counts from the agent's next start.
-        out: folder that is made, with `token` and `context.toml`.
-        name: of the system.
-        purposes, resources, operators: for what it may ask; see docs/api.md.
-        random: what the token is made of.
-
-    Returns:
-        The context file.
-
-    Raises:
-        BadConfiguration: the folder is there, the name is taken, or the configuration would not be valid.
-    """
-    from agent.config import AgentConfig, load
-    from agent.consumer.credentials import new_token
-
-    config = load(path)
-    if out.exists() or name in {application.name for application in config.local.application}:
-        raise BadConfiguration(f"{name}: {out}")
-    token, token_hash = new_token(random)
-    block = APPLICATION.format(
-        name=quoted(name),
-        token_hash=quoted(token_hash),
-        purposes=quoted(list(purposes)),
-        resources=quoted(list(resources)),
-        operators=quoted(list(operators)),
-    )
-    text = path.read_text(encoding="utf-8").rstrip("\n") + "\n" + block
-    try:
-        AgentConfig.model_validate(tomllib.loads(text))
-    except ValueError as error:
-        raise BadConfiguration(f"--name {name} | --purpose | --resource | --operator") from error
-    path.write_text(text, encoding="utf-8")
-    write_private(out / TOKEN, f"{token}\n".encode())
-    lines = [f'agent_token_file = "{TOKEN}"', ""]
-    if config.local.grpc:
-        lines.insert(0, f"agent = {quoted(config.local.grpc)}")
-    write_private(out / CONTEXT, "\n".join(lines).encode())
-    return out / CONTEXT

@@ -4,54 +4,35 @@ Every function takes an open channel to the gateway; those that change something
 statement the log will hold. Failures are ExchangeErrors; a gateway that cannot be reached is GatewayAway.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import grpc
 
 from exchange import canonical
 from exchange.clock import Clock, Random
-from exchange.errors import UnknownResource
-from exchange.identity import Identity
 from exchange.v1 import (
     admin_pb2,
     admin_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
-    common_pb2,
     directory_pb2,
     directory_pb2_grpc,
     grant_pb2,
     grant_pb2_grpc,
 )
-from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
+from shuqiao.calling import CALL_TIMEOUT_S, calling
+from shuqiao.calling import Signer as Signer
+from shuqiao.calling import all_pages as _pages
+from shuqiao.catalogue import find_resource as find_resource
+from shuqiao.catalogue import list_resources as list_resources
+from shuqiao.catalogue import next_version as next_version
+from shuqiao.catalogue import publish_resource as publish_resource
+from shuqiao.catalogue import set_resource_state as set_resource_state
 from shuqiao.following import follow as follow
 from shuqiao.following import search as search
 from shuqiao.forms import timestamp
 
 PAGE = 500
-
-M = TypeVar("M")
-
-
-class Signer(Protocol):
-    """Whoever signs; exchange.statement.StatementSigner is one."""
-
-    @property
-    def identity(self) -> Identity:
-        """Who that is."""
-        ...
-
-    def sign(self, domain: bytes, body: bytes) -> common_pb2.Statement:
-        """Sign a body under its domain."""
-        ...
-
-
-class Listed(NamedTuple):
-    """A catalogue entry and where it stands."""
-
-    body: directory_pb2.ResourceBody
-    suspended: bool
 
 
 class Applied(NamedTuple):
@@ -87,70 +68,6 @@ def list_organisations(channel: grpc.Channel) -> list[directory_pb2.Organisation
         return bodies, answer.next_page_token
 
     return _pages(page)
-
-
-def publish_resource(channel: grpc.Channel, signer: Signer, body: directory_pb2.ResourceBody) -> int:
-    """Publish a catalogue entry as the provider's steward; return the index of its log entry."""
-    statement = signer.sign(canonical.RESOURCE, body.SerializeToString())
-    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
-    with calling():
-        request = directory_pb2.PublishResourceRequest(resource=statement)
-        return stub.PublishResource(request, timeout=CALL_TIMEOUT_S).index
-
-
-def list_resources(channel: grpc.Channel) -> list[Listed]:
-    """Return the catalogue of the region."""
-    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
-
-    def page(token: str) -> tuple[list[Listed], str]:
-        request = directory_pb2.ListResourcesRequest(page_size=PAGE, page_token=token)
-        answer = stub.ListResources(request, timeout=CALL_TIMEOUT_S)
-        suspended = frozenset(answer.suspended)
-        bodies = [directory_pb2.ResourceBody.FromString(s.body) for s in answer.resources]
-        return [Listed(body, body.id in suspended) for body in bodies], answer.next_page_token
-
-    return _pages(page)
-
-
-def find_resource(channel: grpc.Channel, resource: str) -> Listed:
-    """Return one catalogue entry by its exact id, whether or not its provider has an agent yet.
-
-    Raises:
-        UnknownResource: there is none.
-    """
-    for listed in list_resources(channel):
-        if listed.body.id == resource:
-            return listed
-    raise UnknownResource(resource, hop=HOP)
-
-
-def next_version(channel: grpc.Channel, resource: str) -> int:
-    """Return the version that the next publication of a resource has: one more than the last."""
-    versions = [listed.body.version for listed in list_resources(channel) if listed.body.id == resource]
-    return max(versions, default=0) + 1
-
-
-def set_resource_state(
-    channel: grpc.Channel, signer: Signer, resource: str, *, suspended: bool, clock: Clock, random: Random
-) -> int:
-    """Suspend or resume a resource as the provider's steward; return the index of its log entry.
-
-    Raises:
-        UnknownResource: there is none of that id.
-    """
-    body = directory_pb2.ResourceStateBody(
-        nonce=random(canonical.NONCE_BYTES),
-        id=resource,
-        version=find_resource(channel, resource).body.version,
-        suspended=suspended,
-        revision=_state_revision(channel, resource) + 1,
-        issued_at=timestamp(clock.now_ms()),
-    )
-    statement = signer.sign(canonical.RESOURCE_STATE, body.SerializeToString())
-    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
-    with calling():
-        request = directory_pb2.SetResourceStateRequest(state=statement)
-        return stub.SetResourceState(request, timeout=CALL_TIMEOUT_S).index
 
 
 def apply_grant(channel: grpc.Channel, signer: Signer, body: grant_pb2.GrantBody) -> Applied:
@@ -248,33 +165,3 @@ def get_log_port(channel: grpc.Channel) -> int:
     stub = audit_pb2_grpc.AuditServiceStub(channel)
     with calling():
         return stub.GetCheckpoint(audit_pb2.GetCheckpointRequest(), timeout=CALL_TIMEOUT_S).log_port
-
-
-def _state_revision(channel: grpc.Channel, resource: str) -> int:
-    """The highest revision of a resource's state, from the events that the signer may see."""
-    stub = directory_pb2_grpc.DirectoryServiceStub(channel)
-    highest, since, more = 0, 0, True
-    while more:
-        with calling():
-            request = directory_pb2.ListEventsRequest(since=since, page_size=PAGE)
-            answer = stub.ListEvents(request, timeout=CALL_TIMEOUT_S)
-        for event in answer.events:
-            act = audit_pb2.AuditEntry.FromString(event.leaf).administrative
-            if act.act == audit_pb2.ACT_RESOURCE_STATE:
-                body = directory_pb2.ResourceStateBody.FromString(act.statement.body)
-                if body.id == resource:
-                    highest = max(highest, body.revision)
-        more = answer.more and answer.next > since
-        since = answer.next
-    return highest
-
-
-def _pages(page: Callable[[str], tuple[list[M], str]]) -> list[M]:
-    found: list[M] = []
-    token = ""
-    while True:
-        with calling():
-            items, token = page(token)
-        found.extend(items)
-        if not token:
-            return found

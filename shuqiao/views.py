@@ -1,36 +1,25 @@
 """Messages of the contract as plain values for JSON and tables: bytes as hexadecimal, times as RFC 3339."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2, trust_pb2
-from shuqiao import review_views
+from exchange.v1 import (
+    agent_pb2,
+    audit_pb2,
+    common_pb2,
+    directory_pb2,
+    grant_pb2,
+    reason_pb2,
+    stop_pb2,
+    trust_pb2,
+)
+from shuqiao import review_views, risk_views
+from shuqiao.moments import exchange_id as exchange_id
+from shuqiao.moments import moment as moment
+from shuqiao.moments import unix_ms as unix_ms
 from shuqiao.review_views import Finding as Finding
 from shuqiao.review_views import finding as finding
 
 View = dict[str, object]
-
-
-def moment(stamp: Timestamp) -> str:
-    """Return a Timestamp as RFC 3339 in UTC, empty where it is not set."""
-    return unix_ms(stamp.ToMilliseconds()) if stamp.seconds or stamp.nanos else ""
-
-
-def unix_ms(milliseconds: int) -> str:
-    """Return Unix milliseconds as RFC 3339 in UTC."""
-    return (
-        datetime.fromtimestamp(milliseconds / 1000, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
-
-
-def exchange_id(raw: bytes) -> str:
-    """Return an exchange id as a UUID, or as hexadecimal where it is none."""
-    return str(UUID(bytes=raw)) if len(raw) == 16 else raw.hex()
 
 
 def kind(number: "common_pb2.Kind.ValueType") -> str:
@@ -153,6 +142,13 @@ def reason(number: "reason_pb2.Reason.ValueType") -> str:
         return str(int(number))
 
 
+def case_standing(number: "audit_pb2.CaseStanding.ValueType") -> str:
+    """Return for example "open"; empty where no case was named."""
+    if not number:
+        return ""
+    return audit_pb2.CaseStanding.Name(number).removeprefix("CASE_STANDING_").lower()
+
+
 def records(answer: agent_pb2.Answer) -> list[dict[str, str | None]]:
     """Return the records of an answer, one mapping from field to text each."""
     columns: Mapping[str, tuple[list[str], frozenset[int]]] = {
@@ -182,6 +178,8 @@ def _exchange(told: audit_pb2.ExchangeEntry) -> View:
         "purpose": told.purpose,
         "matter": told.matter,
         "case_number": told.case_number,
+        "case_standing": case_standing(told.case_standing),
+        "application": told.application,
         "grant_id": told.grant_id.hex(),
         "grant_revision": told.grant_revision,
         "request_digest": told.request_digest.hex(),
@@ -203,17 +201,32 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         "reason": reason(told.reason or told.alert.reason),
         **_detail(told),
         **review_views.act(told),
+        **risk_views.act(told),
     }
 
 
 def _detail(told: audit_pb2.AdministrativeEntry) -> View:
-    """Return what else belongs to an act: how grave an alert is, or which entries a segment holds."""
+    """Return what else belongs to an act: of an alert, a segment, a stop."""
     if told.HasField("alert"):
         since = {"since": unix_ms(told.alert.since_ms)} if told.alert.since_ms else {}
         return {"severity": told.alert.severity, **since}
+    if told.HasField("correction"):
+        return _correction(told.correction)
     if told.HasField("segment"):
         return {"segment_first": told.segment.first, "segment_end": told.segment.end}
+    if told.act == audit_pb2.ACT_STOP:
+        stop = stop_pb2.StopBody.FromString(told.statement.body)
+        scope = stop_pb2.StopScope.Name(stop.scope).removeprefix("STOP_SCOPE_").lower()
+        return {"scope": scope, "target": stop.target, "rehearsal": stop.rehearsal, "note": stop.note}
     return {}
+
+
+def _correction(told: audit_pb2.CorrectionRecord) -> View:
+    """Return whom a correction is told to, or that everybody was told."""
+    if told.ends:
+        return {"told_period": told.tag_period, "untraceable": told.erased}
+    exchanges = [exchange_id(one) for one in told.exchange_ids]
+    return {"recipient": told.recipient, "fields": list(told.fields), "exchanges": exchanges}
 
 
 def _grant_event(statement: common_pb2.Statement) -> View:

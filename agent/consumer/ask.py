@@ -25,6 +25,7 @@ from agent.consumer import outcome
 from agent.consumer.asker import Deliver
 from agent.consumer.outcome import Pending
 from agent.consumer.plan import Plan, Planner, Speaker, split_parameters, wanted_fields
+from agent.consumer.quality import Observe, unobserved
 from agent.consumer.receipts import ReceiptShelf
 from agent.heads import Seen
 from agent.peers import Peers, Resolved
@@ -49,6 +50,7 @@ from exchange.merkle import InclusionMemo
 from exchange.rpc_errors import from_failure, to_failure
 from exchange.session import ConsumerSessions, Parties
 from exchange.signing import BatchVerifier
+from exchange.stop_set import StopSet
 from exchange.suites import suite
 from exchange.trust import TrustList
 from exchange.v1 import agent_pb2, common_pb2, exchange_pb2, link_pb2
@@ -77,6 +79,7 @@ class ConsumerParts:
     clock: Clock
     random: Random
     capacity: int
+    observe: Observe = unobserved
 
 
 class Consumer:
@@ -228,9 +231,11 @@ class Consumer:
             question.kind,
             question.purpose,
             question.matter,
+            question.step,
             bool(question.case_number),
             tuple(question.fields),
             question.grant_id,
+            question.application,
             p.keys.spoken_digest,
             resolved.keys.digest,
             resolved.resource.digest,
@@ -301,6 +306,9 @@ class Consumer:
             outcome.check_header(pending, header, self._consumer, now_ms)  # 8
             outcome.provider_failure(body, hop)
             response.answer.CopyFrom(outcome.open_answer(pending, body, header))  # 9
+            if pending.question.kind == common_pb2.KIND_QUERY:
+                resource = pending.plan.resolved.resource
+                self._.observe(resource, response.answer, body.data_as_of_ms)
         except ExchangeError as error:
             told = self._stale(pending, error, signed.signature.kid)
             if self._again(pending.question, pending.deliver, told, retried=pending.retried):
@@ -400,6 +408,16 @@ class Consumer:
         for key in [key for key, item in self._pending.items() if item.stream is stream]:
             item = self._pending.pop(key)
             item.deliver(self._failed(item.question, key, type(why)(why.subject, hop=why.hop)))
+
+    def drop_stopped(self, stops: StopSet) -> None:
+        """Fail everything under way that is stopped; an answer that comes all the same finds nobody."""
+        now_ms = self._.clock.now_ms()
+        for key, item in list(self._pending.items()):
+            header = exchange_pb2.RequestHeader.FromString(item.header)
+            stop = stops.find(header, item.plan.resolved.resource.id, now_ms)
+            if stop is not None:
+                del self._pending[key]
+                item.deliver(self._failed(item.question, key, stops.refusal(stop)))
 
     def expire(self) -> None:
         """Fail what passed its deadline; called several times a second."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from exchange.cases import Case
 from exchange.v1 import agent_pb2
 
 Deliver = Callable[[agent_pb2.AskResponse], None]
@@ -42,11 +43,51 @@ class Asker(Protocol):
         ...
 
 
+class Cases(Protocol):
+    """Opens and closes the cases that this department leads."""
+
+    def case(self, number: str) -> Case | None:
+        """Return a case that this department takes part in, None where it is not known."""
+        ...
+
+    async def open_case(self, request: agent_pb2.OpenCaseRequest) -> agent_pb2.OpenCaseResponse:
+        """Open a case; raises the ExchangeError that keeps it from being opened."""
+        ...
+
+    async def close_case(self, request: agent_pb2.CloseCaseRequest) -> agent_pb2.CloseCaseResponse:
+        """Close a case; raises the ExchangeError that keeps it from being closed."""
+        ...
+
+
 class Catalogue(Protocol):
     """The resources as this agent knows them."""
 
     async def resources(self) -> Sequence[Mapping[str, object]]:
         """Return one JSON-ready mapping per resource: at least "id", "provider", "fields", "parameters"."""
+        ...
+
+
+class Corrections(Protocol):
+    """The corrections of values that this department received."""
+
+    def corrections(self, shows: Callable[[str], bool]) -> Sequence[Mapping[str, object]]:
+        """Return one JSON-ready mapping per dispute, oldest first.
+
+        Args:
+            shows: whether the caller may see what is about a resource.
+        """
+        ...
+
+    def done(self, ticket: str, shows: Callable[[str], bool]) -> Mapping[str, object]:
+        """Note that the caller has put the department's own record right.
+
+        Args:
+            ticket: hexadecimal, 64 digits.
+            shows: as above.
+
+        Raises:
+            UnknownTicket: nothing of it is to be seen.
+        """
         ...
 
 

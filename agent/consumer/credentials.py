@@ -44,7 +44,11 @@ def hash_token(token: str) -> str:
 
 
 class ApplicationSettings(BaseModel):
-    """One local system: `[[local.application]]`. "*" allows any; "970100/*" any resource under a prefix."""
+    """One local system: `[[local.application]]`. "*" allows any; "970100/*" any resource under a prefix.
+
+    Without `matters` any may be named, also none; `cases` lets it open and close cases of its matters.
+    `at_once` is how many questions it may have under way; 0 for the agent's `per_application`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,6 +58,9 @@ class ApplicationSettings(BaseModel):
     purposes: Annotated[list[Name], Field(min_length=1)]
     resources: Annotated[list[Name], Field(min_length=1)]
     operators: list[Name] = []
+    matters: list[Name] = [ANY]
+    cases: bool = False
+    at_once: Annotated[int, Field(ge=0, le=65_536)] = 0
 
     @model_validator(mode="after")
     def _one_source_of_hashes(self) -> "ApplicationSettings":
@@ -91,6 +98,9 @@ class Application:
     resources: frozenset[str]
     prefixes: tuple[str, ...]
     operators: frozenset[str]
+    matters: frozenset[str] = frozenset({ANY})
+    cases: bool = False
+    at_once: int = 0
 
     @classmethod
     def of(cls, settings: ApplicationSettings) -> "Application":
@@ -101,21 +111,41 @@ class Application:
             resources=frozenset(settings.resources),
             prefixes=tuple(each[:-1] for each in settings.resources if each.endswith("/*")),
             operators=frozenset(settings.operators or [""]),
+            matters=frozenset(settings.matters),
+            cases=settings.cases,
+            at_once=settings.at_once,
         )
 
-    def check(self, resource: str, purpose: str, operator: str) -> None:
+    def check(self, resource: str, purpose: str, matter: str, operator: str) -> None:
         """Refuse what the application may not ask.
 
         Raises:
-            ApplicationNotAllowed: names the application and which of the three is out of bounds.
+            ApplicationNotAllowed: names the application and which of the four is out of bounds.
         """
-        resources = self.resources
-        if resource not in resources and ANY not in resources and not self._below(resource):
+        if not self.reaches(resource):
             raise ApplicationNotAllowed(f"application {self.name}: resource")
         if purpose not in self.purposes and ANY not in self.purposes:
             raise ApplicationNotAllowed(f"application {self.name}: purpose")
+        if matter not in self.matters and ANY not in self.matters:
+            raise ApplicationNotAllowed(f"application {self.name}: matter")
         if operator not in self.operators and ANY not in self.operators:
             raise ApplicationNotAllowed(f"application {self.name}: operator")
+
+    def check_case(self, matter: str) -> None:
+        """Refuse a step in a case of a matter that is not the application's.
+
+        Raises:
+            ApplicationNotAllowed.
+        """
+        if not self.cases:
+            raise ApplicationNotAllowed(f"application {self.name}: cases")
+        if matter not in self.matters and ANY not in self.matters:
+            raise ApplicationNotAllowed(f"application {self.name}: matter")
+
+    def reaches(self, resource: str) -> bool:
+        """Return whether the application may ask for a resource at all."""
+        resources = self.resources
+        return resource in resources or ANY in resources or self._below(resource)
 
     def _below(self, resource: str) -> bool:
         return bool(self.prefixes) and resource.startswith(self.prefixes)

@@ -6,9 +6,9 @@ through, and a caller that goes away gives back what it held.
 
 from collections.abc import Sequence
 
-from agent.consumer.asker import Asker, Deliver
+from agent.consumer.asker import Asker, Cases, Deliver
 from agent.consumer.credentials import Application
-from exchange.errors import ExchangeError, QueueFull
+from exchange.errors import ExchangeError, QueueFull, UnknownCase
 from exchange.rpc_errors import to_failure
 from exchange.v1 import agent_pb2
 
@@ -41,9 +41,13 @@ class Desk:
         asker: who asks.
         hop: this agent as errors name it, for example "consumer/health-1".
         per_application: most questions that one application may have under way.
+        cases: opens and closes cases, where the agent does.
     """
 
-    def __init__(self, *, asker: Asker, hop: str, per_application: int = 2048) -> None:
+    def __init__(
+        self, *, asker: Asker, hop: str, per_application: int = 2048, cases: Cases | None = None
+    ) -> None:
+        self._cases = cases
         self.hop = hop
         self._asker = asker
         self._per_application = per_application
@@ -53,7 +57,7 @@ class Desk:
         """Return the application's slots."""
         found = self._slots.get(application.name)
         if found is None:
-            found = self._slots[application.name] = Slots(most=self._per_application)
+            found = self._slots[application.name] = Slots(most=application.at_once or self._per_application)
         return found
 
     async def ask(self, application: Application, question: agent_pb2.AskRequest) -> agent_pb2.AskResponse:
@@ -68,12 +72,13 @@ class Desk:
         """
         slots = self.slots(application)
         try:
-            application.check(question.resource, question.purpose, question.operator)
+            application.check(question.resource, question.purpose, question.matter, question.operator)
         except ExchangeError as refusal:
             return self.refused(question.tag, refusal)
         if not slots.take(1):
             return self.refused(question.tag, QueueFull(f"application {application.name}"))
         try:
+            question.application = application.name
             return await self._asker.ask(question)
         finally:
             slots.give(1)
@@ -92,10 +97,11 @@ class Desk:
         check = application.check
         for question in questions:
             try:
-                check(question.resource, question.purpose, question.operator)
+                check(question.resource, question.purpose, question.matter, question.operator)
             except ExchangeError as refusal:
                 deliver(self.refused(question.tag, refusal))
             else:
+                question.application = application.name
                 admitted.append(question)
         if not admitted:
             return
@@ -104,6 +110,27 @@ class Desk:
         except ExchangeError as refusal:
             for question in admitted:
                 deliver(self.refused(question.tag, refusal))
+
+    async def open_case(
+        self, application: Application, request: agent_pb2.OpenCaseRequest
+    ) -> agent_pb2.OpenCaseResponse:
+        """Open a case that this department leads; raises the ExchangeError that keeps it from that."""
+        application.check_case(request.matter)
+        return await self._held_cases().open_case(request)
+
+    async def close_case(
+        self, application: Application, request: agent_pb2.CloseCaseRequest
+    ) -> agent_pb2.CloseCaseResponse:
+        """Close a case that this department leads; raises the ExchangeError that keeps it from that."""
+        cases = self._held_cases()
+        held = cases.case(request.case_number)
+        application.check_case(held.matter if held is not None else "")
+        return await cases.close_case(request)
+
+    def _held_cases(self) -> Cases:
+        if self._cases is None:
+            raise UnknownCase("cases are not served here")
+        return self._cases
 
     async def status(self) -> agent_pb2.GetAgentStatusResponse:
         """Return how the agent is."""

@@ -71,6 +71,26 @@ class GrpcFace(agent_pb2_grpc.AgentServiceServicer):
         await self._application(context)
         return await self._desk.status()
 
+    async def OpenCase(
+        self, request: agent_pb2.OpenCaseRequest, context: "Context"
+    ) -> agent_pb2.OpenCaseResponse:
+        """Open a case."""
+        application = await self._application(context)
+        try:
+            return await self._desk.open_case(application, request)
+        except ExchangeError as error:
+            await self._abort(context, error)
+
+    async def CloseCase(
+        self, request: agent_pb2.CloseCaseRequest, context: "Context"
+    ) -> agent_pb2.CloseCaseResponse:
+        """Close a case."""
+        application = await self._application(context)
+        try:
+            return await self._desk.close_case(application, request)
+        except ExchangeError as error:
+            await self._abort(context, error)
+
     async def _application(self, context: "Context") -> Application:
         authorization: str | None = None
         for key, value in context.invocation_metadata() or ():

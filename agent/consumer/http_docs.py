@@ -125,6 +125,54 @@ _SCHEMAS: Mapping[str, Any] = {
         "properties": {"resources": {"type": "array", "items": {"type": "object"}}},
     },
     "receipts": _RECEIPT,
+    "open_case": {
+        "type": "object",
+        "properties": {
+            "case": _TEXT,
+            "index": {"type": "integer", "description": "日志序号 / Index in the log"},
+            "expires_at": {**_TEXT, "format": "date-time"},
+        },
+    },
+    "close_case": {
+        "type": "object",
+        "properties": {
+            "case": _TEXT,
+            "index": {"type": "integer", "description": "日志序号 / Index in the log"},
+        },
+    },
+    "corrections": {
+        "type": "object",
+        "properties": {
+            "corrections": {"type": "array", "items": {"$ref": "#/components/schemas/correction_done"}}
+        },
+    },
+    "correction_done": {
+        "type": "object",
+        "description": "一项争议的更正 / The correction of one dispute",
+        "properties": {
+            "ticket": {**_TEXT, "description": "争议编号 / Id of the dispute"},
+            "resource": _TEXT,
+            "provider": _TEXT,
+            "fields": {"type": "array", "items": _TEXT},
+            "text": {**_TEXT, "description": "提供部门的说明 / The provider's words"},
+            "told_ms": {"type": "integer"},
+            "done": {"type": "boolean"},
+            "exchanges": {
+                "type": "array",
+                "description": "可能带来旧值的本部门交换 / This department's exchanges that may have brought "
+                "the old value",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "exchange_id": {**_TEXT, "format": "uuid"},
+                        "application": _TEXT,
+                        "operator": _TEXT,
+                        "case_number": _TEXT,
+                    },
+                },
+            },
+        },
+    },
 }
 _ERRORS: Mapping[int, str] = {
     400: "请求有误 / The request is wrong",

@@ -13,9 +13,10 @@ from fastapi import FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
-from agent.consumer.asker import Catalogue, Receipts
+from agent.consumer.asker import Catalogue, Corrections, Receipts
 from agent.consumer.credentials import Credentials
 from agent.consumer.desk import Desk
+from agent.consumer.http_cases import add_cases
 from agent.consumer.http_docs import add_documentation, openapi_extra, responses
 from agent.consumer.http_errors import error_headers, error_json, malformed, status_of
 from agent.consumer.http_guard import APPLICATION, App, Guard, Receive, Rejected, read_body
@@ -49,6 +50,7 @@ class HttpFace:
         max_body_bytes: largest body.
         catalogue: what `/v1/resources` shows; without it there is no such route.
         receipts: what `/v1/receipts/…` shows; without it there is no such route.
+        corrections: what `/v1/corrections` shows; without it there is no such route.
     """
 
     desk: Desk
@@ -57,6 +59,7 @@ class HttpFace:
     max_body_bytes: int = 256 * 1024
     catalogue: Catalogue | None = None
     receipts: Receipts | None = None
+    corrections: Corrections | None = None
 
     def app(self) -> App:
         """Return the ASGI application, guard included."""
@@ -70,6 +73,7 @@ class HttpFace:
         )
         self._add_question(app, "query", QUERY, QueryBody)
         self._add_question(app, "verify", VERIFY, VerifyBody)
+        add_cases(app, self.desk, max_body_bytes=self.max_body_bytes)
         self._add_views(app)
         add_documentation(app)
         app.add_exception_handler(HTTPException, self._no_route)
@@ -148,14 +152,35 @@ class HttpFace:
         if self.receipts is not None:
             path = "/v1/receipts/{exchange_id}"
             self._add_view(app, path, self._receipt, "交换回执 / The receipt of an exchange, by its UUID")
+        if self.corrections is not None:
+            described = (
+                "源头已更正的信息项，须在本部门更正 / Values corrected at the source, to be put right here"
+            )
+            self._add_view(app, "/v1/corrections", self._list_corrections, described)
+            self._add_view(
+                app,
+                "/v1/corrections/{ticket}/done",
+                self._correction_done,
+                "本部门记录已更正 / This department has put its own record right",
+                method="POST",
+                name="correction_done",
+            )
 
     @staticmethod
-    def _add_view(app: FastAPI, path: str, view: Callable[..., Awaitable[object]], description: str) -> None:
-        name = path.split("/")[2]
+    def _add_view(
+        app: FastAPI,
+        path: str,
+        view: Callable[..., Awaitable[object]],
+        description: str,
+        *,
+        method: str = "GET",
+        name: str = "",
+    ) -> None:
+        name = name or path.split("/")[2]
         app.add_api_route(
             path,
             view,
-            methods=["GET"],
+            methods=[method],
             operation_id=name,
             response_model=None,
             responses=responses(name),
@@ -173,6 +198,14 @@ class HttpFace:
     async def _resources(self) -> object:
         assert self.catalogue is not None
         return {"resources": list(await self.catalogue.resources())}
+
+    async def _list_corrections(self, request: Request) -> object:
+        assert self.corrections is not None
+        return {"corrections": list(self.corrections.corrections(request.scope[APPLICATION].reaches))}
+
+    async def _correction_done(self, request: Request, ticket: str) -> object:
+        assert self.corrections is not None
+        return self.corrections.done(ticket, request.scope[APPLICATION].reaches)
 
     async def _receipt(self, exchange_id: str) -> object:
         assert self.receipts is not None

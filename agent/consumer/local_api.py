@@ -19,7 +19,7 @@ from agent.consumer.addresses import (
     parse_address,
     socket_umask,
 )
-from agent.consumer.asker import Asker, Catalogue, Receipts
+from agent.consumer.asker import Asker, Cases, Catalogue, Corrections, Receipts
 from agent.consumer.credentials import ApplicationSettings, Credentials
 from agent.consumer.desk import Desk
 from agent.consumer.grpc_face import GrpcFace, serve_grpc
@@ -81,6 +81,8 @@ class LocalApi:
         hop: this agent as errors name it, for example "consumer/health-1".
         catalogue: what `/v1/resources` shows, where the agent can show it.
         receipts: what `/v1/receipts/…` shows, where the agent keeps them.
+        cases: opens and closes cases, where the agent does.
+        corrections: what `/v1/corrections` shows, where the agent takes them over.
 
     Raises:
         BadConfiguration: an address or application is wrong.
@@ -94,12 +96,15 @@ class LocalApi:
         hop: str,
         catalogue: Catalogue | None = None,
         receipts: Receipts | None = None,
+        cases: Cases | None = None,
+        corrections: Corrections | None = None,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._receipts = receipts
+        self._corrections = corrections
         self._credentials = Credentials(settings=settings.application)
-        self._desk = Desk(asker=asker, hop=hop, per_application=settings.per_application)
+        self._desk = Desk(asker=asker, hop=hop, per_application=settings.per_application, cases=cases)
         self._http_address = parse_address(settings.http) if settings.http else None
         self._grpc_address = parse_address(settings.grpc) if settings.grpc else None
         if self._grpc_address and not self._grpc_address.loopback:
@@ -157,6 +162,7 @@ class LocalApi:
             max_body_bytes=self._settings.max_body_bytes,
             catalogue=self._catalogue,
             receipts=self._receipts,
+            corrections=self._corrections,
         )
         self._http = _Server(_uvicorn_config(face.app()))
         self._http_task = asyncio.create_task(self._http.serve(sockets=[sock]))

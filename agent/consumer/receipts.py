@@ -23,6 +23,11 @@ class ReceiptShelf:
         if len(self._receipts) > self._most:
             self._receipts.popitem(last=False)
 
+    def leaf(self, exchange_id: bytes) -> bytes:
+        """Return the log entry of an exchange, serialised; empty where its receipt is no longer here."""
+        kept = self._receipts.get(exchange_id)
+        return b"" if kept is None else agent_pb2.VerifiedReceipt.FromString(kept).receipt.leaf
+
     async def receipt(self, exchange_id: bytes) -> agent_pb2.VerifiedReceipt | None:
         """Return the receipt of an exchange, if it is still here."""
         kept = self._receipts.get(exchange_id)

@@ -43,7 +43,7 @@ class Acceptance:
             resource = self._region.resource(grant.resource)
         except ExchangeError:
             return False
-        return resource.provider == self._organisation and grant.fields <= resource.unconditional
+        return grants.automatic(grant, resource)
 
     async def accept(
         self, grant: Grant, signer: StatementSigner, stub: "grant_pb2_grpc.GrantServiceAsyncStub"

@@ -4,13 +4,13 @@ requests(frame)
   1  parse                                          (agent/provider/inspection.py)
   2  addressed to this agent, now
   3  signed by the consumer whose bundle it names
-  4  granted: fields, purpose, matter, case, term, from the agent's own signed state
+  4  not stopped, and granted: fields, purpose, matter, case, term, from the agent's own signed state
   5  not answered before
   6  open the parameters
   7  read the source, one read per resource and batch
   8  seal, tag the subjects                         (agent/provider/respond.py)
-  9  journal, durable before it leaves
- 10  sign, with whatever else the frame carries, and send
+  9  journal, durable before it leaves; what was stopped meanwhile becomes a failure
+ 10  sign, with whatever else the frame carries, and send, unless it was stopped meanwhile
 receipts(frame)
  11  the log entry of what was answered; without one in time the agent alarms and stops answering
 
@@ -44,11 +44,13 @@ from exchange.errors import (
     ReceiptBroken,
     ReceiptOverdue,
     Replayed,
+    Stopped,
     UnknownResource,
 )
 from exchange.link import MAX_RESPONSE_BYTES
 from exchange.merkle import InclusionMemo, leaf_hash
 from exchange.rpc_errors import to_failure
+from exchange.stop_set import StopSet
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
 
 HOUR_MS = 3_600_000
@@ -71,6 +73,7 @@ class ProviderParts:
     clock: Clock
     window: int
     receipt_after_s: float
+    stops: StopSet
     unreceipted_per_hour: int = 5000
 
 
@@ -160,7 +163,15 @@ class Provider:
     async def _read(self, resource: str, kind: int, jobs: Sequence[Job], stream: LinkStream) -> None:  # 7, 8
         source = self._.sources.get(resource)
         verify = kind == common_pb2.KIND_VERIFY
-        questions = [Question(job.parameters, list(job.header.fields), job.claims) for job in jobs]
+        questions = [
+            Question(
+                job.parameters,
+                list(job.header.fields),
+                job.claims,
+                job.grant.row_filters if job.grant else (),
+            )
+            for job in jobs
+        ]
         outcomes: Sequence[object]
         try:
             if source is None:
@@ -180,28 +191,42 @@ class Provider:
             self._log.error("source failed", resource=resource, error=type(fault).__name__)
             outcomes = [Internal()] * len(jobs)
         version = source.data_version if source else ""
+        as_of_ms = source.data_as_of_ms if source else 0
         now_ms = self._.clock.now_ms()
         finished = [
-            (job, self._body(job, result, verify, version, now_ms))
+            (job, self._body(job, result, verify, version, as_of_ms, now_ms))
             for job, result in zip(jobs, outcomes, strict=True)
         ]
         await self._finish(finished, stream)
 
-    def _body(self, job: Job, result: object, verify: bool, version: str, now_ms: int) -> bytes:
+    def _body(
+        self, job: Job, result: object, verify: bool, version: str, as_of_ms: int, now_ms: int
+    ) -> bytes:
         responder = self._.responder
         try:
             if isinstance(result, ExchangeError):
                 raise result
+            self._check_stopped(job, now_ms)
             if verify:
-                body = responder.verify(job, result, version, now_ms)  # type: ignore[arg-type]
+                body = responder.verify(job, result, version, now_ms, as_of_ms=as_of_ms)  # type: ignore[arg-type]
             else:
-                body = responder.query(job, result.columns, result.records, version, now_ms)  # type: ignore[attr-defined]
+                as_of_ms = result.as_of_ms or as_of_ms  # type: ignore[attr-defined]
+                columns, records = result.columns, result.records  # type: ignore[attr-defined]
+                body = responder.query(job, columns, records, version, now_ms, as_of_ms=as_of_ms)
             if len(body) > MAX_RESPONSE_BYTES:
                 # The gateway would refuse it, and its receipt would never come.
                 raise Oversized("answer")
             return body
         except ExchangeError as error:
+            job.error = error
             return responder.failure(job, error.reason, now_ms)
+
+    def _check_stopped(self, job: Job, now_ms: int) -> None:
+        """Refuse an answer in hand that was stopped meanwhile; what is refused already goes its way."""
+        stops = self._.stops
+        stop = None if job.error is not None else stops.find(job.header, job.header.resource, now_ms)
+        if stop is not None:
+            raise stops.refusal(stop)
 
     async def _finish(self, finished: Sequence[Finished], stream: LinkStream) -> None:
         p = self._
@@ -219,8 +244,15 @@ class Provider:
             for job, _ in finished:
                 self._reject(job.signed, error, stream)
             return
-        lost = []
+        lost, now_ms = [], p.clock.now_ms()
         for (job, _), (exchange_id, *_), (digest, item, size) in zip(finished, rows, items, strict=True):
+            try:
+                self._check_stopped(job, now_ms)
+            except Stopped as stopped:
+                # Journalled by now: the answer never leaves, and its row is closed below.
+                self._reject(job.signed, stopped, stream)
+                lost.append(exchange_id)
+                continue
             try:
                 stream.send(digest, item, size)  # 10
             except ExchangeError:

@@ -36,6 +36,7 @@ from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from exchange.resources import CLAIM, DEFAULT_PADDING, Resource
 from exchange.session import ProviderSessions
 from exchange.signing import BatchVerifiers
+from exchange.stop_set import StopSet
 from exchange.suites import suite
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2
@@ -97,6 +98,8 @@ class InspectorParts:
     replay: ReplayWindow
     trust: Callable[[], TrustList | None]
     answered: Callable[[bytes], bool]
+    stops: StopSet
+    check_case: Callable[[exchange_pb2.RequestHeader, int], None]
 
 
 class Inspector:
@@ -120,6 +123,8 @@ class Inspector:
         trust = self._.trust()
         self._check_audience(job.header, now_ms)  # 2
         self._check_signature(job, consumer, trust, now_ms)  # 3
+        if not self._.stops.quiet:
+            self._.stops.check(job.header, job.header.resource, now_ms)
         self._check_grant(job, trust, now_ms)  # 4
         if self._.answered(job.header.exchange_id):  # 5
             raise Replayed(job.header.exchange_id.hex())
@@ -173,13 +178,16 @@ class Inspector:
             grant,
             resource,
             consumer=header.consumer_organisation,
+            government=self._.region.government(header.consumer_organisation),
             kind=header.kind,
             fields=header.fields,
             purpose=header.purpose,
             matter=header.matter,
+            step=header.step,
             case_number=header.case_number,
             now_ms=now_ms,
         )
+        self._.check_case(header, now_ms)
         job.resource, job.grant = resource, grant
 
     def _open(self, job: Job) -> None:

@@ -55,7 +55,14 @@ class Responder:
         return body.SerializeToString()
 
     def query(
-        self, job: Job, columns: Sequence[Sequence[object]], records: int, version: str, now_ms: int
+        self,
+        job: Job,
+        columns: Sequence[Sequence[object]],
+        records: int,
+        version: str,
+        now_ms: int,
+        *,
+        as_of_ms: int = 0,
     ) -> bytes:
         """Return the body of an answer to a query: one column per field asked for.
 
@@ -65,6 +72,7 @@ class Responder:
             records: how many.
             version: of the source's data.
             now_ms: Unix milliseconds.
+            as_of_ms: as of when the data are, Unix milliseconds; 0 where the source does not tell.
         """
         assert job.resource is not None
         rules = job.resource.fields
@@ -73,16 +81,26 @@ class Responder:
             for name, values in zip(job.header.fields, columns, strict=True)
         ]
         body = self._answer(job, table, records, version, now_ms)
+        body.data_as_of_ms = as_of_ms
         self._tagger.answer(body, job, columns, records, now_ms)
         return body.SerializeToString()
 
-    def verify(self, job: Job, verdicts: Sequence[bool | None], version: str, now_ms: int) -> bytes:
+    def verify(
+        self,
+        job: Job,
+        verdicts: Sequence[bool | None],
+        version: str,
+        now_ms: int,
+        *,
+        as_of_ms: int = 0,
+    ) -> bytes:
         """Return the body of an answer to a verification: one boolean per claim."""
         table = [
             (name, "boolean", VERIFY_PADDING, [verdict])
             for name, verdict in zip(job.header.fields, verdicts, strict=True)
         ]
         body = self._answer(job, table, 1, version, now_ms)
+        body.data_as_of_ms = as_of_ms
         self._tagger.verdict(body, job, now_ms)
         return body.SerializeToString()
 

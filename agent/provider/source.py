@@ -4,9 +4,10 @@ A batch of questions is one `read` of the connector. What leaves is what was ask
 columns of a record go nowhere. Whether it may be asked for at all is decided before (`provider/answer.py`).
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timezone
+from datetime import date, datetime, time, timezone
 from hmac import compare_digest
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -18,6 +19,7 @@ from agent.provider.connectors.file import FileConnector
 from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
 from agent.provider.connectors.sql import SqlConnector
+from agent.provider.connectors.synthetic import Shape, SyntheticConnector, resolved
 from agent.provider.field_rules import (
     BEIJING,
     FieldRule,
@@ -29,11 +31,22 @@ from agent.provider.field_rules import (
     normal,
     rules_for,
 )
-from agent.provider.sources_config import FileSource, HttpSource, ResourceConfig, SqlSource, zone_of
+from agent.provider.row_filters import RowFilters
+from agent.provider.sources_config import (
+    FileSource,
+    HttpSource,
+    ResourceConfig,
+    SqlSource,
+    SyntheticSource,
+    zone_of,
+)
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
+from exchange.grant_limits import RowFilter
+from exchange.v1 import common_pb2
 
 PROJECTIONS = 256
+HOUR_MS = 3_600_000
 
 Verdicts: TypeAlias = list[bool | None]
 """Per claim, in order: it matches, it does not, or that cannot be said."""
@@ -49,19 +62,25 @@ class Question:
         parameters: name to text; all of the resource's.
         fields: names of the fields to read (query).
         claims: field to claimed text (verify).
+        filters: what a record must fit, by the grant; others are as if not there.
     """
 
     parameters: Mapping[str, str]
     fields: Sequence[str] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
+    filters: tuple[RowFilter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was found: per field asked for, in order, one value per record."""
+    """What was found: per field asked for, in order, one value per record.
+
+    `as_of_ms` is as of when the oldest of them is, Unix milliseconds to the hour; 0 where that is not told.
+    """
 
     columns: list[list[Value]]
     records: int
+    as_of_ms: int = 0
 
 
 class Source:
@@ -74,6 +93,8 @@ class Source:
         parameters: by which it is asked.
         timeout_s: how long a batch may take at the most, seconds.
         zone: the offset of timestamps that carry none.
+        as_of: what tells as of when the data are: a rule for a column, or a function for the whole source
+            that returns Unix milliseconds, 0 where it cannot tell. None where nothing does.
     """
 
     def __init__(
@@ -85,19 +106,29 @@ class Source:
         parameters: Sequence[ParameterRule],
         timeout_s: float,
         zone: timezone = BEIJING,
+        as_of: FieldRule | Callable[[], int] | None = None,
     ) -> None:
         self.resource = resource
+        self._as_of = as_of if isinstance(as_of, FieldRule) else None
+        self._source_as_of = as_of if callable(as_of) else None
+        self._as_of_projection: Projection | None = None
         self.fields: Mapping[str, FieldRule] = {rule.name: rule for rule in fields}
         self.parameters: Mapping[str, ParameterRule] = {rule.name: rule for rule in parameters}
         self._connector = connector
         self._timeout_s = timeout_s
         self._zone = zone
+        self._filters = RowFilters(source=resource, columns=connector.columns, fields=self.fields, zone=zone)
         self._projections: dict[tuple[bool, tuple[str, ...]], Projection] = {}
 
     @property
     def data_version(self) -> str:
         """Version of the data as the source tells it, empty where it does not."""
         return self._connector.data_version
+
+    @property
+    def data_as_of_ms(self) -> int:
+        """As of when the whole source is, Unix milliseconds to the hour; 0 where that is not told."""
+        return 0 if self._source_as_of is None else _to_the_hour(self._source_as_of())
 
     async def answer(
         self, questions: Sequence[Question], *, timeout_s: float | None = None, row_cap: int | None = None
@@ -151,6 +182,7 @@ class Source:
         slots: list[int | ExchangeError] = []
         for question in questions:
             try:
+                self._filters.check(question.filters)
                 keys.append(key_of(self.parameters, question.parameters))
                 slots.append(len(keys) - 1)
             except ExchangeError as error:
@@ -161,13 +193,14 @@ class Source:
             records = found[slot] if isinstance(slot, int) else slot
             if isinstance(records, ExchangeError):
                 outcomes.append(records)
-            elif row_cap is not None and len(records) > row_cap:
-                outcomes.append(RowCap(self.resource))
-            else:
-                try:
-                    outcomes.append(finish(question, records))
-                except ExchangeError as error:
-                    outcomes.append(error)
+                continue
+            try:
+                fitting = self._filters.fitting(question.filters, records)
+                if row_cap is not None and len(fitting) > row_cap:
+                    raise RowCap(self.resource)
+                outcomes.append(finish(question, fitting))
+            except ExchangeError as error:
+                outcomes.append(error)
         return outcomes
 
     async def _read(self, keys: Sequence[Mapping[str, str]], timeout_s: float | None) -> Sequence[Found]:
@@ -178,7 +211,22 @@ class Source:
             return [error] * len(keys)
 
     def _table(self, question: Question, records: list[Record]) -> Table:
-        return Table(self._projection(tuple(question.fields), masked=True).run(records), len(records))
+        columns = self._projection(tuple(question.fields), masked=True).run(records)
+        return Table(columns, len(records), self._oldest(records) if self._as_of and records else 0)
+
+    def _oldest(self, records: list[Record]) -> int:
+        assert self._as_of is not None
+        if self._as_of_projection is None:
+            self._as_of_projection = Projection(
+                source=self.resource, columns=self._connector.columns, rules=[self._as_of], zone=self._zone
+            )
+        try:
+            (values,) = self._as_of_projection.run(records)
+        except ExchangeError:
+            # What the column holds is no time: the answer is good, and does not say how old it is.
+            return 0
+        moments = [_moment(value, self._zone) for value in values]
+        return _to_the_hour(min(moments)) if moments else 0
 
     def _projection(self, names: tuple[str, ...], *, masked: bool) -> Projection:
         projection = self._projections.get((masked, names))
@@ -209,6 +257,19 @@ class Source:
         ]
 
 
+def _moment(value: Value, zone: timezone) -> int:
+    """Return the Unix milliseconds of a timestamp, or of the beginning of a date; 0 for none."""
+    if isinstance(value, datetime):
+        return int(value.timestamp() * 1000)
+    if isinstance(value, date):
+        return int(datetime.combine(value, time.min, zone).timestamp() * 1000)
+    return 0
+
+
+def _to_the_hour(ms: int) -> int:
+    return max(0, ms) // HOUR_MS * HOUR_MS
+
+
 def build_source(config: ResourceConfig, *, base: Path) -> Source:
     """Make the source that a configuration describes; nothing is opened yet.
 
@@ -221,19 +282,32 @@ def build_source(config: ResourceConfig, *, base: Path) -> Source:
     """
     fields = [part.rule() for part in config.fields]
     parameters = [part.rule() for part in config.parameters]
+    as_of = _as_of(config)
+    columns = [rule.column for rule in fields] + ([as_of.column] if as_of else [])
+    connector = _connector(
+        config,
+        base,
+        keys=[rule.column for rule in parameters],
+        columns=list(dict.fromkeys(columns)),
+    )
+    changed = connector.changed_ms if isinstance(connector, FileConnector) else None
     return Source(
         resource=config.id,
-        connector=_connector(
-            config,
-            base,
-            keys=[rule.column for rule in parameters],
-            columns=list(dict.fromkeys(rule.column for rule in fields)),
-        ),
+        connector=connector,
+        as_of=as_of or changed,
         fields=fields,
         parameters=parameters,
         timeout_s=config.timeout_s,
         zone=zone_of(config.utc_offset),
     )
+
+
+def _as_of(config: ResourceConfig) -> FieldRule | None:
+    """Return the rule of the column that tells as of when a record is; None where there is none."""
+    if config.as_of_column is None:
+        return None
+    level = common_pb2.LEVEL_L1
+    return FieldRule(name="as_of", column=config.as_of_column, type=config.as_of_type, level=level)
 
 
 def _connector(
@@ -251,6 +325,10 @@ def _connector(
             name=name, folder=base / source.folder, file=source.file, format=source.format, keys=keys,
             columns=columns, row_cap=cap, timeout_s=limit, pool=source.pool, memory_mb=source.memory_mb,
         )  # fmt: skip
+    if isinstance(source, SyntheticSource):
+        return SyntheticConnector(
+            name=name, shapes=shapes_of(config, source), seed=source.seed, missing=source.missing
+        )
     return _http(source, config, base, columns)
 
 
@@ -300,3 +378,22 @@ def _secret(name: str, base: Path, path: Path | None) -> str:
     if not text or not text.isascii() or not text.isprintable():
         raise BadConfiguration(f"{name}: {path.name} must hold one line of ASCII")
     return text
+
+
+def shapes_of(config: ResourceConfig, source: SyntheticSource) -> list[Shape]:
+    """Return what is known of each column of a synthetic source, once each."""
+    told = json.loads(source.record_schema) if source.record_schema else {}
+    formats = {each.column: each.format for each in config.parameters}
+    shapes: dict[str, Shape] = {}
+    for each_field in config.fields:
+        known = resolved(told, told.get("properties", {}).get(each_field.name, {}))
+        shapes.setdefault(
+            each_field.column,
+            Shape(
+                column=each_field.column,
+                type=each_field.type,
+                format=each_field.subject or formats.get(each_field.column, ""),
+                schema=known,
+            ),
+        )
+    return list(shapes.values())

@@ -25,6 +25,7 @@ subject = "citizen_id"                 # whoever it names is found by a trace of
 ```
 """
 
+import json
 import re
 from datetime import timedelta, timezone
 from ipaddress import IPv4Network, IPv6Network
@@ -139,6 +140,23 @@ class HttpSource(_Strict):
         return check_pointer(records)
 
 
+class SyntheticSource(_Strict):
+    """No source at all: records that belong to nobody, made for each key. For sandboxes only."""
+
+    kind: Literal["synthetic"]
+    seed: Annotated[str, Field(min_length=1, max_length=64)] = "1"
+    missing: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # JSON Schema of one record, its properties by the names of the fields.
+    record_schema: Annotated[str, Field(alias="schema", max_length=16_384)] = ""
+
+    @field_validator("record_schema")
+    @classmethod
+    def _schema(cls, text: str) -> str:
+        if text and not isinstance(json.loads(text), dict):
+            raise ValueError("schema must be a JSON object")
+        return text
+
+
 def check_pointer(pointer: str) -> str:
     """Return a JSON pointer (RFC 6901) that is well formed.
 
@@ -207,13 +225,20 @@ class ParameterConfig(_Strict):
 
 
 class ResourceConfig(_Strict):
-    """One resource that this agent provides."""
+    """One resource that this agent provides.
+
+    `as_of_column` holds as of when a record is; answers tell the oldest of theirs, to the hour, and the log
+    repeats it. Name the time at which the source was brought up to date, not one that is itself personal. A
+    file that names no such column tells when it was last changed.
+    """
 
     id: Annotated[str, Field(pattern=r"^[0-9]{6}/[a-z0-9-]{1,40}/[a-z0-9-]{1,40}$")]
     row_cap: Annotated[int, Field(ge=1, le=1000)] = 100
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     utc_offset: str = "+08:00"
-    source: Annotated[SqlSource | FileSource | HttpSource, Field(discriminator="kind")]
+    as_of_column: Column | None = None
+    as_of_type: Literal["timestamp", "date"] = "timestamp"
+    source: Annotated[SqlSource | FileSource | HttpSource | SyntheticSource, Field(discriminator="kind")]
     parameters: Annotated[tuple[ParameterConfig, ...], Field(alias="parameter", min_length=1, max_length=16)]
     fields: Annotated[tuple[FieldConfig, ...], Field(alias="field", min_length=1, max_length=64)]
 
@@ -236,8 +261,8 @@ class ResourceConfig(_Strict):
         if subjects and subjects * self.row_cap + len(self.parameters) > MAX_TAGS:
             raise ValueError(f"row_cap times fields that name a subject exceeds {MAX_TAGS}")
         if isinstance(self.source, HttpSource):
-            for field in self.fields:
-                check_pointer(field.column)
+            for column in (*(field.column for field in self.fields), self.as_of_column or ""):
+                check_pointer(column)
             if set(PLACEHOLDER.findall(self.source.path)) != {p.column for p in self.parameters}:
                 raise ValueError("the path's placeholders and the parameters' columns differ")
         return self

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from exchange.canonical import DIGEST_BYTES
 from exchange.errors import EvidenceBroken, ExchangeError
+from exchange.evidence.cases_then import CasesThen
 from exchange.evidence.findings import RAISED, Check, Findings
 from exchange.evidence.grants_then import GrantsThen
 from exchange.evidence.keys_then import KeysThen
@@ -28,12 +29,14 @@ class Exchanges:
     Args:
         keys: the agents' keys as of the entry at hand.
         grants: the grants as of the entry at hand.
+        cases: the cases as of the entry at hand.
         findings: takes what does not hold.
     """
 
-    def __init__(self, *, keys: KeysThen, grants: GrantsThen, findings: Findings) -> None:
+    def __init__(self, *, keys: KeysThen, grants: GrantsThen, cases: CasesThen, findings: Findings) -> None:
         self._keys = keys
         self._grants = grants
+        self._cases = cases
         self._findings = findings
         self._counted = findings.counted
 
@@ -52,6 +55,7 @@ class Exchanges:
         if passed:
             self._hold(Check.RESPONSE, "responses_hold", self._response, said, from_ms, to_ms)
             self._hold(Check.GRANT, "grants_hold", self._grants.check, said, from_ms, to_ms)
+            self._case(said, from_ms, to_ms)
         else:
             counted["unanswered"] += 1
 
@@ -95,6 +99,15 @@ class Exchanges:
             from_ms,
             to_ms,
         )
+
+    def _case(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:
+        """Verify that a case was open of which the entry says so; without its steps that is only said."""
+        if said.case_standing != audit_pb2.CASE_STANDING_OPEN:
+            return
+        if self._cases.knows(said.case_number):
+            self._hold(Check.CASE, "cases_hold", self._cases.check, said, from_ms, to_ms)
+        else:
+            self._counted["cases_unproven"] += 1
 
     def _unchecked(self, said: audit_pb2.ExchangeEntry, from_ms: int, to_ms: int) -> None:
         """Count a refusal whose signature holds all the same; where it does not, that may be why."""

@@ -46,6 +46,7 @@ class Check(Enum):
     RESPONSE = (12, Said("提供方签名不成立", "The provider's signature does not hold"))
     GRANT = (13, Said("当时没有覆盖此次交换的授权", "No grant covered the exchange at that time"))
     ATTACHMENT = (14, Said("附件与记录不符", "An attachment does not fit its entry"))
+    CASE = (15, Said("当时没有为此开办的办件", "The case was not open for the exchange at that time"))
 
     @property
     def number(self) -> int:

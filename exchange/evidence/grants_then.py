@@ -1,5 +1,8 @@
 """Grants and the catalogue as the log holds them: which grant covered an exchange when it was admitted.
 
+The region's rules decide whether a grant waited for a supervisor, and an organisation's kind what it may get.
+A bundle that holds neither shows nothing of them: then nobody supervised, and the consumer was of the state.
+
 An exchange is entered when it ends, and what was in force counts when it was admitted, up to some minutes
 before: a change that was entered in between takes nothing from it.
 """
@@ -13,7 +16,15 @@ from exchange import grants
 from exchange.canonical import GRANT, GRANT_EVENT, RESOURCE, RESOURCE_STATE
 from exchange.errors import ExchangeError, GrantRevoked, Malformed, NoGrant, UnknownResource, WrongState
 from exchange.grants import ACTIVE, Grant
-from exchange.resources import Resource, check_publisher, parse_resource, split_id, wider_divisions
+from exchange.region_rules import NO_RULES, RegionRules
+from exchange.resources import (
+    GOVERNMENT,
+    Resource,
+    check_publisher,
+    parse_resource,
+    split_id,
+    wider_divisions,
+)
 from exchange.trust import Verified
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
@@ -57,6 +68,23 @@ class GrantsThen:
 
     _grants: dict[bytes, _Held] = field(default_factory=dict)
     _shelves: dict[str, _Shelf] = field(default_factory=dict)
+    _others: set[str] = field(default_factory=set)
+    rules: RegionRules = NO_RULES
+
+    def name(self, statement: common_pb2.Statement) -> None:
+        """Take over what kind of body an organisation is; its signature was verified.
+
+        Raises:
+            Malformed.
+        """
+        try:
+            body = directory_pb2.OrganisationBody.FromString(statement.body)
+        except DecodeError:
+            raise Malformed("organisation") from None
+        if body.kind in GOVERNMENT:
+            self._others.discard(body.credit_code)
+        else:
+            self._others.add(body.credit_code)
 
     def enter(self, act: int, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
         """Take over what a statement in the log says; its signature was verified.
@@ -103,11 +131,28 @@ class GrantsThen:
         # A moment at which it may have been admitted and the grant's term runs, where there is one.
         at_ms = min(max(from_ms, grant.not_before_ms), to_ms)
         try:
-            _covers(grant, shelf.now, said, at_ms)
+            self._covers(grant, shelf.now, said, at_ms)
         except ExchangeError:
             if shelf.before is None or shelf.changed_ms < from_ms:
                 raise
-            _covers(grant, shelf.before, said, at_ms)
+            self._covers(grant, shelf.before, said, at_ms)
+
+    def _covers(self, grant: Grant, resource: Resource, said: audit_pb2.ExchangeEntry, at_ms: int) -> None:
+        if said.provider_organisation != resource.provider:
+            raise NoGrant(resource.id)
+        grants.check(
+            grant,
+            resource,
+            consumer=said.consumer_organisation,
+            government=said.consumer_organisation not in self._others,
+            kind=said.kind,
+            fields=said.fields,
+            purpose=said.purpose,
+            matter=said.matter,
+            step=said.step,
+            case_number=said.case_number,
+            now_ms=at_ms,
+        )
 
     def _check_state(self, held: _Held, revision: int, from_ms: int) -> None:
         name = held.grant.name
@@ -124,7 +169,8 @@ class GrantsThen:
         if held is None:
             raise NoGrant(f"grant {event.grant_id[:8].hex()} is not in the log before it")
         shelf = self._shelves.get(held.grant.resource)
-        held.grant = grants.apply_event(held.grant, statement, signer, shelf.now if shelf else None)
+        resource = shelf.now if shelf else None
+        held.grant = grants.apply_event(held.grant, statement, signer, resource, self.rules)
         held.in_force = replace(held.grant, state=ACTIVE)
         held.steps.append(_Step(held.grant.state, time_ms))
 
@@ -155,22 +201,6 @@ class GrantsThen:
         self._shelves[body.id] = _Shelf(
             shelf.now.with_suspended(body.suspended), shelf.now, time_ms, body.revision
         )
-
-
-def _covers(grant: Grant, resource: Resource, said: audit_pb2.ExchangeEntry, at_ms: int) -> None:
-    if said.provider_organisation != resource.provider:
-        raise NoGrant(resource.id)
-    grants.check(
-        grant,
-        resource,
-        consumer=said.consumer_organisation,
-        kind=said.kind,
-        fields=said.fields,
-        purpose=said.purpose,
-        matter=said.matter,
-        case_number=said.case_number,
-        now_ms=at_ms,
-    )
 
 
 def _check_resolves(requested: str, grant: Grant) -> None:

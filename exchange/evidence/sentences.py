@@ -43,6 +43,10 @@ GRANTS = Said(
     "{n} 次交换当时有生效且覆盖其内容的授权，由提供方有权人接受",
     "{n} exchanges were covered by a grant in force at that time, accepted by whoever may for the provider",
 )
+CASES = Said(
+    "{n} 次交换所记的办件当时已由牵头部门开办且未办结",
+    "{n} exchanges were for cases that their leads had opened and that were open at that time",
+)
 ACTS = Said(
     "{n} 条管理记录的声明由所记人员以当时有效的证书签署",
     "{n} administrative statements were signed by the persons or agents named, with certificates valid then",
@@ -111,6 +115,10 @@ UNDATED = Said(
 LATER = Said(
     "{n} 个签名所用密钥其后被吊销：以当时为准，仍为有效证据",
     "{n} signatures are by keys that were revoked afterwards: they remain evidence",
+)
+UNPROVEN_CASES = Said(
+    "{n} 次交换的办件是否开办仅为网关所述：包内没有其开办记录",
+    "that the cases of {n} exchanges were open is the gateway's word: the bundle has no step of them",
 )
 UNSIGNED_ACTS = Said(
     "{n} 条管理记录（如查阅、拒绝）没有声明，仅为网关所述",
@@ -182,6 +190,7 @@ def _proven(findings: Findings, outcome: Outcome) -> list[Said]:
         (REQUESTS, "requests_hold"),
         (RESPONSES, "responses_hold"),
         (GRANTS, "grants_hold"),
+        (CASES, "cases_hold"),
         (ACTS, "acts_signed"),
         (ATTACHED, "attachments_hold"),
     ):
@@ -216,6 +225,7 @@ def _unproven(findings: Findings, outcome: Outcome) -> list[Said]:
         (UNANSWERED, counted["unanswered"]),
         (UNPROVEN_REQUESTS, counted["requests_unproven"]),
         (BODIES, max(0, counted["exchanges"] - counted["bodies"])),
+        (UNPROVEN_CASES, counted["cases_unproven"]),
         (UNSIGNED_ACTS, counted["acts_unsigned"]),
         (UNREAD_ACTS, counted["acts_unread"]),
         (UNDATED, outcome.revocations.undated if outcome.revocations is not None else 0),

@@ -14,8 +14,9 @@
 12  response     the provider's signature, likewise
 13  grant        the grant that the entry names was in force at that revision and covers the exchange
 14  attachment   bodies and receipts that were added fit their entries
+15  case         a case of which the entry says that it was open was so, where the bundle has its steps
 
-2 and 3 to 14 do not depend on each other: the manifest shows what was changed after the export, the log's
+2 and 3 to 15 do not depend on each other: the manifest shows what was changed after the export, the log's
 proofs and the signatures what was changed before. Nothing is read of an entry before 7 held for it. One pass,
 one record in memory at a time; what grows with the bundle is 32 bytes per record and the keys then in force.
 No input raises: what does not hold is a fault with its place, and verification goes on as far as it can.
@@ -287,7 +288,9 @@ class _Pass:
         if self.acts is None and self.anchor is not None:
             known = [*self.lists, *([self.own] if self.own else [])]
             acts = self.acts = Acts(anchor=self.anchor, newest=known, findings=self.findings)
-            self.exchanges = Exchanges(keys=acts.keys, grants=acts.grants, findings=self.findings)
+            self.exchanges = Exchanges(
+                keys=acts.keys, grants=acts.grants, cases=acts.cases, findings=self.findings
+            )
         return self.acts, self.exchanges
 
     def _manifest(self, record: Record) -> None:

@@ -25,37 +25,46 @@ _sym_db = _symbol_database.Default()
 from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 from exchange.v1 import exchange_pb2 as exchange_dot_v1_dot_exchange__pb2
 from exchange.v1 import audit_pb2 as exchange_dot_v1_dot_audit__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/agent.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1a\x65xchange/v1/exchange.proto\x1a\x17\x65xchange/v1/audit.proto\")\n\nNamedValue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa0\x02\n\nAskRequest\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.exchange.v1.Kind\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x03(\x0b\x32\x17.exchange.v1.NamedValue\x12\'\n\x06\x63laims\x18\x06 \x03(\x0b\x32\x17.exchange.v1.NamedValue\x12\x0f\n\x07purpose\x18\x07 \x01(\t\x12\x0e\n\x06matter\x18\x08 \x01(\t\x12\x13\n\x0b\x63\x61se_number\x18\t \x01(\t\x12\x10\n\x08operator\x18\n \x01(\t\x12\x12\n\ntimeout_ms\x18\x0b \x01(\r\x12\x10\n\x08grant_id\x18\x0c \x01(\x0c\"I\n\x0c\x41nswerColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x03(\t\x12\r\n\x05nulls\x18\x04 \x03(\r\"[\n\x06\x41nswer\x12\x0f\n\x07records\x18\x01 \x01(\r\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.exchange.v1.AnswerColumn\x12\x14\n\x0c\x64\x61ta_version\x18\x03 \x01(\t\"[\n\x0fVerifiedReceipt\x12\r\n\x05index\x18\x01 \x01(\x04\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.exchange.v1.Receipt\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\"\xb9\x01\n\x0b\x41skResponse\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12%\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x13.exchange.v1.AnswerH\x00\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x14.exchange.v1.FailureH\x00\x12-\n\x07receipt\x18\x05 \x01(\x0b\x32\x1c.exchange.v1.VerifiedReceiptB\t\n\x07outcome\">\n\x10\x41skStreamRequest\x12*\n\tquestions\x18\x01 \x03(\x0b\x32\x17.exchange.v1.AskRequest\"?\n\x11\x41skStreamResponse\x12*\n\x08outcomes\x18\x01 \x03(\x0b\x32\x18.exchange.v1.AskResponse\"\x17\n\x15GetAgentStatusRequest\"D\n\tHopStatus\x12\x0b\n\x03hop\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"Q\n\x16GetAgentStatusResponse\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12$\n\x04hops\x18\x02 \x03(\x0b\x32\x16.exchange.v1.HopStatus2\xf3\x01\n\x0c\x41gentService\x12\x38\n\x03\x41sk\x12\x17.exchange.v1.AskRequest\x1a\x18.exchange.v1.AskResponse\x12N\n\tAskStream\x12\x1d.exchange.v1.AskStreamRequest\x1a\x1e.exchange.v1.AskStreamResponse(\x01\x30\x01\x12Y\n\x0eGetAgentStatus\x12\".exchange.v1.GetAgentStatusRequest\x1a#.exchange.v1.GetAgentStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/agent.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1a\x65xchange/v1/exchange.proto\x1a\x17\x65xchange/v1/audit.proto\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\nNamedValue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xc3\x02\n\nAskRequest\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.exchange.v1.Kind\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12+\n\nparameters\x18\x05 \x03(\x0b\x32\x17.exchange.v1.NamedValue\x12\'\n\x06\x63laims\x18\x06 \x03(\x0b\x32\x17.exchange.v1.NamedValue\x12\x0f\n\x07purpose\x18\x07 \x01(\t\x12\x0e\n\x06matter\x18\x08 \x01(\t\x12\x13\n\x0b\x63\x61se_number\x18\t \x01(\t\x12\x10\n\x08operator\x18\n \x01(\t\x12\x12\n\ntimeout_ms\x18\x0b \x01(\r\x12\x10\n\x08grant_id\x18\x0c \x01(\x0c\x12\x0c\n\x04step\x18\r \x01(\t\x12\x13\n\x0b\x61pplication\x18\x0e \x01(\t\"Z\n\x0fOpenCaseRequest\x12\x13\n\x0b\x63\x61se_number\x18\x01 \x01(\t\x12\x0e\n\x06matter\x18\x02 \x01(\t\x12\x14\n\x0cparticipants\x18\x03 \x03(\t\x12\x0c\n\x04\x64\x61ys\x18\x04 \x01(\r\"Q\n\x10OpenCaseResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\'\n\x10\x43loseCaseRequest\x12\x13\n\x0b\x63\x61se_number\x18\x01 \x01(\t\"\"\n\x11\x43loseCaseResponse\x12\r\n\x05index\x18\x01 \x01(\x04\"I\n\x0c\x41nswerColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06values\x18\x03 \x03(\t\x12\r\n\x05nulls\x18\x04 \x03(\r\"[\n\x06\x41nswer\x12\x0f\n\x07records\x18\x01 \x01(\r\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.exchange.v1.AnswerColumn\x12\x14\n\x0c\x64\x61ta_version\x18\x03 \x01(\t\"[\n\x0fVerifiedReceipt\x12\r\n\x05index\x18\x01 \x01(\x04\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.exchange.v1.Receipt\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\"\xb9\x01\n\x0b\x41skResponse\x12\x0b\n\x03tag\x18\x01 \x01(\x04\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12%\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x13.exchange.v1.AnswerH\x00\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x14.exchange.v1.FailureH\x00\x12-\n\x07receipt\x18\x05 \x01(\x0b\x32\x1c.exchange.v1.VerifiedReceiptB\t\n\x07outcome\">\n\x10\x41skStreamRequest\x12*\n\tquestions\x18\x01 \x03(\x0b\x32\x17.exchange.v1.AskRequest\"?\n\x11\x41skStreamResponse\x12*\n\x08outcomes\x18\x01 \x03(\x0b\x32\x18.exchange.v1.AskResponse\"\x17\n\x15GetAgentStatusRequest\"D\n\tHopStatus\x12\x0b\n\x03hop\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"Q\n\x16GetAgentStatusResponse\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12$\n\x04hops\x18\x02 \x03(\x0b\x32\x16.exchange.v1.HopStatus2\x88\x03\n\x0c\x41gentService\x12\x38\n\x03\x41sk\x12\x17.exchange.v1.AskRequest\x1a\x18.exchange.v1.AskResponse\x12N\n\tAskStream\x12\x1d.exchange.v1.AskStreamRequest\x1a\x1e.exchange.v1.AskStreamResponse(\x01\x30\x01\x12Y\n\x0eGetAgentStatus\x12\".exchange.v1.GetAgentStatusRequest\x1a#.exchange.v1.GetAgentStatusResponse\x12G\n\x08OpenCase\x12\x1c.exchange.v1.OpenCaseRequest\x1a\x1d.exchange.v1.OpenCaseResponse\x12J\n\tCloseCase\x12\x1d.exchange.v1.CloseCaseRequest\x1a\x1e.exchange.v1.CloseCaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NAMEDVALUE']._serialized_start=119
-  _globals['_NAMEDVALUE']._serialized_end=160
-  _globals['_ASKREQUEST']._serialized_start=163
-  _globals['_ASKREQUEST']._serialized_end=451
-  _globals['_ANSWERCOLUMN']._serialized_start=453
-  _globals['_ANSWERCOLUMN']._serialized_end=526
-  _globals['_ANSWER']._serialized_start=528
-  _globals['_ANSWER']._serialized_end=619
-  _globals['_VERIFIEDRECEIPT']._serialized_start=621
-  _globals['_VERIFIEDRECEIPT']._serialized_end=712
-  _globals['_ASKRESPONSE']._serialized_start=715
-  _globals['_ASKRESPONSE']._serialized_end=900
-  _globals['_ASKSTREAMREQUEST']._serialized_start=902
-  _globals['_ASKSTREAMREQUEST']._serialized_end=964
-  _globals['_ASKSTREAMRESPONSE']._serialized_start=966
-  _globals['_ASKSTREAMRESPONSE']._serialized_end=1029
-  _globals['_GETAGENTSTATUSREQUEST']._serialized_start=1031
-  _globals['_GETAGENTSTATUSREQUEST']._serialized_end=1054
-  _globals['_HOPSTATUS']._serialized_start=1056
-  _globals['_HOPSTATUS']._serialized_end=1124
-  _globals['_GETAGENTSTATUSRESPONSE']._serialized_start=1126
-  _globals['_GETAGENTSTATUSRESPONSE']._serialized_end=1207
-  _globals['_AGENTSERVICE']._serialized_start=1210
-  _globals['_AGENTSERVICE']._serialized_end=1453
+  _globals['_NAMEDVALUE']._serialized_start=152
+  _globals['_NAMEDVALUE']._serialized_end=193
+  _globals['_ASKREQUEST']._serialized_start=196
+  _globals['_ASKREQUEST']._serialized_end=519
+  _globals['_OPENCASEREQUEST']._serialized_start=521
+  _globals['_OPENCASEREQUEST']._serialized_end=611
+  _globals['_OPENCASERESPONSE']._serialized_start=613
+  _globals['_OPENCASERESPONSE']._serialized_end=694
+  _globals['_CLOSECASEREQUEST']._serialized_start=696
+  _globals['_CLOSECASEREQUEST']._serialized_end=735
+  _globals['_CLOSECASERESPONSE']._serialized_start=737
+  _globals['_CLOSECASERESPONSE']._serialized_end=771
+  _globals['_ANSWERCOLUMN']._serialized_start=773
+  _globals['_ANSWERCOLUMN']._serialized_end=846
+  _globals['_ANSWER']._serialized_start=848
+  _globals['_ANSWER']._serialized_end=939
+  _globals['_VERIFIEDRECEIPT']._serialized_start=941
+  _globals['_VERIFIEDRECEIPT']._serialized_end=1032
+  _globals['_ASKRESPONSE']._serialized_start=1035
+  _globals['_ASKRESPONSE']._serialized_end=1220
+  _globals['_ASKSTREAMREQUEST']._serialized_start=1222
+  _globals['_ASKSTREAMREQUEST']._serialized_end=1284
+  _globals['_ASKSTREAMRESPONSE']._serialized_start=1286
+  _globals['_ASKSTREAMRESPONSE']._serialized_end=1349
+  _globals['_GETAGENTSTATUSREQUEST']._serialized_start=1351
+  _globals['_GETAGENTSTATUSREQUEST']._serialized_end=1374
+  _globals['_HOPSTATUS']._serialized_start=1376
+  _globals['_HOPSTATUS']._serialized_end=1444
+  _globals['_GETAGENTSTATUSRESPONSE']._serialized_start=1446
+  _globals['_GETAGENTSTATUSRESPONSE']._serialized_end=1527
+  _globals['_AGENTSERVICE']._serialized_start=1530
+  _globals['_AGENTSERVICE']._serialized_end=1922
 # @@protoc_insertion_point(module_scope)

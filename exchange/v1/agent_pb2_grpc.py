@@ -50,6 +50,16 @@ class AgentServiceStub:
                 request_serializer=exchange_dot_v1_dot_agent__pb2.GetAgentStatusRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_agent__pb2.GetAgentStatusResponse.FromString,
                 _registered_method=True)
+        self.OpenCase = channel.unary_unary(
+                '/exchange.v1.AgentService/OpenCase',
+                request_serializer=exchange_dot_v1_dot_agent__pb2.OpenCaseRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_agent__pb2.OpenCaseResponse.FromString,
+                _registered_method=True)
+        self.CloseCase = channel.unary_unary(
+                '/exchange.v1.AgentService/CloseCase',
+                request_serializer=exchange_dot_v1_dot_agent__pb2.CloseCaseRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_agent__pb2.CloseCaseResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -77,6 +87,22 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenCase(self, request, context):
+        """Opens a case that this department leads. Caller: a local system that may open cases of that matter.
+        Errors: APPLICATION_NOT_ALLOWED, MALFORMED, REPLAYED (number taken), ROLE_NOT_ALLOWED, GATEWAY_AWAY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseCase(self, request, context):
+        """Closes a case that this department leads, for good. Caller: as for OpenCase.
+        Errors: APPLICATION_NOT_ALLOWED, UNKNOWN_CASE, WRONG_STATE, GATEWAY_AWAY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +120,16 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.GetAgentStatus,
                     request_deserializer=exchange_dot_v1_dot_agent__pb2.GetAgentStatusRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_agent__pb2.GetAgentStatusResponse.SerializeToString,
+            ),
+            'OpenCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenCase,
+                    request_deserializer=exchange_dot_v1_dot_agent__pb2.OpenCaseRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_agent__pb2.OpenCaseResponse.SerializeToString,
+            ),
+            'CloseCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseCase,
+                    request_deserializer=exchange_dot_v1_dot_agent__pb2.CloseCaseRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_agent__pb2.CloseCaseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +214,60 @@ class AgentService:
             '/exchange.v1.AgentService/GetAgentStatus',
             exchange_dot_v1_dot_agent__pb2.GetAgentStatusRequest.SerializeToString,
             exchange_dot_v1_dot_agent__pb2.GetAgentStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AgentService/OpenCase',
+            exchange_dot_v1_dot_agent__pb2.OpenCaseRequest.SerializeToString,
+            exchange_dot_v1_dot_agent__pb2.OpenCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AgentService/CloseCase',
+            exchange_dot_v1_dot_agent__pb2.CloseCaseRequest.SerializeToString,
+            exchange_dot_v1_dot_agent__pb2.CloseCaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,14 @@ class AgentServiceStub:
     """Asks many at a time; answers come in any order, matched by tag."""
     GetAgentStatus: _grpc.UnaryUnaryMultiCallable[_agent_pb2.GetAgentStatusRequest, _agent_pb2.GetAgentStatusResponse]
     """How the agent is, hop by hop. Caller: a local system with a credential. Idempotent."""
+    OpenCase: _grpc.UnaryUnaryMultiCallable[_agent_pb2.OpenCaseRequest, _agent_pb2.OpenCaseResponse]
+    """Opens a case that this department leads. Caller: a local system that may open cases of that matter.
+    Errors: APPLICATION_NOT_ALLOWED, MALFORMED, REPLAYED (number taken), ROLE_NOT_ALLOWED, GATEWAY_AWAY.
+    """
+    CloseCase: _grpc.UnaryUnaryMultiCallable[_agent_pb2.CloseCaseRequest, _agent_pb2.CloseCaseResponse]
+    """Closes a case that this department leads, for good. Caller: as for OpenCase.
+    Errors: APPLICATION_NOT_ALLOWED, UNKNOWN_CASE, WRONG_STATE, GATEWAY_AWAY.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -51,6 +59,14 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Asks many at a time; answers come in any order, matched by tag."""
     GetAgentStatus: _aio.UnaryUnaryMultiCallable[_agent_pb2.GetAgentStatusRequest, _agent_pb2.GetAgentStatusResponse]  # type: ignore[assignment]
     """How the agent is, hop by hop. Caller: a local system with a credential. Idempotent."""
+    OpenCase: _aio.UnaryUnaryMultiCallable[_agent_pb2.OpenCaseRequest, _agent_pb2.OpenCaseResponse]  # type: ignore[assignment]
+    """Opens a case that this department leads. Caller: a local system that may open cases of that matter.
+    Errors: APPLICATION_NOT_ALLOWED, MALFORMED, REPLAYED (number taken), ROLE_NOT_ALLOWED, GATEWAY_AWAY.
+    """
+    CloseCase: _aio.UnaryUnaryMultiCallable[_agent_pb2.CloseCaseRequest, _agent_pb2.CloseCaseResponse]  # type: ignore[assignment]
+    """Closes a case that this department leads, for good. Caller: as for OpenCase.
+    Errors: APPLICATION_NOT_ALLOWED, UNKNOWN_CASE, WRONG_STATE, GATEWAY_AWAY.
+    """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Asks other departments through this department's agent."""
@@ -78,5 +94,25 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_pb2.GetAgentStatusResponse, _abc.Awaitable[_agent_pb2.GetAgentStatusResponse]]:
         """How the agent is, hop by hop. Caller: a local system with a credential. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def OpenCase(
+        self,
+        request: _agent_pb2.OpenCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_pb2.OpenCaseResponse, _abc.Awaitable[_agent_pb2.OpenCaseResponse]]:
+        """Opens a case that this department leads. Caller: a local system that may open cases of that matter.
+        Errors: APPLICATION_NOT_ALLOWED, MALFORMED, REPLAYED (number taken), ROLE_NOT_ALLOWED, GATEWAY_AWAY.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseCase(
+        self,
+        request: _agent_pb2.CloseCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_pb2.CloseCaseResponse, _abc.Awaitable[_agent_pb2.CloseCaseResponse]]:
+        """Closes a case that this department leads, for good. Caller: as for OpenCase.
+        Errors: APPLICATION_NOT_ALLOWED, UNKNOWN_CASE, WRONG_STATE, GATEWAY_AWAY.
+        """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

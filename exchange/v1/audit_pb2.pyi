@@ -787,12 +787,21 @@ class CorrectionRecord(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     EXCHANGE_IDS_FIELD_NUMBER: _builtins.int
+    TAG_PERIOD_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.bytes
     """The dispute, 32 bytes."""
     resource: _builtins.str
     """The resource."""
     recipient: _builtins.str
     """Credit code of the recipient."""
+    tag_period: _builtins.str
+    """Period of the tags by which recipients were looked for; empty where the disputed exchange has no tags."""
+    ends: _builtins.bool
+    """Whether this entry ends the telling: everybody who was found is told. It has no recipient and no exchanges."""
+    erased: _builtins.bool
+    """Of the entry that ends it: whether tags were gone, so that nobody could be looked for."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields that were corrected."""
@@ -809,10 +818,13 @@ class CorrectionRecord(_message.Message):
         recipient: _builtins.str = ...,
         fields: _abc.Iterable[_builtins.str] | None = ...,
         exchange_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        tag_period: _builtins.str = ...,
+        ends: _builtins.bool = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_ids", b"exchange_ids", "fields", b"fields", "recipient", b"recipient", "resource", b"resource", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "erased", b"erased", "exchange_ids", b"exchange_ids", "fields", b"fields", "recipient", b"recipient", "resource", b"resource", "tag_period", b"tag_period", "ticket_id", b"ticket_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -246,9 +246,13 @@ class _ResourceStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reso
     RESOURCE_STANDING_SUSPENDED: _ResourceStanding.ValueType  # 2
     """Suspended."""
     RESOURCE_STANDING_IN_REVIEW: _ResourceStanding.ValueType  # 3
-    """Handed in, not yet approved; no version is in force."""
+    """Handed in, not yet approved."""
     RESOURCE_STANDING_WITHDRAWN: _ResourceStanding.ValueType  # 4
     """Taken out of the catalogue."""
+    RESOURCE_STANDING_SUPERSEDED: _ResourceStanding.ValueType  # 5
+    """A later version came into force."""
+    RESOURCE_STANDING_REJECTED: _ResourceStanding.ValueType  # 6
+    """It was rejected, or taken back."""
 
 class ResourceStanding(_ResourceStanding, metaclass=_ResourceStandingEnumTypeWrapper):
     """Where a catalogue entry stands."""
@@ -260,9 +264,13 @@ RESOURCE_STANDING_PUBLISHED: ResourceStanding.ValueType  # 1
 RESOURCE_STANDING_SUSPENDED: ResourceStanding.ValueType  # 2
 """Suspended."""
 RESOURCE_STANDING_IN_REVIEW: ResourceStanding.ValueType  # 3
-"""Handed in, not yet approved; no version is in force."""
+"""Handed in, not yet approved."""
 RESOURCE_STANDING_WITHDRAWN: ResourceStanding.ValueType  # 4
 """Taken out of the catalogue."""
+RESOURCE_STANDING_SUPERSEDED: ResourceStanding.ValueType  # 5
+"""A later version came into force."""
+RESOURCE_STANDING_REJECTED: ResourceStanding.ValueType  # 6
+"""It was rejected, or taken back."""
 Global___ResourceStanding: _TypeAlias = ResourceStanding  # noqa: Y015
 
 class _KeyUse:

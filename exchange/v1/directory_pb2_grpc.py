@@ -129,7 +129,8 @@ class DirectoryServiceServicer:
 
     def PublishResource(self, request, context):
         """Publishes a resource. Caller: steward of the provider. Idempotent by content.
-        Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION.
+        Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION, DATA_CLASS_REFUSED,
+        INCOMPATIBLE, IN_REVIEW, REDISCLOSURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

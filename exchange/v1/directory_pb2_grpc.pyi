@@ -47,7 +47,8 @@ class DirectoryServiceStub:
     """Events visible to the caller's organisation from a cursor on. Caller: agent, steward. Idempotent."""
     PublishResource: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishResourceRequest, _directory_pb2.PublishResourceResponse]
     """Publishes a resource. Caller: steward of the provider. Idempotent by content.
-    Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION.
+    Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION, DATA_CLASS_REFUSED,
+    INCOMPATIBLE, IN_REVIEW, REDISCLOSURE.
     """
     SetResourceState: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SetResourceStateRequest, _directory_pb2.SetResourceStateResponse]
     """Suspends, resumes or withdraws a resource, or approves or rejects a version. Idempotent by content.
@@ -85,7 +86,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """Events visible to the caller's organisation from a cursor on. Caller: agent, steward. Idempotent."""
     PublishResource: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishResourceRequest, _directory_pb2.PublishResourceResponse]  # type: ignore[assignment]
     """Publishes a resource. Caller: steward of the provider. Idempotent by content.
-    Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION.
+    Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION, DATA_CLASS_REFUSED,
+    INCOMPATIBLE, IN_REVIEW, REDISCLOSURE.
     """
     SetResourceState: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetResourceStateRequest, _directory_pb2.SetResourceStateResponse]  # type: ignore[assignment]
     """Suspends, resumes or withdraws a resource, or approves or rejects a version. Idempotent by content.
@@ -156,7 +158,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.PublishResourceResponse, _abc.Awaitable[_directory_pb2.PublishResourceResponse]]:
         """Publishes a resource. Caller: steward of the provider. Idempotent by content.
-        Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION.
+        Errors: MALFORMED, BAD_SIGNATURE, NOT_AUTHORITATIVE, WRONG_STATE, UNKNOWN_ORGANISATION, DATA_CLASS_REFUSED,
+        INCOMPATIBLE, IN_REVIEW, REDISCLOSURE.
         """
 
     @_abc_1.abstractmethod

@@ -348,6 +348,9 @@ class TicketRecord(_message.Message):
     DUE_AT_FIELD_NUMBER: _builtins.int
     TOLD_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    TOLD_ALL_FIELD_NUMBER: _builtins.int
+    TOLD_PERIOD_FIELD_NUMBER: _builtins.int
+    UNTRACEABLE_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.bytes
     """Digest of the body, 32 bytes."""
     state: Global___TicketState.ValueType
@@ -356,6 +359,12 @@ class TicketRecord(_message.Message):
     """Highest revision."""
     waits_for: _builtins.str
     """Whose turn it is: a credit code, or "admin"; empty at the end."""
+    told_all: _builtins.bool
+    """Whether everybody who was found has been told of the correction."""
+    told_period: _builtins.str
+    """Period of the tags by which recipients were looked for; nobody was told for other periods."""
+    untraceable: _builtins.bool
+    """Whether nobody could be looked for: the tags were erased, or the disputed exchange has none."""
     @_builtins.property
     def ticket(self) -> _common_pb2.Statement:
         """Signed TicketBody."""
@@ -388,10 +397,13 @@ class TicketRecord(_message.Message):
         due_at: _timestamp_pb2.Timestamp | None = ...,
         told: _abc.Iterable[_builtins.str] | None = ...,
         acknowledged: _abc.Iterable[_builtins.str] | None = ...,
+        told_all: _builtins.bool = ...,
+        told_period: _builtins.str = ...,
+        untraceable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "due_at", b"due_at", "events", b"events", "revision", b"revision", "state", b"state", "ticket", b"ticket", "ticket_id", b"ticket_id", "told", b"told", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "due_at", b"due_at", "events", b"events", "revision", b"revision", "state", b"state", "ticket", b"ticket", "ticket_id", b"ticket_id", "told", b"told", "told_all", b"told_all", "told_period", b"told_period", "untraceable", b"untraceable", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,9 +10,11 @@ from exchange import grants
 from exchange.errors import BundleStale, ExchangeError, NoGrant, PurposeUnknown, TrustStale
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
+from gateway.cases.guard import CaseIsOpen
 from gateway.record import Exchange
 from gateway.rules.guards import RegionGuards
 from gateway.state import RegionState
+from gateway.stops.guard import NotStopped
 
 Guard = Callable[[Exchange, TrustList | None, int], None]
 """Takes the exchange, the newest trust list and Unix milliseconds; raises an ExchangeError to refuse."""
@@ -57,14 +59,17 @@ class GrantCovers:
         if grant is None or resource is None or resource.provider != header.provider_organisation:
             raise NoGrant(header.resource)
         exchange.grant_revision = grant.revision
+        consumer = exchange.caller.identity.organisation
         grants.check(
             grant,
             resource,
-            consumer=exchange.caller.identity.organisation,
+            consumer=consumer,
+            government=self._state.organisations.get(consumer).government,
             kind=header.kind,
             fields=header.fields,
             purpose=header.purpose,
             matter=header.matter,
+            step=header.step,
             case_number=header.case_number,
             now_ms=now_ms,
         )
@@ -104,9 +109,11 @@ def standard_guards(state: RegionState) -> Sequence[Guard]:
     arguments that decides the same and holds nothing back: `explain` and the dry run ask that.
     """
     return (
+        NotStopped(stops=state.stops.force),  # was it stopped in an emergency
         trust_is_fresh,  # is it known who may be trusted
         catalogue_is_current,  # does the consumer speak of the same resource
         GrantCovers(state=state),  # was it granted
+        CaseIsOpen(state=state),  # is its case open
         PurposeIsKnown(state=state),  # does the region know what for
         RegionGuards(state=state),  # does the region forbid it here and now
     )

@@ -8,8 +8,10 @@ from exchange.v1 import audit_pb2
 from gateway.config import Keeping
 
 DAY_MS = 86_400_000
-NOT_KEPT = frozenset({audit_pb2.ACT_UNSPECIFIED, audit_pb2.ACT_READ, audit_pb2.ACT_REFUSED})
-"""Acts whose entries go with their segment: they come as often as exchanges and change nothing."""
+NOT_KEPT = frozenset(
+    {audit_pb2.ACT_UNSPECIFIED, audit_pb2.ACT_READ, audit_pb2.ACT_REFUSED, audit_pb2.ACT_CASE}
+)
+"""Acts whose entries go with their segment: they come as often as exchanges, and change nothing for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The organisations of the region, folded from signed OrganisationBody statements.
 
 One alias per division names one organisation for good: resource ids are made of it, so a later statement
-may change names only.
+may change names only. What kind of body it is may be said once, where it was not said before: no single
+administrator turns a bank into a department.
 """
 
 import re
@@ -15,10 +16,11 @@ from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Replayed, UnknownOrganisation, WrongState
 from exchange.identity import division_covers
-from exchange.resources import check_text
+from exchange.resources import GOVERNMENT, check_text
 from exchange.v1 import common_pb2, directory_pb2
 
 MAX_NAME = 100
+_KINDS = frozenset(directory_pb2.OrganisationKind.values())
 _ALIAS = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -31,6 +33,7 @@ class Organisation:
         alias: short name in resource ids.
         division: 6 digits.
         issued_at_ms: when its administrator signed, Unix milliseconds.
+        kind: an OrganisationKind.
         statement: the signed body, verbatim.
     """
 
@@ -40,7 +43,13 @@ class Organisation:
     name_en: str
     division: str
     issued_at_ms: int
+    kind: int = directory_pb2.ORGANISATION_KIND_UNSPECIFIED
     statement: common_pb2.Statement = field(repr=False)
+
+    @property
+    def government(self) -> bool:
+        """Whether it may get more than verifications and derived fields."""
+        return self.kind in GOVERNMENT
 
 
 def read_organisation(statement: common_pb2.Statement) -> Organisation:
@@ -57,8 +66,12 @@ def read_organisation(statement: common_pb2.Statement) -> Organisation:
         raise Malformed("nonce or issued_at")
     if _ALIAS.fullmatch(body.alias) is None:
         raise BadIdentifier("alias")
+    if body.kind not in _KINDS:
+        raise Malformed("kind")
     check_text(body.name_zh, "name_zh", least=1, most=MAX_NAME)
     check_text(body.name_en, "name_en", most=MAX_NAME)
+    if body.kind not in directory_pb2.OrganisationKind.values():
+        raise Malformed("kind")
     return Organisation(
         credit_code=credit_code(body.credit_code),
         alias=body.alias,
@@ -66,6 +79,7 @@ def read_organisation(statement: common_pb2.Statement) -> Organisation:
         name_en=body.name_en,
         division=division_code(body.division),
         issued_at_ms=body.issued_at.ToMilliseconds(),
+        kind=body.kind,
         statement=statement,
     )
 
@@ -113,7 +127,7 @@ class Organisations:
         Raises:
             BadIdentifier: its division is not of this region.
             Replayed: its alias is taken.
-            WrongState: alias or division would change, or the statement is older than the one held.
+            WrongState: alias, division or kind would change, or the statement is older than the one held.
         """
         if not division_covers(region, new.division):
             raise BadIdentifier(f"division {new.division}")
@@ -124,6 +138,8 @@ class Organisations:
             return
         if (held.division, held.alias) != (new.division, new.alias):
             raise WrongState(f"{new.credit_code} is {held.division}/{held.alias}")
+        if held.kind and new.kind != held.kind:
+            raise WrongState(f"{new.credit_code} kind {held.kind}")
         if new.issued_at_ms <= held.issued_at_ms:
             raise WrongState(new.credit_code)
 

@@ -1,56 +1,106 @@
 """The catalogue of the region, folded from signed ResourceBody and ResourceStateBody statements.
 
 1. A resource's division is its organisation's or below it, its alias the organisation's.
-2. Versions count up; the provider of an id never changes.
-3. One authoritative source per item and division.
+2. Versions count up by one with each that is handed in, rejected ones too; the provider never changes.
+3. One authoritative source per item and division; what waits for review holds its item already.
 4. A suspension holds until it is lifted, whatever versions are published meanwhile.
+5. A version in review is not in force before it is approved; the one before stays. One waits at a time.
+6. What is withdrawn is out of the catalogue for good.
 """
 
-from bisect import bisect_right, insort
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
-
-from exchange.canonical import NONCE_BYTES
-from exchange.errors import BadIdentifier, Malformed, NotAuthoritative, UnknownResource, WrongState
+from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, ResourceState
+from exchange.errors import (
+    BadIdentifier,
+    ExchangeError,
+    InReview,
+    NotAuthoritative,
+    UnknownResource,
+    WrongState,
+)
 from exchange.identity import division_covers
 from exchange.resources import Resource, split_id, wider_divisions
-from exchange.v1 import common_pb2, directory_pb2
+from exchange.v1 import directory_pb2
 from gateway.directory.organisations import Organisation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceState:
-    """A suspension or its end: a ResourceStateBody, well formed."""
+class Waiting:
+    """A version that waits for review.
+
+    Attributes:
+        reviewer: credit code of whose stewards review it.
+        handed_in_by: SPIFFE id.
+    """
+
+    resource: Resource
+    reviewer: str
+    handed_in_by: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """Everything about one id.
+
+    Attributes:
+        held: the version in force, or the one that was when it was withdrawn; None before the first.
+        waiting: the version in review.
+        revision: of the last change of state, 0 before the first.
+        indexes: of the log entry of each version, the first version's first.
+        rejected: versions that never were in force and will not be.
+        text: by which it is found, of a version; made when it is first searched.
+    """
 
     id: str
-    version: int
-    suspended: bool
-    revision: int
-    issued_at_ms: int
+    provider: str
+    held: Resource | None = None
+    waiting: Waiting | None = None
+    revision: int = 0
+    withdrawn: bool = False
+    indexes: "array[int]" = field(default_factory=lambda: array("Q"))
+    rejected: tuple[int, ...] = ()
+    text: tuple[int, str] | None = None
+
+    @property
+    def newest(self) -> Resource:
+        """The version in force; the one in review where none is."""
+        if self.held is not None:
+            return self.held
+        if self.waiting is not None:
+            return self.waiting.resource
+        raise UnknownResource(self.id)
+
+    def standing(self, version: int) -> "directory_pb2.ResourceStanding.ValueType":
+        """Return where a version that was handed in stands."""
+        if self.waiting is not None and self.waiting.resource.version == version:
+            return directory_pb2.RESOURCE_STANDING_IN_REVIEW
+        if version in self.rejected:
+            return directory_pb2.RESOURCE_STANDING_REJECTED
+        if self.held is None or self.held.version != version:
+            return directory_pb2.RESOURCE_STANDING_SUPERSEDED
+        if self.withdrawn:
+            return directory_pb2.RESOURCE_STANDING_WITHDRAWN
+        if self.held.suspended:
+            return directory_pb2.RESOURCE_STANDING_SUSPENDED
+        return directory_pb2.RESOURCE_STANDING_PUBLISHED
+
+    def sources(self) -> set[tuple[str, str]]:
+        """Return (division, item) of each version that is in force or may come to be."""
+        if self.withdrawn:
+            return set()
+        found = [self.held] if self.held is not None else []
+        if self.waiting is not None:
+            found.append(self.waiting.resource)
+        return {source_of(resource) for resource in found}
 
 
-def read_state(statement: common_pb2.Statement) -> ResourceState:
-    """Return the change of state that a statement holds. Signature and signer are not looked at.
-
-    Raises:
-        Malformed, BadIdentifier: the body breaks a rule.
-    """
-    try:
-        body = directory_pb2.ResourceStateBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("resource state") from error
-    split_id(body.id)
-    if len(body.nonce) != NONCE_BYTES or not body.HasField("issued_at"):
-        raise Malformed("nonce or issued_at")
-    return ResourceState(
-        id=body.id,
-        version=body.version,
-        suspended=body.suspended,
-        revision=body.revision,
-        issued_at_ms=body.issued_at.ToMilliseconds(),
-    )
+def source_of(resource: Resource) -> tuple[str, str]:
+    """Return the division and the item that a resource is the authoritative source of."""
+    return split_id(resource.id).division, resource.item
 
 
 class Catalogue:
@@ -58,13 +108,14 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Resource] = {}
+        self._entries: dict[str, Entry] = {}
         self._ids: list[str] = []
-        self._sources: dict[tuple[str, str], str] = {}
-        self._revisions: dict[str, int] = {}
+        self._unsorted = False
+        self._sources: dict[tuple[str, str], tuple[str, ...]] = {}
 
     @property
     def by_id(self) -> Mapping[str, Resource]:
-        """The resources by id."""
+        """The resources in force by id."""
         return self._by_id
 
     def resolve(self, requested: str) -> Resource:
@@ -86,6 +137,13 @@ class Catalogue:
                 return found
         raise UnknownResource(requested)
 
+    def find(self, requested: str) -> Resource | None:
+        """Return what `resolve` does, None where there is nothing."""
+        try:
+            return self.resolve(requested)
+        except ExchangeError:
+            return None
+
     def exactly(self, resource_id: str) -> Resource:
         """Return the resource of exactly that id.
 
@@ -97,17 +155,50 @@ class Catalogue:
             raise UnknownResource(resource_id)
         return found
 
+    def entry(self, resource_id: str) -> Entry:
+        """Return everything about an id, whether or not a version of it is in force.
+
+        Raises:
+            UnknownResource: no version was ever handed in.
+        """
+        found = self._entries.get(resource_id)
+        if found is None:
+            raise UnknownResource(resource_id)
+        return found
+
     def revision(self, resource_id: str) -> int:
         """Return the revision of a resource's last change of state; 0 before the first."""
-        return self._revisions.get(resource_id, 0)
+        entry = self._entries.get(resource_id)
+        return entry.revision if entry else 0
 
     def page(self, after: str, limit: int) -> Sequence[Resource]:
-        """Return at most `limit` resources whose id comes after `after`."""
-        start = bisect_right(self._ids, after)
-        return [self._by_id[key] for key in self._ids[start : start + limit]]
+        """Return at most `limit` resources in force whose id comes after `after`."""
+        found: list[Resource] = []
+        for entry in self.entries(after):
+            if len(found) == limit:
+                break
+            if entry.held is not None and not entry.withdrawn:
+                found.append(entry.held)
+        return found
+
+    def entries(self, after: str = "", prefix: str = "") -> Iterator[Entry]:
+        """Yield entries by id, from the first after `after` on that begins with `prefix`.
+
+        The catalogue must not change meanwhile.
+        """
+        if self._unsorted:
+            # A start brings thousands in a row; sorting once is cheaper than putting each in its place.
+            self._ids.sort()
+            self._unsorted = False
+        start = max(bisect_right(self._ids, after), bisect_left(self._ids, prefix))
+        for position in range(start, len(self._ids)):
+            key = self._ids[position]
+            if not key.startswith(prefix):
+                return
+            yield self._entries[key]
 
     def check(self, new: Resource, provider: Organisation) -> None:
-        """Refuse a publication that breaks the catalogue's rules.
+        """Refuse a version that breaks the catalogue's rules.
 
         Args:
             provider: the organisation that the entry names.
@@ -115,47 +206,102 @@ class Catalogue:
         Raises:
             BadIdentifier: division or alias is not the provider's.
             NotAuthoritative: another organisation provides this item in this division.
-            WrongState: the version does not follow the one held.
+            InReview: the version before still waits.
+            WrongState: the version does not follow the one before, or the entry was withdrawn.
         """
-        division, alias, name = split_id(new.id)
+        division, alias, _ = split_id(new.id)
         if alias != provider.alias or not division_covers(provider.division, division):
             raise BadIdentifier(new.id)
-        if self._sources.get((division, name), new.provider) != new.provider:
-            raise NotAuthoritative(f"{division}/{name}")
-        held = self._by_id.get(new.id)
-        if held is not None and held.provider != new.provider:
+        source = source_of(new)
+        if any(self._entries[other].provider != new.provider for other in self._sources.get(source, ())):
+            raise NotAuthoritative("/".join(source))
+        entry = self._entries.get(new.id)
+        if entry is not None and entry.provider != new.provider:
             raise NotAuthoritative(new.id)
-        if new.version != (held.version if held else 0) + 1:
+        if entry is not None and entry.withdrawn:
+            raise WrongState(f"{new.id} is withdrawn")
+        if entry is not None and entry.waiting is not None:
+            raise InReview(f"{new.id} version {entry.waiting.resource.version}")
+        if new.version != (len(entry.indexes) if entry else 0) + 1:
             raise WrongState(f"{new.id} version {new.version}")
 
-    def apply(self, new: Resource) -> None:
-        """Take over a publication that was checked before it was logged."""
-        division, _, name = split_id(new.id)
-        held = self._by_id.get(new.id)
-        if held is None:
-            insort(self._ids, new.id)
+    def apply(self, index: int, new: Resource, *, reviewer: str = "", handed_in_by: str = "") -> None:
+        """Take over a version that was checked before it was logged at that index.
+
+        Args:
+            reviewer: credit code of whose stewards review it first; empty where nobody does.
+            handed_in_by: SPIFFE id.
+        """
+        entry = self._entries.get(new.id)
+        if entry is None:
+            entry = self._entries[new.id] = Entry(id=new.id, provider=new.provider)
+            self._unsorted = self._unsorted or bool(self._ids and new.id < self._ids[-1])
+            self._ids.append(new.id)
+        if new.version != len(entry.indexes) + 1:
+            raise WrongState(f"{new.id} version {new.version}")
+        before = entry.sources()
+        entry.indexes.append(index)
+        if reviewer:
+            entry.waiting = Waiting(resource=new, reviewer=reviewer, handed_in_by=handed_in_by)
         else:
-            new = new.with_suspended(held.suspended)
-        self._by_id[new.id] = new
-        self._sources[division, name] = new.provider
+            self._put_in_force(entry, new)
+        self._claim(entry, before)
 
-    def check_state(self, change: ResourceState) -> Resource:
+    def check_state(self, change: ResourceState) -> None:
         """Refuse a change of state that does not follow the last one.
-
-        Returns:
-            The resource it is about.
 
         Raises:
             UnknownResource, WrongState.
         """
-        held = self.exactly(change.id)
-        if change.version != held.version or change.suspended == held.suspended:
+        entry = self.entry(change.id)
+        about = entry.waiting.resource if change.reviews and entry.waiting is not None else None
+        if change.action == SUSPENSION:
+            about = entry.held
+        elif change.action == WITHDRAW:
+            about = entry.newest
+        if entry.withdrawn or about is None or change.version != about.version:
             raise WrongState(change.id)
-        if change.revision != self.revision(change.id) + 1:
+        if change.action == SUSPENSION and change.suspended == about.suspended:
+            raise WrongState(change.id)
+        if change.revision != entry.revision + 1:
             raise WrongState(f"{change.id} revision {change.revision}")
-        return held
 
     def apply_state(self, change: ResourceState) -> None:
         """Take over a change of state that was checked before it was logged."""
-        self._by_id[change.id] = self._by_id[change.id].with_suspended(change.suspended)
-        self._revisions[change.id] = change.revision
+        entry = self.entry(change.id)
+        before = entry.sources()
+        if change.action == SUSPENSION:
+            if entry.held is None:
+                raise UnknownResource(change.id)
+            entry.held = self._by_id[change.id] = entry.held.with_suspended(change.suspended)
+        elif change.action == APPROVE:
+            if entry.waiting is None:
+                raise WrongState(change.id)
+            approved, entry.waiting = entry.waiting.resource, None
+            self._put_in_force(entry, approved)
+        elif change.action in (REJECT, WITHDRAW):
+            if change.action == WITHDRAW:
+                entry.withdrawn = True
+                self._by_id.pop(change.id, None)
+            if entry.waiting is not None:
+                entry.rejected = (*entry.rejected, entry.waiting.resource.version)
+                entry.waiting = None
+        entry.revision = change.revision
+        self._claim(entry, before)
+
+    def _put_in_force(self, entry: Entry, resource: Resource) -> None:
+        if entry.held is not None and entry.held.suspended:
+            resource = resource.with_suspended(True)
+        entry.held = self._by_id[entry.id] = resource
+
+    def _claim(self, entry: Entry, before: set[tuple[str, str]]) -> None:
+        """Keep who provides which item in step with an entry that has changed."""
+        now = entry.sources()
+        for source in before - now:
+            left = tuple(one for one in self._sources[source] if one != entry.id)
+            if left:
+                self._sources[source] = left
+            else:
+                del self._sources[source]
+        for source in now - before:
+            self._sources[source] = (*self._sources.get(source, ()), entry.id)

@@ -27,6 +27,7 @@ class Parcel(NamedTuple):
         failure: why there is no answer; None in all else. Without any of the three it is a receipt.
         leaf: the log entry's bytes.
         logged: its place, durable; None where there is no entry.
+        exchange: of an answer, so that it can be taken back.
     """
 
     request: common_pb2.Signed | None = None
@@ -34,6 +35,7 @@ class Parcel(NamedTuple):
     failure: exchange_pb2.Failure | None = None
     leaf: bytes = b""
     logged: Logged | None = None
+    exchange: Exchange | None = None
 
     def fill(self, delivery: link_pb2.Delivery, place: int) -> None:
         """Copy it into a frame.
@@ -122,7 +124,7 @@ class AgentLink:
         """Send an outcome to this agent as a consumer. A link that has ended takes nothing more."""
         self.in_flight -= 1
         if exchange.released and logged is not None and exchange.answer is not None:
-            parcel = Parcel(answer=exchange.answer, leaf=leaf, logged=logged)
+            parcel = Parcel(answer=exchange.answer, leaf=leaf, logged=logged, exchange=exchange)
             self._post(parcel, len(exchange.answer.body) + RECEIPT_BYTES)
         else:
             assert exchange.error is not None
@@ -132,6 +134,28 @@ class AgentLink:
     def receipt(self, exchange: Exchange, leaf: bytes, logged: Logged) -> None:
         """Send this agent, as the provider, the log entry of what it answered; it goes along with others."""
         self._post(Parcel(leaf=leaf, logged=logged), RECEIPT_BYTES, along=True)
+
+    def withdraw(self, why: Callable[[Exchange], ExchangeError | None]) -> int:
+        """Take back answers that wait to be written; whoever asked is told why instead.
+
+        Args:
+            why: returns the refusal of an exchange, None where its answer may go.
+
+        Returns:
+            How many were taken back.
+        """
+        taken = 0
+
+        def revised(parcel: Parcel) -> Parcel:
+            nonlocal taken
+            error = why(parcel.exchange) if parcel.exchange is not None else None
+            if error is None or parcel.exchange is None:
+                return parcel
+            taken += 1
+            return Parcel(failure=to_failure(error, parcel.exchange.exchange_id))
+
+        self.outbox.revise(revised)
+        return taken
 
     def _post(self, parcel: Parcel, size: int, *, along: bool = False) -> None:
         try:
@@ -152,6 +176,11 @@ class AgentLink:
             return
         self._notices.append(notice)
         self.outbox.poke()
+
+    @property
+    def noticing(self) -> bool:
+        """Whether notices wait."""
+        return bool(self._notices)
 
     def take_notices(self) -> Sequence[link_pb2.Notice]:
         """Take the notices that go into the next frame; what is too much for one has another frame made."""

@@ -18,16 +18,23 @@ from shuqiao.cli import (
     agent,
     audit,
     bench,
+    case,
     catalog,
     certs,
+    demand,
     demo,
+    dispute,
     doctor,
     example,
     exchange,
     gateway,
     grant,
     org,
+    quality,
+    report,
+    risk,
     rules,
+    stop,
 )
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import Output
@@ -41,7 +48,23 @@ DEBUG = "SHUQIAO_DEBUG"
 """Set it to see where something unforeseen happened."""
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
-GROUPS = (gateway, agent, certs, org, catalog, grant, rules, audit)
+GROUPS = (
+    gateway,
+    agent,
+    certs,
+    org,
+    catalog,
+    grant,
+    case,
+    rules,
+    stop,
+    risk,
+    dispute,
+    demand,
+    quality,
+    report,
+    audit,
+)
 SINGLE = (demo, exchange, example, doctor, bench)
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"

@@ -43,6 +43,8 @@ _ACTIVITIES = {
     "grant": CREATE,
     "grant_event": UPDATE,
     "read": READ,
+    "stop": UPDATE,
+    "stop_lifted": UPDATE,
 }
 _SEVERITIES = {"notice": LOW, "warning": MEDIUM, "critical": CRITICAL}
 Event = dict[str, Any]
@@ -58,8 +60,10 @@ def severity_of(record: Record) -> int:
     """Return the OCSF severity of an entry, 1 (informational) to 5 (critical)."""
     if record.finding is not None:
         return MEDIUM
-    if record.view.get("act") == "alert":
+    if record.view.get("act") in ("alert", "finding"):
         return _SEVERITIES.get(record.text("severity"), MEDIUM)
+    if record.view.get("act") == "stop":
+        return HIGH
     reason = record.text("reason")
     if not reason:
         return INFORMATIONAL
@@ -116,6 +120,12 @@ def _finding(record: Record) -> Event | None:
         "evidences": [{"uid": record.uid, "actor": _actor(record)}],
         "is_alert": severity_of(record) >= MEDIUM,
     }
+    if record.view.get("act") == "finding":
+        event["finding_info"]["analytic"]["name"] = record.text("finding_rule")
+        event["finding_info"]["related_events"] = [
+            {"uid": uid, "type": "exchange"} for uid in record.texts("finding_exchange_ids")
+        ]
+        event["count"] = record.number("finding_count")
     if record.finding is not None:
         event["finding_info"]["related_events"] = [{"uid": f"{record.origin}#{record.finding.item}"}]
     said = SENTENCES.get(record.text("reason"))
@@ -135,6 +145,9 @@ def _found(record: Record) -> tuple[str, str] | None:
         return f"抽查发现问题 | Found in a review: entry {record.finding.item}", record.finding.text
     if record.view.get("act") == "alert":
         return f"告警 | Alert: {reason}", words or record.text("subject")
+    if record.view.get("act") == "finding":
+        rule = record.text("finding_rule")
+        return f"风险规则触发 | Risk rule: {rule}", _what_a_rule_found(record)
     if kind == "refusals":
         return (
             f"大量拒绝 | Many refusals: {reason}",
@@ -143,6 +156,15 @@ def _found(record: Record) -> tuple[str, str] | None:
     if reason in SUSPICIOUS:
         return f"可疑的请求 | Suspicious request: {reason}", words
     return None
+
+
+def _what_a_rule_found(record: Record) -> str:
+    who = " ".join(
+        filter(None, (record.text(f"finding_{part}") for part in ("consumer", "agent", "operator")))
+    )
+    about = ", ".join(record.texts("finding_resources"))
+    counted = f"{record.number('finding_count')} / {record.number('finding_window_s')} s"
+    return f"{who}; {about}; {counted}; {record.text('finding_action')}"
 
 
 def _base(record: Record, class_uid: int, category_uid: int, activity_id: int) -> Event:

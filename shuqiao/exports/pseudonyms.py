@@ -14,6 +14,8 @@ from exchange.files import read_bounded
 MIN_KEY_BYTES, MAX_KEY_BYTES = 32, 4096
 PSEUDONYM_CHARS = 24
 NAMED = ("operator", "case_number")
+SAME_AS = {"finding_operator": "operator"}
+"""Parts of a view that hold what another part names: their pseudonyms are the same."""
 _DOMAIN = b"shuqiao/export-pseudonym/1\0"
 
 
@@ -37,6 +39,7 @@ class Pseudonyms:
     def applied(self, view: Mapping[str, object]) -> dict[str, object]:
         """Return the view of an entry with pseudonyms for operator and case number."""
         changed = {name: self.of(name, str(view[name])) for name in NAMED if view.get(name)}
+        changed |= {name: self.of(kind, str(view[name])) for name, kind in SAME_AS.items() if view.get(name)}
         return {**view, **changed}
 
 

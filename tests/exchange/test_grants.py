@@ -18,6 +18,7 @@ from exchange.grants import (
     transition,
 )
 from exchange.identity import Identity, Role
+from exchange.region_rules import NO_RULES
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import common_pb2, grant_pb2
 from tests.support.region import (
@@ -57,13 +58,17 @@ def event(of: Grant, action: Any, revision: int = 1, **changes: Any) -> common_p
 
 ASKED: dict[str, Any] = {
     "consumer": HEALTH,
+    "government": True,
     "kind": common_pb2.KIND_QUERY,
     "fields": ["name"],
     "purpose": "birth",
     "matter": "newborn",
+    "step": "",
     "case_number": "2026-1",
     "now_ms": NOW_MS,
 }
+
+APPLIED: dict[str, Any] = {"rules": NO_RULES, "government": lambda code: True, "now_ms": NOW_MS}
 
 
 def ask(of: Grant, about: Resource, **changes: Any) -> None:
@@ -80,7 +85,7 @@ def test_what_the_grant_covers_passes() -> None:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"consumer": CIVIL}, e.NoGrant),
+        ({"consumer": CIVIL}, e.GrantForeign),
         ({"kind": common_pb2.KIND_VERIFY}, e.KindNotGranted),
         ({"fields": []}, e.Malformed),
         ({"fields": ["name", "name"]}, e.Malformed),
@@ -184,8 +189,8 @@ def test_an_application_beyond_the_catalogue_is_refused(
     changes: dict[str, Any], error: type[e.ExchangeError]
 ) -> None:
     with pytest.raises(error):
-        check_application(grant(PENDING, **changes), resource(kinds=[1]), now_ms=NOW_MS)
-    check_application(grant(PENDING), resource(), now_ms=NOW_MS)
+        check_application(grant(PENDING, **changes), resource(kinds=[1]), **APPLIED)
+    check_application(grant(PENDING), resource(), **APPLIED)
 
 
 @pytest.mark.parametrize(

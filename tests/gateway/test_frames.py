@@ -7,7 +7,7 @@ from agent.heads import newer
 from exchange.checkpoint import Checkpoint, parse_checkpoint
 from exchange.identity import Identity, Role
 from exchange.merkle import consistency_proof, leaf_hash, node_hash, root_of
-from exchange.v1 import directory_pb2, link_pb2
+from exchange.v1 import common_pb2, directory_pb2, link_pb2
 from gateway.audit.sequencer import Logged
 from gateway.link_service import FrameWriter
 from gateway.routing.links import MAX_LINKS_PER_AGENT, MAX_NOTICES, AgentLink, Links, Parcel
@@ -100,6 +100,18 @@ async def test_many_notices_go_in_frames_of_bounded_size() -> None:
         await asyncio.sleep(0)
     writing.cancel()
     assert max(frame.ByteSize() for frame in context.frames) < 512 * 1024
+
+
+async def test_no_request_overtakes_the_notices_that_came_before_it() -> None:
+    log, context = Log(), Context()
+    write = FrameWriter(cast(Any, context), cast(Any, log))
+    link = a_link(write)
+    for _ in range(20):
+        link.notify(event(0, size=60_000))
+    await write.frame(link, [Parcel(request=common_pb2.Signed(body=b"for a case"))])
+    carrying = [frame for frame in context.frames if frame.items]
+    assert carrying == context.frames[-1:] and len(context.frames) > 2
+    assert sum(len(frame.notices) for frame in context.frames) == 20
 
 
 async def test_an_agent_that_reads_no_notices_loses_its_link() -> None:

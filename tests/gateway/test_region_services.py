@@ -33,7 +33,6 @@ from gateway.audit.tail import Tails
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
-from gateway.grant_service import GrantService
 from gateway.trust_watch import TrustWatch
 from tests.support.callers import by, nothing_traced, peer
 from tests.support.keeping import KeptLog, present
@@ -74,9 +73,7 @@ class Served(Region):
             ),
             server,
         )
-        grant_pb2_grpc.add_GrantServiceServicer_to_server(
-            GrantService(registrar=self.registrar, state=self.state, calls=calls), server
-        )
+        grant_pb2_grpc.add_GrantServiceServicer_to_server(self.grant_service(calls), server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(
             AdminService(
                 registrar=self.registrar,

@@ -10,7 +10,7 @@ from cryptography import x509
 from exchange import canonical
 from exchange import errors as e
 from exchange.identity import Role
-from exchange.v1 import audit_pb2, common_pb2, grant_pb2, reason_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2
 from gateway.admission import MAX_BODY_BYTES
 from tests.support.region import (
     CIVIL,
@@ -236,7 +236,10 @@ async def test_versions_count_up_by_one(region: Region) -> None:
     await region.settled()
     with pytest.raises(e.WrongState):
         await region.publish(title_en="Once more")
-    await region.publish(version=2, fields=[item("name")])
+    with pytest.raises(e.Incompatible):
+        await region.publish(version=2, fields=[item("name")])
+    breaking = directory_pb2.COMPATIBILITY_BREAKING
+    await region.publish(version=2, fields=[item("name")], compatibility=breaking)
     assert set(region.state.resource(RESOURCE).fields) == {"name"}
 
 

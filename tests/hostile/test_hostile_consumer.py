@@ -203,9 +203,9 @@ async def test_a_stale_revision_is_no_way_round_a_pause(world: World) -> None:
 
 async def test_another_departments_grant_gives_nothing(world: World) -> None:
     signed = signed_request(world, who=world.civil)
-    assert await gateway_reason(world, signed, caller=world.collector(world.civil)) == "NO_GRANT"
+    assert await gateway_reason(world, signed, caller=world.collector(world.civil)) == "GRANT_FOREIGN"
     # A bundle is known to a provider once it was fetched: the refusal is the grant's, not the keys'.
-    assert await provider_reason(world, signed_request(world, who=world.civil)) == "NO_GRANT"
+    assert await provider_reason(world, signed_request(world, who=world.civil)) == "GRANT_FOREIGN"
     assert world.table.reads == 0
     await world.still_works()
 

@@ -435,7 +435,7 @@ async def test_a_grant_of_another_department_opens_no_source_of_this_one(world: 
     forged = world.region.resource(civil, provider=CIVIL, fields=[item("name", 1, 1)])
     from exchange.resources import parse_resource
 
-    world.police.view._resources[other] = parse_resource(forged)
+    world.police.view._shelf._resources[other] = parse_resource(forged)
     grant = world.region.grant(provider=CIVIL, fields=["name"])
     accept_id = canonical.digest(canonical.GRANT, grant.body)
     await tell(world, world.police, audit_pb2.ACT_GRANT, grant)

@@ -97,7 +97,7 @@ def test_a_resource_is_suspended_at_its_version_and_the_next_revision(
     shuqiao: Shuqiao, region: Region
 ) -> None:
     region.resources.append(statement(directory_pb2.ResourceBody(id=HOUSEHOLD, version=4)))
-    region.leaves = [state_leaf(1), exchange_leaf(audit_pb2.DECISION_RELEASED), state_leaf(2)]
+    region.revision = 2
     assert shuqiao("catalog", "suspend", HOUSEHOLD).code == 0
     body = directory_pb2.ResourceStateBody.FromString(region.received[-1].state.body)
     assert (body.version, body.revision, body.suspended) == (4, 3, True)

@@ -78,7 +78,7 @@ def test_an_application_gets_a_token_that_the_agent_knows_and_a_context_that_wor
     context = read_context(tmp_path / "counter" / "context.toml")
     token = context.agent_token_file.read_text().strip()
     application = credentials.application(f"Bearer {token}")
-    application.check("970100/public-security/household", "newborn", "op-1")
+    application.check("970100/public-security/household", "newborn", "any", "op-1")
     assert (application.name, context.agent) == ("counter", "127.0.0.1:7481")
     assert context.agent_token_file.stat().st_mode & 0o777 == 0o600
     assert token not in agent_toml.read_text()

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from exchange import canonical
 from exchange.checkpoint import Checkpoint, LogSigner
 from exchange.enrolment import pem_of
-from exchange.errors import ExchangeError, UnknownGrant
+from exchange.errors import ExchangeError, UnknownGrant, UnknownResource
 from exchange.identity import Identity, Role
 from exchange.merkle import batch_paths, leaf_hash
 from exchange.rpc_errors import to_status
@@ -83,6 +83,10 @@ def end(context: grpc.ServicerContext, error: ExchangeError) -> Any:
     context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 
+def resource_id(statement: common_pb2.Statement) -> str:
+    return directory_pb2.ResourceBody.FromString(statement.body).id
+
+
 @dataclass
 class Region:
     """Everything the servers say and were told."""
@@ -96,6 +100,9 @@ class Region:
     tags: list[trust_pb2.DerivedTag] = field(default_factory=list)
     grants: list[grant_pb2.GrantRecord] = field(default_factory=list)
     resources: list[common_pb2.Statement] = field(default_factory=list)
+    versions: list[directory_pb2.VersionRecord] = field(default_factory=list)
+    found: list[directory_pb2.VersionRecord] = field(default_factory=list)
+    revision: int = 0
     organisations: list[common_pb2.Statement] = field(default_factory=list)
     reviews: list[review_pb2.ReviewSummary] = field(default_factory=list)
     review_items: list[review_pb2.ReviewItem] = field(default_factory=list)
@@ -144,6 +151,34 @@ class Directory(directory_pb2_grpc.DirectoryServiceServicer):
     def ListResources(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)
         return directory_pb2.ListResourcesResponse(resources=self.region.resources)
+
+    def SearchResources(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        at = int(request.page_token or 0)
+        told = self.region.found
+        return directory_pb2.SearchResourcesResponse(
+            resources=told[at : at + 1], next_page_token=str(at + 1) if at + 1 < len(told) else ""
+        )
+
+    def ListVersions(self, request: Any, context: Any) -> Any:
+        """What is in force where no versions were told; one a page, so that paging shows."""
+        self.region.take(request, context)
+        told = [one for one in self.region.versions if resource_id(one.resource) == request.resource] or [
+            directory_pb2.VersionRecord(
+                resource=one,
+                standing=directory_pb2.RESOURCE_STANDING_PUBLISHED,
+                revision=self.region.revision,
+            )
+            for one in self.region.resources
+            if resource_id(one) == request.resource
+        ]
+        if not told:
+            end(context, UnknownResource(request.resource, hop="gateway/gateway-1"))
+        at = int(request.page_token or 0)
+        return directory_pb2.ListVersionsResponse(
+            versions=told[at : at + 1], next_page_token=str(at + 1) if at + 1 < len(told) else ""
+        )
 
     def ListEvents(self, request: Any, context: Any) -> Any:
         self.region.take(request, context)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 import shuqiao
-from agent.consumer.asker import Catalogue, Receipts
+from agent.consumer.asker import Catalogue, Corrections, Receipts
 from agent.consumer.credentials import ApplicationSettings, new_token
 from agent.consumer.local_api import Listening, LocalApi, LocalApiSettings
 from tests.support.fake_asker import FakeAsker
@@ -53,6 +53,7 @@ async def faces(
     *,
     catalogue: Catalogue | None = None,
     receipts: Receipts | None = None,
+    corrections: Corrections | None = None,
     **settings: Any,
 ) -> AsyncIterator[Faces]:
     """Run both faces: HTTP on a free port, gRPC on a socket in the folder, unless told otherwise."""
@@ -73,6 +74,7 @@ async def faces(
         hop="consumer/health-1",
         catalogue=catalogue,
         receipts=receipts,
+        corrections=corrections,
     )
     at = await api.start()
     try:

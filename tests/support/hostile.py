@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
+from agent.cases import AgentCases
 from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.plan import Planner, Speaker
 from agent.consumer.receipts import ReceiptShelf
@@ -34,6 +35,8 @@ from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.provider.tagging import Tagger
 from agent.region import RegionView
+from agent.region_rules import AgentRules
+from agent.stops import AgentStops
 from agent.stream import StreamParts
 from certs.profiles import make_leaf
 from exchange.checkpoint import LogSigner
@@ -56,13 +59,14 @@ from gateway.access.requests import RequestCheck
 from gateway.audit.sequencer import Logged, Sequencer
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
-from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.metrics import PathMetrics
 from gateway.path import Path as ThePath
 from gateway.path import PathParts
 from gateway.record import Exchange
 from gateway.routing.links import Links
+from gateway.stops.desk import DeskParts, StopDesk
+from gateway.stops.pending_file import PendingFile
 from gateway.storage.high_water import HighWaterFile
 from gateway.storage.sqlite import SqliteAuditStore
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
@@ -149,6 +153,7 @@ class Department:
         self.view = RegionView(
             path=folder / "region.db", origin=ORIGIN, anchor=anchor, trust=self.trust, clock=clock
         )
+        self.stops = AgentStops(region=self.view, division=DIVISION, clock=clock)
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=clock)
         self.heads = Heads(path=folder / "heads.json")
         self.peers = Peers(
@@ -187,6 +192,8 @@ class Department:
                 replay=ReplayWindow(started_ms=clock.now_ms()),
                 trust=self.trust,
                 answered=self.journal.known,
+                stops=self.stops.force,
+                check_case=AgentCases(region=self.view, rules=AgentRules(region=self.view)).check,
             )
         )
         return Provider(
@@ -200,6 +207,7 @@ class Department:
                 clock=clock,
                 window=64,
                 receipt_after_s=30.0,
+                stops=self.stops.force,
             )
         )
 
@@ -244,6 +252,7 @@ class Department:
                 region=self.view,
                 book=self.book,
             ),
+            stops=self.stops,
         )
         parts = StreamParts(
             origin=ORIGIN,
@@ -410,12 +419,25 @@ class World:
                 metrics=self.metrics,
             )
         )
+        self.stops = StopDesk(
+            DeskParts(
+                register=region.state.stops,
+                registrar=region.registrar,
+                links=self.links,
+                conclude=self.path.lose,
+                anchor=region.anchor,
+                trust_feed=region.feed,
+                file=PendingFile(self.folder / "stops-unlogged.pb"),
+                clock=self.clock,
+                hop="gateway/gateway-1",
+            )
+        )
         calls = Calls(registrar=region.registrar, peer=lambda context: context.verified)
         self.services: dict[str, Any] = {
             "DirectoryService": DirectoryService(
                 registrar=region.registrar, state=region.state, calls=calls, linked=self.links.agents_of
             ),
-            "GrantService": GrantService(registrar=region.registrar, state=region.state, calls=calls),
+            "GrantService": region.grant_service(calls),
             "LinkService": LinkService(
                 LinkParts(
                     origin=ORIGIN,
@@ -429,6 +451,7 @@ class World:
                     consumer_window=64,
                     provider_window=64,
                     max_links=16,
+                    stop_notices=self.stops.notices,
                 )
             ),
         }

@@ -22,6 +22,11 @@ from exchange.trust import TrustAnchor
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2, trust_pb2
 from gateway.access.refusals import RefusalLimiter
+from gateway.access.supervised import Supervised
+from gateway.calls import Calls
+from gateway.clocks.grants import GrantClocks
+from gateway.grant_list import GrantLists
+from gateway.grant_service import GrantService
 from gateway.registrar import Registrar
 from gateway.state import RegionState
 from gateway.state_store import StateStore
@@ -187,6 +192,22 @@ class Region:
             random=numbered_random(b"salt"),
         )
         self.registrar.open()
+        self.supervised = Supervised()
+        self.clocks = GrantClocks(
+            grants=self.state.grants,
+            resource=lambda resource_id: self.state.catalogue.by_id.get(resource_id),
+            rules=lambda: self.state.rules.current,
+            supervised=self.supervised,
+            now_ms=self.clock.now_ms,
+        )
+        self.clocks.open()
+        self.registrar.subscribe(self.clocks.changed)
+
+    def grant_service(self, calls: Calls) -> GrantService:
+        lists = GrantLists(state=self.state, clocks=self.clocks, supervised=self.supervised)
+        return GrantService(
+            registrar=self.registrar, state=self.state, calls=calls, clocks=self.clocks, lists=lists
+        )
 
     async def enter(
         self, act: "audit_pb2.Act.ValueType", signer: StatementSigner, statement: common_pb2.Statement

@@ -93,6 +93,7 @@ class FileConnector:
         self._workers = Workers(name=name, threads=pool)
         self._local = threading.local()
         self._version = ""
+        self._changed_ns = 0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,6 +104,10 @@ class FileConnector:
     def data_version(self) -> str:
         """When the file was last changed, Unix nanoseconds and size in bytes; empty before the first read."""
         return self._version
+
+    def changed_ms(self) -> int:
+        """Return when the file was last changed, Unix milliseconds; 0 before the first read."""
+        return self._changed_ns // 1_000_000
 
     async def read(self, keys: Sequence[Mapping[str, str]], *, timeout_s: float) -> list[Found]:
         """See `Connector.read`."""
@@ -149,7 +154,7 @@ class FileConnector:
         if _look(self._name, self._path) != before:
             self._local.held = None
             raise SourceDown(f"{self._name}: the file changed while it was read")
-        self._version = f"{before[2]}-{before[3]}"
+        self._version, self._changed_ns = f"{before[2]}-{before[3]}", before[2]
         return result
 
     def _executor(self, connection: Any) -> Callable[[Statement, Any], Sequence[Sequence[Any]]]:

@@ -76,7 +76,7 @@ def test_resources_may_be_named_singly_by_prefix_or_all():
         token, token_hash = new_token()
         credentials = Credentials(settings=[_settings(token_hash=token_hash, resources=resources)])
         try:
-            credentials.application(f"Bearer {token}").check(resource, "p", "")
+            credentials.application(f"Bearer {token}").check(resource, "p", "", "")
         except ApplicationNotAllowed:
             return False
         return True

@@ -6,7 +6,7 @@ import uuid
 import httpx
 import pytest
 
-from exchange.errors import BY_REASON, ProviderAway, RowCap, SealBroken
+from exchange.errors import BY_REASON, ProviderAway, RowCap, SealBroken, UnknownTicket
 from exchange.v1 import agent_pb2
 from tests.support.faces import QUESTION, RESOURCE, faces
 from tests.support.fake_asker import EXCHANGE_ID, FakeAsker, answered, failed, full
@@ -273,3 +273,38 @@ async def test_the_description_is_in_both_languages_and_readable_by_the_page(tmp
     for path in document["paths"].values():
         for route in path.values():
             assert " / " in route["description"]
+
+
+class Corrected:
+    """Corrections of two resources, of which the application may see one."""
+
+    def __init__(self):
+        self.done_tickets = []
+
+    def corrections(self, shows):
+        return [{"ticket": "ab" * 32, "resource": each} for each in (RESOURCE, "980000/x/y") if shows(each)]
+
+    def done(self, ticket, shows):
+        if ticket != "ab" * 32 or not shows(RESOURCE):
+            raise UnknownTicket(ticket[:16])
+        self.done_tickets.append(ticket)
+        return {"ticket": ticket, "done": True}
+
+
+async def test_a_system_sees_the_corrections_of_its_resources_and_marks_them_done(tmp_path):
+    held = Corrected()
+    async with faces(FakeAsker(), tmp_path, corrections=held) as running, running.http() as client:
+        document = (await client.get("/v1/corrections")).json()
+        assert [each["resource"] for each in document["corrections"]] == [RESOURCE]
+        done = await client.post(f"/v1/corrections/{'ab' * 32}/done", json={})
+        assert (done.status_code, done.json()["done"]) == (200, True)
+        unknown = await client.post(f"/v1/corrections/{'cd' * 32}/done", json={})
+        _is_error(unknown, 404, "UNKNOWN_TICKET", "cd")
+        described = (await client.get("/openapi.json")).json()["paths"]
+    assert held.done_tickets == ["ab" * 32]
+    assert {"/v1/corrections", "/v1/corrections/{ticket}/done"} <= described.keys()
+
+
+async def test_an_agent_without_corrections_has_no_such_route(tmp_path):
+    async with faces(FakeAsker(), tmp_path) as running, running.http() as client:
+        assert (await client.get("/v1/corrections")).status_code == 404

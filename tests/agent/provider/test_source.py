@@ -1,5 +1,6 @@
+import os
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -343,3 +344,42 @@ def test_an_http_source_needs_its_placeholders_to_be_parameters():
     assert configured(HTTP, field=fields).source.kind == "http"
     with pytest.raises(ValueError, match="placeholders"):
         configured(HTTP | {"path": "/p/{other}"}, field=fields)
+
+
+async def test_an_answer_tells_as_of_when_the_oldest_of_its_records_is_to_the_hour():
+    records = {"1": [("x", "y", "2026-03-01T09:59:59+08:00"), ("x", "y", "2026-02-01T10:30:00+08:00")]}
+    connector = FakeConnector(records | {"2": [("x", "y", "unknown")], "3": [("x", "y", None)]})
+    source = Source(
+        resource=RESOURCE,
+        connector=connector,
+        fields=[FieldRule(name="a", column="a", type="text", level=common_pb2.LEVEL_L1)],
+        parameters=[ParameterRule(name="k", column="k")],
+        timeout_s=1.0,
+        as_of=FieldRule(name="as_of", column="c", type="timestamp", level=common_pb2.LEVEL_L1),
+    )
+    found = await source.answer([Question({"k": key}, ["a"]) for key in ("1", "2", "3", "4")])
+    oldest = datetime.fromisoformat("2026-02-01T10:00:00+08:00").timestamp() * 1000
+    assert [table.as_of_ms for table in found] == [oldest, 0, 0, 0]
+    assert found[0].columns == [["x", "x"]]
+
+
+async def test_a_file_tells_when_it_was_last_changed(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("k,a\n1,x\n", encoding="utf-8")
+    changed = 1_790_003_700
+    os.utime(path, (changed, changed))
+    config = ResourceConfig.model_validate(
+        {
+            "id": RESOURCE,
+            "source": {"kind": "file", "folder": str(tmp_path), "file": "people.csv", "format": "csv"},
+            "parameter": [{"name": "k", "column": "k"}],
+            "field": [{"name": "a", "column": "a", "level": "L1"}],
+        }
+    )
+    source = build_source(config, base=tmp_path)
+    try:
+        assert source.data_as_of_ms == 0
+        await source.answer([Question({"k": "1"}, ["a"])])
+        assert source.data_as_of_ms == changed // 3600 * 3_600_000
+    finally:
+        await source.close()

@@ -11,6 +11,7 @@ from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, common_pb2, grant_pb2, rules_pb2
 from gateway.access.guards import standard_guards
 from gateway.rules.explain import Explainer
+from tests.support.catalogue import BREAKING
 from tests.support.region import CIVIL, DIVISION, DOMAIN, HEALTH, POLICE, RESOURCE, Authority, Region, moment
 from tests.support.rules import (
     HOUR_MS,
@@ -106,7 +107,7 @@ HOURS = (0, 11, 24 * 5 + 1)
 CHANGES = {
     "none": lambda region: None,
     "suspended": lambda region: region.suspend(),
-    "another version": lambda region: region.publish(version=2, case_required=True),
+    "another version": lambda region: region.publish(version=2, compatibility=BREAKING, case_required=True),
 }
 
 
@@ -152,7 +153,8 @@ async def test_rules_are_told_in_their_order_up_to_the_one_that_decides(region: 
     grant = await granted(region)
     allowed = await explain(region)
     assert allowed.allowed and allowed.grant_id == grant and allowed.rules_version == 1
-    assert [step.rule for step in allowed.steps] == ["trust", "catalogue", "grant", "purpose", "guard"]
+    order = ["stop", "trust", "catalogue", "grant", "case", "purpose", "guard"]
+    assert [step.rule for step in allowed.steps] == order
     refused = await explain(region, fields=["address"], at_ms=MORNING_MS + 11 * HOUR_MS)
     assert not refused.allowed
     assert [(step.rule, step.passed) for step in refused.steps][-2:] == [
@@ -225,7 +227,7 @@ async def test_a_stale_trust_list_is_told_by_its_present_age(region: Region) -> 
     assert (await explain(region, at_ms=MORNING_MS + DAY_MS)).allowed
     region.clock.ms += HOUR_MS
     stale = await explain(region)
-    assert [(step.rule, step.reason) for step in stale.steps] == [("trust", e.TrustStale.reason)]
+    assert [(step.rule, step.reason) for step in stale.steps] == [("stop", 0), ("trust", e.TrustStale.reason)]
 
 
 async def test_a_guard_that_holds_something_back_is_only_peeked_at(region: Region) -> None:

@@ -16,6 +16,7 @@ from gateway.record import Exchange
 from gateway.rules.guards import Decisions, RegionGuards
 from gateway.rules.situation import Situation
 from gateway.rules.supposed import suppose
+from tests.support.catalogue import BREAKING
 from tests.support.region import HEALTH, POLICE, Authority, Region, item, organisation_body
 from tests.support.rules import (
     HOUR_MS,
@@ -225,15 +226,21 @@ async def _kind(region: Region, grant: bytes) -> None:
 
 async def _important(region: Region, grant: bytes) -> None:
     important = item("name", data_class=directory_pb2.DATA_CLASS_IMPORTANT)
-    await region.publish(version=2, fields=[important, item("address", 4), item("station", 2, 1)])
+    await region.publish(
+        version=2, compatibility=BREAKING, fields=[important, item("address", 4), item("station", 2, 1)]
+    )
 
 
 async def _level(region: Region, grant: bytes) -> None:
-    await region.publish(version=2, fields=[item("name", 4), item("address", 2), item("station", 2, 1)])
+    await region.publish(
+        version=2, compatibility=BREAKING, fields=[item("name", 4), item("address", 2), item("station", 2, 1)]
+    )
 
 
 async def _derived(region: Region, grant: bytes) -> None:
-    await region.publish(version=2, fields=[item("name", derived=True), item("address", 4)])
+    await region.publish(
+        version=2, compatibility=BREAKING, fields=[item("name", derived=True), item("address", 4)]
+    )
 
 
 @pytest.mark.parametrize("change", [_kind, _important, _level, _derived])

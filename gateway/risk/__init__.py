@@ -1,0 +1,1 @@
+"""Risk: what the pattern of many exchanges shows that none of them shows alone."""

@@ -1,0 +1,355 @@
+"""The rules at work: fed with what was concluded, batch by batch, and asked before an answer is released.
+
+1. What a rule finds is held back from memory at once, and entered in the log as soon as it can be.
+2. Of one rule and key there is one finding per window; while a decision lets it pass there is none.
+3. A key is told by a mark, HMAC under a key that never leaves the gateway: after a restart it is known again
+   from the finding's id, and no tag stands in the log. The id is the mark, 8 bytes, and 8 random bytes.
+4. Rules that providers could steer hold back nothing but the one answer (gateway/risk/combination.py).
+"""
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from exchange.clock import Clock, Random
+from exchange.errors import ApprovalRequired, ExchangeError
+from exchange.region_rules import RegionRules
+from exchange.resources import Resource
+from exchange.v1 import audit_pb2, common_pb2, exchange_pb2
+from gateway.record import Exchange
+from gateway.risk.combination import Combinations
+from gateway.risk.detectors import (
+    AgainstPast,
+    Alarm,
+    CaseTally,
+    Detector,
+    RefusalTally,
+    SharedPseudonym,
+    ShareOf,
+    SubjectCount,
+    SubjectTally,
+)
+from gateway.risk.holds import Holds, hold_of
+from gateway.risk.hours import Hours
+from gateway.risk.observed import Observed, observe
+from gateway.risk.register import Row
+from gateway.risk.rules_file import (
+    CaseLoad,
+    Combination,
+    NewPair,
+    NoCase,
+    OutOfHours,
+    Refusals,
+    Rule,
+    SharedOperator,
+    SilentOperator,
+    SubjectAgain,
+    Subjects,
+    Volume,
+    read_risk_rules,
+)
+from gateway.risk.windows import ID_BYTES
+
+MARK_BYTES = 8
+MAX_MARKS = 20_000
+
+_log = structlog.get_logger("gateway.risk")
+
+
+def check_rules(rules: RegionRules) -> None:
+    """Refuse risk rules that cannot be read; for `RulesRegister.require`.
+
+    Raises:
+        RulesInvalid.
+    """
+    read_risk_rules(rules.risk)
+
+
+class Windows:
+    """The windows of one set of rules; pure but for what it has taken in.
+
+    Args:
+        rules: the risk rules.
+        region: the region's rules, for days off.
+        resource: finds the resource that an id resolves to.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], region: RegionRules, resource: Callable[[str], Resource | None]
+    ) -> None:
+        made = [_detector(rule, region) for rule in rules if not isinstance(rule, Combination)]
+        self.combinations = Combinations([rule for rule in rules if isinstance(rule, Combination)], resource)
+        self._detectors = made
+        self._of_answers = [one.look for one in made if not one.refused]
+        self._of_refusals = [one.look for one in made if one.refused]
+        self._rows = [one.answered for one in made if isinstance(one, RefusalTally) and one.in_a_row]
+
+    def take(self, seen: Observed) -> list[Alarm]:
+        """Take in one exchange; return what fits now."""
+        alarms = []
+        for look in self._of_answers if seen.released else self._of_refusals:
+            alarm = look(seen)
+            if alarm is not None:
+                alarms.append(alarm)
+        if seen.released:
+            for answered in self._rows:
+                answered(seen)
+        return alarms
+
+    @property
+    def evicted(self) -> int:
+        """How many cells were dropped for want of room."""
+        return sum(one.evicted for one in self._detectors) + self.combinations.evicted
+
+    @property
+    def held(self) -> int:
+        """How many cells there are."""
+        return sum(one.held for one in self._detectors) + self.combinations.held
+
+
+class Engine:
+    """Looks at what passes.
+
+    Args:
+        resource: finds the resource that an id resolves to.
+        found: takes a finding that is to be entered in the log.
+        key: of the marks, 32 bytes.
+        clock, random: time, and the rest of findings' ids.
+
+    Attributes:
+        rules: in force.
+        holds: what they hold back now.
+        windows: what they have seen; replaced when it was rebuilt from the log.
+        seen: told of every batch that was taken in, while somebody wants it.
+        fault: why the rules in force could not be read, empty where they could.
+    """
+
+    def __init__(
+        self,
+        *,
+        resource: Callable[[str], Resource | None],
+        found: Callable[[audit_pb2.FindingRecord], None],
+        key: bytes,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._resource = resource
+        self._found = found
+        self._key = key
+        self._clock = clock
+        self._random = random
+        self.rules: Sequence[Rule] = ()
+        self.region = RegionRules()
+        self.holds = Holds()
+        self.fault = ""
+        self.windows = self.fresh_windows()
+        self.seen: Callable[[Sequence[Observed]], None] | None = None
+        self._known: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
+        self._passes: OrderedDict[bytes, int] = OrderedDict()
+        self._changed: list[Callable[[], None]] = []
+
+    # -- rules -------------------------------------------------------------------------------------------
+
+    def use_rules(self, region: RegionRules) -> None:
+        """Work by other rules from now on; windows begin anew where the risk rules or days off differ.
+
+        Rules were read before they were logged. Should this version refuse what another took, it goes on
+        without them and says so: a log that does not fold would be worse.
+        """
+        before = (self.region.risk, self.region.days_off, self.region.working_days)
+        if (region.risk, region.days_off, region.working_days) == before:
+            self.region = region
+            return
+        try:
+            self.rules, self.fault = read_risk_rules(region.risk), ""
+        except ExchangeError as error:
+            self.rules, self.fault = (), error.subject
+            _log.critical("risk rules unreadable", subject=error.subject)
+        self.region = region
+        self.holds.keep_rules(frozenset(rule.id for rule in self.rules))
+        self.windows = self.fresh_windows()
+        for callback in self._changed:
+            callback()
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Have a function called whenever windows began anew because the rules changed."""
+        self._changed.append(changed)
+
+    def fresh_windows(self) -> Windows:
+        """Return windows of the rules in force that have seen nothing."""
+        return Windows(self.rules, self.region, self._resource)
+
+    # -- what passes -------------------------------------------------------------------------------------
+
+    def concluded(self, exchanges: Sequence[Exchange]) -> None:
+        """Take in a batch of exchanges whose entries are durable."""
+        if not self.rules:
+            return
+        now_ms = self._clock.now_ms()
+        self.take([seen for seen in (observe(one, now_ms) for one in exchanges) if seen is not None])
+
+    def take(self, batch: Sequence[Observed]) -> None:
+        """Take in what was observed."""
+        take = self.windows.take
+        for seen in batch:
+            for alarm in take(seen):
+                self._fire(alarm, alarm.rule.action)
+        if self.seen is not None:
+            self.seen(batch)
+
+    def release(self, exchange: Exchange, body: exchange_pb2.ResponseBody) -> None:
+        """Hold back an answer that completes a combination (step 7 of gateway/path.py; the last guard there).
+
+        Raises:
+            ApprovalRequired: it does, and no decision lets it pass.
+        """
+        header, resource, tags = exchange.header, exchange.resource, exchange.tags
+        if tags is None or resource is None or not self.windows.combinations:
+            return
+        if body.failure or header.kind == common_pb2.KIND_VERIFY:
+            return
+        exchange.rule = "risk"
+        identity = exchange.caller.identity
+        seen = Observed(
+            self._clock.now_ms(),
+            identity.organisation,
+            identity.name,
+            header.operator,
+            header.provider_organisation,
+            resource.id,
+            header.case_number,
+            resource.sealed,
+            True,
+            0,
+            False,
+            exchange.exchange_id,
+            tuple(header.fields),
+            0,
+            tags.tags,
+        )
+        held = self.weigh(seen)
+        if held is not None:
+            exchange.rule = f"risk/{held[0]}"
+            raise ApprovalRequired(f"finding {held[1].hex()}")
+
+    def weigh(self, seen: Observed) -> tuple[str, bytes] | None:
+        """Take in an answer that is about to be released, unless it is held back.
+
+        It counts from here on, not from when it is durable: of two that come together, the second completes.
+
+        Returns:
+            Rule and finding that hold it back; None where it may go.
+        """
+        combinations = self.windows.combinations
+        masks = combinations.shape(seen.resource, seen.fields)
+        if not masks:
+            return None
+        held = None
+        for alarm, holds in combinations.weigh(seen, masks):
+            finding_id = self._fire(alarm, alarm.rule.action if holds else "alert")
+            if holds and finding_id is not None:
+                held = held or (alarm.rule.id, finding_id)
+        if held is None:
+            combinations.take(seen, masks)
+        return held
+
+    # -- findings ----------------------------------------------------------------------------------------
+
+    def decided(self, row: Row) -> None:
+        """Take over a finding of the log, or what was decided about it."""
+        record, mark = row.record, row.record.finding_id[:MARK_BYTES]
+        now_ms = self._clock.now_ms()
+        if row.passes_until_ms > now_ms:
+            _remember(self._passes, mark, row.passes_until_ms)
+        else:
+            self._passes.pop(mark, None)
+        quiet_ms = row.held_until_ms
+        if not (record.from_tags and quiet_ms):
+            quiet_ms = max(row.time_ms + int(record.window_s) * 1000, quiet_ms)
+        if quiet_ms > now_ms:
+            _remember(self._known, mark, (quiet_ms, record.finding_id))
+        self.holds.end(record.finding_id)
+        rule = next((rule for rule in self.rules if rule.id == record.rule), None)
+        if rule is not None and row.held_until_ms > now_ms:
+            hold = hold_of(rule, record, row.held_until_ms)
+            if hold is not None:
+                self.holds.put(hold, now_ms)
+
+    def _fire(self, alarm: Alarm, action: str) -> bytes | None:
+        """Make a finding of an alarm, unless there is one already; return its id.
+
+        Returns:
+            None where a decision lets it pass.
+        """
+        rule, now_ms = alarm.rule, alarm.time_ms
+        message = rule.id.encode() + b"\0" + alarm.key
+        mark = hmac.digest(self._key, message, "sha256")[:MARK_BYTES]
+        if self._passes.get(mark, 0) > now_ms:
+            return None
+        quiet_ms, finding_id = self._known.get(mark, (0, b""))
+        if quiet_ms > now_ms:
+            return finding_id
+        hold_ms = rule.hold_s * 1000 if action != "alert" else 0
+        finding = audit_pb2.FindingRecord(
+            finding_id=mark + self._random(ID_BYTES - MARK_BYTES),
+            rule=rule.id,
+            severity=rule.severity,
+            action=action,
+            consumer=alarm.consumer,
+            agent=alarm.agent or "",
+            operator=alarm.operator or "",
+            resources=alarm.resources,
+            count=alarm.counted,
+            window_s=rule.window,
+            from_tags=rule.from_tags,
+            exchange_ids=_ids(alarm.ids),
+            since_ms=now_ms - rule.window * 1000,
+            until_ms=now_ms + hold_ms if hold_ms else 0,
+        )
+        # An answer that is held back stays so for as long as the combination stands: a new finding each time.
+        quiet_ms = now_ms + (hold_ms if rule.from_tags and hold_ms else max(rule.window * 1000, hold_ms))
+        _remember(self._known, mark, (quiet_ms, finding.finding_id))
+        hold = hold_of(rule, finding, finding.until_ms)
+        if hold is not None:
+            self.holds.put(hold, now_ms)
+        self._found(finding)
+        return finding.finding_id
+
+
+def _detector(rule: Rule, region: RegionRules) -> Detector:
+    match rule:
+        case Refusals():
+            return RefusalTally(rule)
+        case Subjects():
+            return SubjectCount(rule)
+        case SubjectAgain():
+            return SubjectTally(rule)
+        case Volume() | NewPair():
+            return AgainstPast(rule)
+        case OutOfHours():
+            return Hours(rule, days_off=region.days_off, working_days=region.working_days)
+        case NoCase() | SilentOperator():
+            return ShareOf(rule)
+        case SharedOperator():
+            return SharedPseudonym(rule)
+        case CaseLoad():
+            return CaseTally(rule)
+        case Combination():
+            raise TypeError("a combination is no detector")
+
+
+V = TypeVar("V")
+
+
+def _remember(held: OrderedDict[bytes, V], mark: bytes, value: V) -> None:
+    held[mark] = value
+    held.move_to_end(mark)
+    if len(held) > MAX_MARKS:
+        held.popitem(last=False)
+
+
+def _ids(joined: bytes) -> list[bytes]:
+    return [joined[start : start + ID_BYTES] for start in range(0, len(joined), ID_BYTES)]

@@ -1,0 +1,241 @@
+"""Windows over what passes: counts in panes, distinct counts, and how much memory they may take.
+
+1. A window is the present pane and those before it, 8 in all: it covers between 7/8 and the whole of its
+   length, never more, so that what counts happened within it.
+2. Distinct counts are estimated by linear counting (Whang et al. 1990) with 4 places for each that is wanted:
+   the standard error at the threshold is below 4 % from 100 on. Nothing is kept of what was counted.
+3. Where most keys come once (cases, subjects), the first time leaves a place in a table of 2^17 and no more;
+   a cell is made the second time. Two keys on one place make a count one too high.
+4. Cells are bounded per rule. One consumer may have a fourth of them: who floods forgets its own past, not
+   that of others. What is dropped is counted (`evicted`).
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from math import ceil, exp
+from typing import Generic, Protocol, TypeVar
+
+PANES = 8
+EVIDENCE = 16
+ID_BYTES = 16
+MAX_RESOURCES = 16
+PLACES_PER_ITEM = 4
+SHARE = 4
+DOOR_PLACES = 1 << 17
+
+
+class Cell(Protocol):
+    """What is kept under one key."""
+
+    pane: int
+
+
+C = TypeVar("C", bound=Cell)
+
+
+class Cells(Generic[C]):
+    """The cells of one rule, by consumer and key.
+
+    Args:
+        make: makes an empty one.
+        most: how many there may be.
+    """
+
+    def __init__(self, make: Callable[[], C], *, most: int) -> None:
+        self._make = make
+        self._most = most
+        self._own = max(most // SHARE, 1)
+        self._owners: OrderedDict[str, OrderedDict[Hashable, C]] = OrderedDict()
+        self.size = 0
+        self.evicted = 0
+
+    def find(self, owner: str, key: Hashable) -> C | None:
+        """Return a cell, None where there is none."""
+        held = self._owners.get(owner)
+        return None if held is None else held.get(key)
+
+    def at(self, owner: str, key: Hashable, pane: int) -> C:
+        """Return a cell, made where there is none; called with another pane it counts as just used."""
+        held = self._owners.get(owner)
+        cell = None if held is None else held.get(key)
+        if held is not None and cell is not None:
+            if cell.pane != pane:
+                held.move_to_end(key)
+                self._owners.move_to_end(owner)
+            return cell
+        return self._add(owner, key, pane)
+
+    def items(self) -> Iterator[tuple[str, Hashable, C]]:
+        """Yield consumer, key and cell of all."""
+        for owner, held in self._owners.items():
+            for key, cell in held.items():
+                yield owner, key, cell
+
+    def _add(self, owner: str, key: Hashable, pane: int) -> C:
+        held = self._owners.get(owner)
+        if held is not None and len(held) >= self._own:
+            held.popitem(last=False)
+            self._dropped()
+        elif self.size >= self._most:
+            oldest, theirs = next(iter(self._owners.items()))
+            theirs.popitem(last=False)
+            self._dropped()
+            if not theirs:
+                del self._owners[oldest]
+        cell = self._make()
+        cell.pane = pane
+        self._owners.setdefault(owner, OrderedDict())[key] = cell
+        self._owners.move_to_end(owner)
+        self.size += 1
+        return cell
+
+    def _dropped(self) -> None:
+        self.size -= 1
+        self.evicted += 1
+
+
+class Shown:
+    """What a cell keeps to show later what was counted.
+
+    Attributes:
+        quiet_until_ms: no finding before this time: there is one already.
+        ids: exchange ids, 16 bytes each, the newest 16 at most.
+        resources: that were seen, at most 16.
+    """
+
+    __slots__ = ("ids", "pane", "quiet_until_ms", "resources")
+
+    def __init__(self) -> None:
+        self.pane = 0
+        self.quiet_until_ms = 0
+        self.ids = b""
+        self.resources: tuple[str, ...] = ()
+
+    def note(self, resource: str, exchange_id: bytes, *, keep_id: bool) -> None:
+        """Keep what shows later what was counted."""
+        if resource not in self.resources and len(self.resources) < MAX_RESOURCES:
+            self.resources += (resource,)
+        if keep_id:
+            self.ids = (self.ids + exchange_id)[-EVIDENCE * ID_BYTES :]
+
+
+class Counts(Shown):
+    """A sliding count; panes are made when a second one begins, for most cells never see one.
+
+    Attributes:
+        total: within the window.
+        second: another count beside it, of the same panes.
+    """
+
+    __slots__ = ("_panes", "second", "total")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._panes: list[tuple[int, int, int]] = _NO_PANES
+        self.total = self.second = 0
+
+    def add(self, pane: int, other: int = 0) -> None:
+        """Count one in a pane, and some beside it."""
+        if pane > self.pane:
+            self._roll(pane)
+        elif self.pane - pane >= PANES:
+            self.clear()
+            self.pane = pane
+        # A clock that went back a little: what comes counts in the newest pane.
+        self.total += 1
+        self.second += other
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._panes = _NO_PANES
+        self.total = self.second = 0
+        self.ids, self.resources = b"", ()
+
+    def _roll(self, pane: int) -> None:
+        """Close the newest pane: what it had is the total without what the older ones have."""
+        oldest = pane - PANES + 1
+        own = self.total - sum(one for _, one, _ in self._panes)
+        beside = self.second - sum(other for _, _, other in self._panes)
+        kept = [one for one in (*self._panes, (self.pane, own, beside)) if one[0] >= oldest and one[1]]
+        if kept:
+            self._panes = kept
+            self.total = sum(one for _, one, _ in kept)
+            self.second = sum(other for _, _, other in kept)
+        else:
+            self.clear()
+        self.pane = pane
+
+
+_NO_PANES: list[tuple[int, int, int]] = []
+"""Shared and never changed."""
+
+
+class Distinct(Shown):
+    """A sliding distinct count by linear counting; see rule 2.
+
+    One byte a place says in which pane it was set last, 0 for in none of the window: setting one costs the
+    same however many there are, and a pane that leaves the window is cleared in one go.
+
+    Args:
+        places: how many; see `places_for`.
+    """
+
+    __slots__ = ("_codes", "_in_pane", "filled")
+
+    def __init__(self, places: int) -> None:
+        super().__init__()
+        self.filled = 0
+        self._codes = bytearray(places)
+        self._in_pane = [0] * (PANES + 1)
+
+    def add(self, pane: int, number: int) -> bool:
+        """Set the place of a number, which is evenly distributed, in a pane; return whether it was set."""
+        if pane != self.pane:
+            self._roll(pane)
+        codes = self._codes
+        place, code = number % len(codes), self.pane % PANES + 1
+        before = codes[place]
+        if before == code:
+            return True
+        codes[place] = code
+        self._in_pane[code] += 1
+        if before:
+            self._in_pane[before] -= 1
+            return True
+        self.filled += 1
+        return False
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._codes = bytearray(len(self._codes))
+        self._in_pane = [0] * (PANES + 1)
+        self.filled = 0
+        self.ids, self.resources = b"", ()
+
+    def _roll(self, pane: int) -> None:
+        if -PANES < pane - self.pane < 0:
+            return
+        if not 0 <= pane - self.pane < PANES:
+            self.clear()
+        else:
+            for passed in range(self.pane + 1, pane + 1):
+                code = passed % PANES + 1
+                if self._in_pane[code]:
+                    self._codes = self._codes.translate(_CLEARING[code])
+                    self.filled -= self._in_pane[code]
+                    self._in_pane[code] = 0
+        self.pane = pane
+
+
+_CLEARING = [bytes(0 if byte == code else byte for byte in range(256)) for code in range(PANES + 1)]
+
+
+def places_for(least: int) -> int:
+    """Return how many places there are where it is to be told when `least` different ones have come."""
+    return max(least * PLACES_PER_ITEM, 256)
+
+
+def filled_at(least: int) -> int:
+    """Return how many places are set, as expected, when `least` different ones have come."""
+    size = places_for(least)
+    return max(ceil(size * (1 - exp(-least / size))), 1)

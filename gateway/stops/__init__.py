@@ -1,0 +1,1 @@
+"""Emergency stops at the gateway."""

@@ -1,0 +1,1 @@
+"""Disputes, demands and the quality of resources at the gateway."""

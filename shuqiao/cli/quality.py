@@ -1,0 +1,62 @@
+"""`shuqiao quality`: how complete, valid, timely and accurate what is shared turns out to be."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from shuqiao.cli.invocation import of
+from shuqiao.words import Text
+
+app = typer.Typer(name="quality", help="数据质量 | Quality of data")
+
+_COLUMNS = (
+    Text("资源", "Resource"),
+    Text("完整性 ‰", "Complete ‰"),
+    Text("有效性 ‰", "Valid ‰"),
+    Text("时效性 ‰", "Timely ‰"),
+    Text("准确性 ‰", "Accurate ‰"),
+    Text("交换", "Exchanges"),
+    Text("报告", "Reports"),
+    Text("争议/属实", "Disputes/upheld"),
+)
+
+
+@app.command("list", help="各资源的数据质量 | Quality of resources")
+def listed(
+    context: typer.Context,
+    resource: Annotated[str, typer.Option("--resource", help="只看一个资源 | Only this resource")] = "",
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            formats=["%Y-%m-%d"],
+            help="起始日期（默认 30 天前） | First day; 30 days ago where left out",
+        ),
+    ] = None,
+) -> None:
+    """Print what consumers reported, summed, and what disputes came to."""
+    from shuqiao import ticket_views, ticketing
+
+    call = of(context)
+    start = since.astimezone() if since else None
+    with call.gateway() as channel:
+        found = ticketing.list_quality(channel, resource=resource, since=start)
+    views = [ticket_views.quality(one) for one in found]
+    call.out.show(
+        {"resources": views},
+        lambda: call.out.table(Text("数据质量", "Quality"), _COLUMNS, [_row(view) for view in views]),
+    )
+
+
+def _row(view: dict[str, Any]) -> list[object]:
+    return [
+        view["resource"],
+        view["complete_permille"],
+        view["valid_permille"],
+        view["timely_permille"],
+        view["accurate_permille"],
+        view["exchanges"],
+        view["reports"],
+        f"{view['disputes']}/{view['upheld']}",
+    ]

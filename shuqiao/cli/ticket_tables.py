@@ -1,0 +1,179 @@
+"""What the commands of disputes and demands share: options, and how tickets are shown."""
+
+from typing import Annotated, Any
+
+import typer
+
+from shuqiao.cli.invocation import Invocation
+from shuqiao.output import BAD, GOOD, UNSURE, Cell
+from shuqiao.words import Text, term
+
+SHORT_HEX = 12
+STYLES = {"assigned": UNSURE, "open": UNSURE, "answered": GOOD, "corrected": GOOD, "declined": BAD}
+STATES = "open assigned answered declined corrected withdrawn"
+
+TicketId = Annotated[
+    str,
+    typer.Argument(metavar="TICKET", help="编号（可只写前几位） | Its id, or how the id begins"),
+]
+Words = Annotated[str, typer.Option("--text", help="说明，不得含个人信息 | Why, in words; no personal data")]
+State = Annotated[str, typer.Option("--state", help=f"状态：{STATES} | Only in a state: {STATES}")]
+Overdue = Annotated[bool, typer.Option("--overdue", help="只列已超期的 | Only what is overdue")]
+
+_DISPUTES = (
+    Text("编号", "Id"),
+    Text("状态", "State"),
+    Text("待办方", "Waits for"),
+    Text("期限", "Due"),
+    Text("资源", "Resource"),
+    Text("信息项", "Fields"),
+    Text("已告知/已确认", "Told/acknowledged"),
+)
+_DEMANDS = (
+    Text("编号", "Id"),
+    Text("状态", "State"),
+    Text("待办方", "Waits for"),
+    Text("期限", "Due"),
+    Text("标题", "Title"),
+    Text("提出部门", "Raised by"),
+)
+
+
+def take_step(call: Invocation, ticket: str, action: str, *, demands: bool = False, **told: Any) -> None:
+    """Take a step with a ticket and say where it stands."""
+    from exchange.v1 import ticket_pb2
+    from shuqiao import ticket_views, ticketing
+
+    number = ticket_pb2.TicketAction.Value(f"TICKET_ACTION_{action.upper()}")
+    with call.gateway() as channel:
+        ticket_id = ticketing.find_ticket(channel, ticket, demands=demands)
+        acted = ticketing.act(
+            channel, call.signer, ticket_id, number, clock=call.clock, random=call.random, **told
+        )
+    state = ticket_views.state(acted.state)
+    document = {"ok": True, "ticket_id": ticket_id.hex(), "state": state, "index": acted.entry}
+    said = Text("{id} 现为：{state}，记录 {index}", "{id} is now {state}, entry {index}")
+    if action == "correct":
+        document["told"] = acted.told
+        said = Text(
+            "{id} 现为：{state}，记录 {index}；已告知 {told} 个部门",
+            "{id} is now {state}, entry {index}; {told} departments told so far",
+        )
+    name, word = ticket_id.hex()[:SHORT_HEX], term(state, call.out.language)
+    call.out.show(
+        document,
+        lambda: call.out.done(said.filled(id=name, state=word, index=acted.entry, told=acted.told)),
+    )
+
+
+def list_tickets(call: Invocation, *, demands: bool, state: str, overdue: bool) -> None:
+    """Print the tickets that the caller may see.
+
+    Raises:
+        BadConfiguration: the state is none.
+    """
+    from exchange.errors import BadConfiguration
+    from exchange.v1 import ticket_pb2
+    from shuqiao import ticket_views, ticketing
+
+    number = ticket_pb2.TICKET_STATE_UNSPECIFIED
+    if state:
+        if state not in STATES.split():
+            raise BadConfiguration(f"--state: {state}")
+        number = ticket_pb2.TicketState.Value(f"TICKET_STATE_{state.upper()}")
+    with call.gateway() as channel:
+        records = ticketing.list_tickets(channel, demands=demands, state=number, overdue=overdue)
+    views = [ticket_views.ticket(record) for record in records]
+    title = Text("需求", "Demands") if demands else Text("争议", "Disputes")
+    row = _demand_row if demands else _dispute_row
+    call.out.show(
+        {"tickets": views},
+        lambda: call.out.table(
+            title, _DEMANDS if demands else _DISPUTES, [row(call, view) for view in views]
+        ),
+    )
+
+
+def show_ticket(call: Invocation, ticket: str, *, demands: bool) -> None:
+    """Print one ticket with its course."""
+    from shuqiao import ticket_views, ticketing
+
+    with call.gateway() as channel:
+        record = ticketing.get_ticket(channel, ticketing.find_ticket(channel, ticket, demands=demands))
+    view = ticket_views.ticket(record)
+    call.out.show(view, lambda: _print(call, view))
+
+
+def _dispute_row(call: Invocation, view: dict[str, Any]) -> list[object]:
+    told, acknowledged = len(view["told"]), len(view["acknowledged"])
+    return [
+        *_head(call, view),
+        view.get("resource", ""),
+        view.get("fields", ""),
+        f"{told}/{acknowledged}" if told else "",
+    ]
+
+
+def _demand_row(call: Invocation, view: dict[str, Any]) -> list[object]:
+    return [*_head(call, view), view.get("title", ""), view.get("raised_by", "")]
+
+
+def _head(call: Invocation, view: dict[str, Any]) -> list[object]:
+    waits = term(view["waits_for"], call.out.language)
+    return [view["ticket_id"][:SHORT_HEX], _state(call, view), waits, view["due_at"][:10]]
+
+
+def _state(call: Invocation, view: dict[str, Any]) -> Cell:
+    return Cell(term(view["state"], call.out.language), STYLES.get(view["state"], ""))
+
+
+_FACTS = (
+    ("raised_by", Text("提出部门", "Raised by")),
+    ("issued_at", Text("时间", "Time")),
+    ("text", Text("说明", "Text")),
+    ("resource", Text("资源", "Resource")),
+    ("provider", Text("提供部门", "Provider")),
+    ("exchange_id", Text("交换编号", "Exchange")),
+    ("fields", Text("信息项", "Fields")),
+    ("sealed_to", Text("密封给前置节点", "Sealed to agent")),
+    ("title", Text("标题", "Title")),
+    ("wanted", Text("所需信息项", "Wanted")),
+    ("division", Text("区划", "Division")),
+    ("purpose", Text("用途", "Purpose")),
+    ("matter", Text("事项", "Matter")),
+    ("waits_for", Text("待办方", "Waits for")),
+    ("due_at", Text("期限", "Due")),
+    ("told", Text("已告知部门", "Told")),
+    ("acknowledged", Text("已确认部门", "Acknowledged")),
+    ("told_period", Text("按标签查找的季度", "Quarter that was searched")),
+)
+UNTRACEABLE = Text(
+    "标签已擦除或没有标签：只告知了提出部门，其他接收方无从查找",
+    "There are no tags, or no more: only who disputed was told, others cannot be found",
+)
+
+
+def _print(call: Invocation, view: dict[str, Any]) -> None:
+    language = call.out.language
+    facts: list[tuple[Text, object]] = [(Text("状态", "State"), _state(call, view))]
+    for name, word in _FACTS:
+        value = view.get(name)
+        if value:
+            facts.append((word, term(value, language) if name == "waits_for" else value))
+    call.out.facts(Text("编号 {id}", "Ticket {id}").filled(id=view["ticket_id"]), facts)
+    if view["untraceable"]:
+        call.out.say(UNTRACEABLE, UNSURE)
+    call.out.table(
+        Text("经过", "Course"),
+        (Text("修订", "Revision"), Text("操作", "Action"), Text("时间", "Time"), Text("说明", "Text")),
+        [
+            [
+                one["revision"],
+                term(one["action"], language),
+                one["issued_at"],
+                [part for part in (one["assigned_to"], one["resource"], *one["fields"], one["text"]) if part],
+            ]
+            for one in view["events"]
+        ],
+        empty=Text("尚无办理", "Nothing yet"),
+    )

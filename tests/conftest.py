@@ -1,0 +1,27 @@
+"""The order in which files are run: what takes long comes first, so that no worker ends with it alone."""
+
+from pathlib import Path
+
+import pytest
+
+LONG = (
+    "exchange/evidence/test_mutations.py",
+    "system/test_readme.py",
+    "system/test_renewal.py",
+    "interop",
+    "faults",
+    "system",
+    "benchmarks",
+    "hostile",
+)
+"""Files and folders below tests/, the longest first."""
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort by LONG; within it, and of all else, as collected."""
+    items.sort(key=lambda item: _rank(item.path.relative_to(HERE).as_posix()))
+
+
+def _rank(path: str) -> int:
+    return next((rank for rank, name in enumerate(LONG) if path.startswith(name)), len(LONG))

@@ -1,0 +1,140 @@
+"""A dispute from its raising to its acknowledgement, and a demand, with real certificates and commands."""
+
+import asyncio
+import io
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.audit.verify import verify_folder
+from shuqiao.cli.app import run
+from tests.support.house import HOUSEHOLD, House, house_at, question, until
+from tests.support.running_authority import HEALTH, POLICE
+
+pytestmark = pytest.mark.system
+
+Do = Callable[..., Awaitable[Any]]
+WRONG = "登记的住址应为 云川市 幸福路 7 号，户主 970102199001010011"
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with house_at(tmp_path) as found:
+        yield found
+
+
+def command(house: House) -> Do:
+    """Return what runs `shuqiao` as a person and returns its JSON."""
+
+    async def do(name: str, *arguments: str, code: int = 0) -> Any:
+        file = house.folder / f"{name}.toml"
+        where = house.region.addresses
+        file.write_text(
+            f'gateway = "127.0.0.1:{house.port}"\nenrolment = "{where["enrolment_address"]}"\n'
+            f'identity = "{house.identities[name].folder}"\nkeys = "{name}/keys"\n'
+            'passphrase_file = "passphrase"\n'
+        )
+        out = io.StringIO()
+
+        def act() -> int:
+            environ = {"SHUQIAO_CONTEXT": str(file)}
+            return run((*arguments, "--json"), stdout=out, stderr=out, environ=environ)
+
+        assert await asyncio.to_thread(act) == code, out.getvalue()
+        return json.loads(out.getvalue())
+
+    return do
+
+
+def agent_file(house: House, name: str) -> str:
+    """Write the configuration of an agent as far as its people need it; return its path."""
+    file = house.folder / f"{name}-agent.toml"
+    file.write_text(f'folder = "{name}"\npassphrase_file = "passphrase"\n')
+    return str(file)
+
+
+def written(house: House, text: str) -> str:
+    file = house.folder / "detail.txt"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+async def demanded(house: House, do: Do) -> None:
+    """Have a demand assigned by an administrator and answered by a resource."""
+    raised = await do(
+        "health-steward", "demand", "raise", "--title", "户籍住址", "--want", "住址", "--division", "970100",
+        "--text", "出生一件事需要",
+    )  # fmt: skip
+    ticket = raised["ticket_id"]
+    (demand,) = (await do("police-steward", "demand", "list"))["tickets"]
+    assert (demand["ticket_id"], demand["state"], demand["waits_for"]) == (ticket, "open", "admin")
+    await do("wang", "demand", "assign", ticket[:8], "--to", POLICE)
+    other = await do("police-steward", "demand", "answer", ticket, "--resource", "970100/x/y", code=1)
+    assert other["error"]["code"] == "UNKNOWN_RESOURCE"
+    answered = await do("police-steward", "demand", "answer", ticket, "--resource", HOUSEHOLD)
+    assert answered["state"] == "answered"
+    shown = await do("health-steward", "demand", "show", ticket)
+    assert [one["action"] for one in shown["events"]] == ["assign", "answer"]
+
+
+async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answered_and_quality_summed(
+    house: House,
+) -> None:
+    do = command(house)
+    for person in house.people[:3]:
+        response = await house.consumer.consumer.ask(question(person, fields=["name", "address"]))
+        assert response.HasField("answer")
+    exchange = str(uuid.UUID(bytes=response.exchange_id))
+
+    raised = await do(
+        "health-steward", "dispute", "raise", "--exchange", exchange, "--resource", HOUSEHOLD,
+        "--field", "address", "--text", "住址与证件不符", "--detail-file", written(house, WRONG),
+    )  # fmt: skip
+    ticket = raised["ticket_id"]
+    await until(lambda: house.provider.disputes._held, "the provider's agent knows of the dispute")
+    (held,) = (await do("police-steward", "agent", "disputes", "--config", agent_file(house, "police-1")))[
+        "disputes"
+    ]
+    assert (held["ticket"], held["state"], held["detail"]) == (ticket, "assigned", WRONG)
+    listed = await do("police-steward", "dispute", "list", "--state", "assigned")
+    assert [one["waits_for"] for one in listed["tickets"]] == [POLICE]
+    refused = await do(
+        "health-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "x", code=1
+    )
+    assert refused["error"]["code"] == "ROLE_NOT_ALLOWED"
+
+    corrected = await do(
+        "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正"
+    )
+    assert (corrected["state"], corrected["told"]) == ("corrected", 1)
+    await until(house.consumer.corrections.listed, "the consumer's agent knows of the correction")
+    told = await do("health-steward", "agent", "corrections", "--config", agent_file(house, "health-1"))
+    (correction,) = told["corrections"]
+    assert (correction["exchanges"], correction["text"], correction["done"]) == ([exchange], "已更正", False)
+    house.consumer.corrections.mark_done(ticket)
+    await do("health-steward", "dispute", "acknowledge", ticket[:12])
+    shown = await do("police-steward", "dispute", "show", ticket)
+    assert (shown["told"], shown["acknowledged"], shown["told_all"]) == ([HEALTH], [HEALTH], True)
+    # Nothing of what was wrong is with the gateway, nor with the provider once the dispute is over.
+    await until(lambda: house.provider.disputes._held[ticket].ended, "the provider's agent knows of the end")
+    ended = await do("police-steward", "agent", "disputes", "--config", agent_file(house, "police-1"))
+    assert ended["disputes"][0]["detail"] is None
+    log = [house.gateway.registrar.leaf(index) for index in range(house.log_size)]
+    assert not [leaf for leaf in log if WRONG.encode() in leaf]
+
+    await house.consumer.quality.report(house.consumer.duties.report_quality, all_=True)
+    await demanded(house, do)
+    (quality,) = (await do("police-steward", "quality", "list"))["resources"]
+    assert (quality["resource"], quality["exchanges"], quality["upheld"]) == (HOUSEHOLD, 3, 1)
+    assert (quality["complete_permille"], quality["accurate_permille"]) == (1000, 666)
+
+    await house.stop_gateway()
+    assert verify_folder(house.folder / "gateway-1").size == house.log_size
+    await house.start_gateway()
+    again = await do("police-steward", "dispute", "show", ticket)
+    assert again == shown
+    assert (await do("police-steward", "quality", "list"))["resources"] == [quality]
