@@ -1,8 +1,8 @@
 """Reads the facts of an exchange that its grant covers, from its request, the catalogue and the directory.
 
-`key` is cheap and tells apart whatever `facts` would tell apart: a test changes each input of a fact and looks
-for another key. What cannot change without one of its parts is left out of it: consumer and provider are the
-grant's, a catalogue entry is its digest, a grant its id and revision.
+`key` is cheap and tells apart whatever `facts` would tell apart: a test changes each input of a fact and
+looks for another key. What cannot change without one of its parts is left out of it: consumer and provider
+are the grant's, a catalogue entry is its digest, a grant its id and revision.
 """
 
 from collections.abc import Hashable
