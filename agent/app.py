@@ -27,13 +27,18 @@ from agent.heads import Heads
 from agent.link import GatewayLink
 from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
+from agent.provider.allow_list import AllowList
 from agent.provider.answer import Provider, ProviderParts
 from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
+from agent.provider.pseudonyms import pseudonyms_in
 from agent.provider.respond import Responder
 from agent.provider.source import Source, build_source
+from agent.provider.synthetic_shapes import check_sandboxed
 from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
+from agent.provider.verify_limits import VerifyCounts
+from agent.provider.verify_store import VerifyStore
 from agent.region import RegionView
 from agent.region_rules import AgentRules
 from agent.stops import AgentStops
@@ -43,7 +48,7 @@ from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
-from exchange.keystore import FileKeyStore
+from exchange.keystore import FileKeyStore, secret_in
 from exchange.renewal import keep_renewed
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
@@ -81,6 +86,7 @@ class Agent:
         keystore = FileKeyStore(folder=folder / "keys", passphrase=passphrase)
         self.identity = IdentityFolder(folder / "identity", keystore)
         who = self.identity.identity()
+        check_sandboxed(config.resource, who.trust_domain)
         self._who = who
         self._authority_fault: ExchangeError | None = None
         anchor = self.identity.anchor()
@@ -134,10 +140,21 @@ class Agent:
             clock=self._clock,
             hop=f"gateway/{self.origin}",
         )
-        self.sources: dict[str, Source] = {item.id: build_source(item, base=base) for item in config.resource}
+        # The key of pseudonyms is made by who provides: a catalogue entry may demand them any time.
+        pseudonyms = pseudonyms_in(keystore, self._nonces) if config.resource else None
+        self.sources: dict[str, Source] = {
+            item.id: build_source(item, base=base, pseudonyms=pseudonyms) for item in config.resource
+        }
         self.journal = Journal(path=folder / "journal.db", clock=self._clock)
         self.tag_keys = TagKeyRing(
             keystore=keystore, clock=self._clock, fetch=fetch_from_authority(self.identity)
+        )
+        self._verify_store = VerifyStore(folder / "verify-counts.db")
+        self.verify_counts = VerifyCounts(
+            limits=lambda: self.rules.current.verify_limits,
+            key=secret_in(keystore, "verify-counts", self._nonces) if config.resource else bytes(32),
+            store=self._verify_store,
+            now_ms=self._clock.now_ms(),
         )
         self.provider = self._make_provider()
         self.consumer = self._make_consumer()
@@ -207,6 +224,7 @@ class Agent:
             answered=self.journal.known,
             stops=self.stops.force,
             check_case=self.cases.check,
+            allow=AllowList(self._config.allow),
         )
         return Provider(
             ProviderParts(
@@ -220,6 +238,7 @@ class Agent:
                 window=self._config.limits.provider_window,
                 receipt_after_s=self._config.limits.receipt_after_s,
                 stops=self.stops.force,
+                verify_counts=self.verify_counts,
                 unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
             )
         )
@@ -329,6 +348,7 @@ class Agent:
                 keep_renewed(self.identity, clock=self._clock, renewed=self._renewed),
                 self._rotations(),
                 self._report_quality(),
+                self._write_counts(),
             ]
             if self.sources:
                 background.append(self.tag_keys.run())
@@ -346,6 +366,8 @@ class Agent:
         for source in self.sources.values():
             await source.close()
         await self.journal.close()
+        await self.verify_counts.flush()
+        self._verify_store.close()
         self.heads.save()
         self.region.close()
         self.book.close()
@@ -361,6 +383,11 @@ class Agent:
         self.sessions.forget_ended()
         self.opened.forget_ended()
         self.heads.save()
+
+    async def _write_counts(self) -> None:
+        while True:
+            await asyncio.sleep(SECOND_S)
+            await self.verify_counts.flush()
 
     async def _rotations(self) -> None:
         """Make and publish keys when they are due; what fails is tried again."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.consumer.local_api import LocalApiSettings
+from agent.provider.allow_list import MAX_RULES, AllowConfig
 from agent.provider.sources_config import ResourceConfig
 from exchange.configuration import ProcessConfig, Section, read_configuration
 from exchange.link import DEFAULT_WINDOW
@@ -51,6 +52,7 @@ class AgentConfig(ProcessConfig):
         folder: where identity, keys, journal and what is known of the region are.
         local: the faces for the department's own systems.
         resource: what is provided, and from where.
+        allow: what may be asked of it at all; None for everything that is granted.
     """
 
     gateway: GatewayAddress = GatewayAddress()
@@ -58,6 +60,7 @@ class AgentConfig(ProcessConfig):
     quality: Quality = Quality()
     local: LocalApiSettings = LocalApiSettings()
     resource: tuple[ResourceConfig, ...] = ()
+    allow: Annotated[tuple[AllowConfig, ...], Field(max_length=MAX_RULES)] | None = None
 
 
 def load(path: Path) -> AgentConfig:

@@ -18,7 +18,7 @@ from exchange import canonical
 from exchange.clock import Clock
 from exchange.errors import BadSignature, Malformed, RoleNotAllowed, UnknownTicket
 from exchange.identity import Role
-from exchange.tickets import CORRECT, EXCHANGE_ID_BYTES, read_event
+from exchange.ticket_body import CORRECT, EXCHANGE_ID_BYTES, read_event
 from exchange.v1 import audit_pb2
 
 KIND = "correction"

@@ -16,8 +16,9 @@ from google.protobuf.message import DecodeError
 
 from agent import shelf
 from agent.names import Names
-from agent.shelf import Reviewer, Shelf
+from agent.shelf import Shelf
 from exchange import canonical, grants
+from exchange.catalogue_review import reviewer_of
 from exchange.clock import Clock
 from exchange.errors import BadSignature, ExchangeError, StoreDamaged, UnknownResource, WrongState
 from exchange.grant_body import read_grant
@@ -79,9 +80,6 @@ class RegionView:
         anchor: the pinned root.
         trust: the newest trust list.
         clock: the time.
-
-    Attributes:
-        names: whose name an alias is, and what kind of body.
     """
 
     def __init__(
@@ -98,14 +96,19 @@ class RegionView:
         self._trust = trust
         self._clock = clock
         self._log = structlog.get_logger("agent.region")
-        self.names = Names()
-        self._shelf = Shelf(write=self._write, verify=self._signer, names=self.names)
+        self._names = Names()
+        self._rules: RegionRules = NO_RULES
+        self._shelf = Shelf(
+            write=self._write,
+            verify=self._signer,
+            names=self._names,
+            reviewer=lambda provider: reviewer_of(self._rules, provider),
+        )
         self._grants: dict[bytes, Grant] = {}
         self._subscribers: list[Changed] = []
         self._bundle_subscribers: list[Callable[[common_pb2.Statement], None]] = []
         self._epoch_subscribers: list[Opened] = []
         self._registers: dict[int, EventRegister] = {}
-        self._rules: RegionRules = NO_RULES
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -135,7 +138,7 @@ class RegionView:
 
     def government(self, code: str) -> bool:
         """Return whether an organisation is a government body; one that no administrator named is none."""
-        return self.names.government(code)
+        return self._names.government(code)
 
     def add(self, register: "EventRegister") -> None:
         """Have a register told of its acts; before the first event is taken."""
@@ -207,10 +210,6 @@ class RegionView:
     def resources(self) -> list[Resource]:
         """Return all resources in force."""
         return self._shelf.all()
-
-    def review_by(self, reviewer: Reviewer) -> None:
-        """Have a function asked who reviews a provider's new versions before they are in force."""
-        self._shelf.reviewer = reviewer
 
     def grant(self, grant_id: bytes) -> Grant | None:
         """Return a grant by its content address of 32 bytes."""
@@ -291,11 +290,11 @@ class RegionView:
         self._write("INSERT OR REPLACE INTO epoch VALUES (?, ?)", row)
 
     def _name(self, statement: common_pb2.Statement, at_ms: int) -> None:
-        told = self.names.read(statement)
-        self.names.check(told, self._signer(statement, canonical.ORGANISATION, at_ms))
+        told = self._names.read(statement)
+        self._names.check(told, self._signer(statement, canonical.ORGANISATION, at_ms))
         row = (told.code, statement.SerializeToString())
         self._write("INSERT OR REPLACE INTO organisation VALUES (?, ?)", row)
-        self.names.take(told)
+        self._names.take(told)
 
     def _signer(self, statement: common_pb2.Statement, domain: bytes, at_ms: int) -> Identity:
         return self._anchor.verify_statement(statement, domain, at_ms=at_ms, trust=self._trust()).identity
@@ -324,7 +323,7 @@ class RegionView:
         supervisor = grants.supervisor_of(grant, resource, self._rules)
         grants.check_signer(grant, event, signer.identity, resource, supervisor=supervisor)
         decided = grants.follow(grant, event, statement, supervisor=supervisor)
-        if supervisor:
+        if supervisor and event.action in grants.BY_SUPERVISED:
             self.keep(SUPERVISORS, _place(event), supervisor.encode())
         row = (grant.grant_id, event.revision, statement.SerializeToString(), signer.identity.uri)
         # A crash before this line leaves the older revision: for a revocation the gateway still refuses,
@@ -346,7 +345,7 @@ class RegionView:
     def _load(self) -> None:
         """Read back what was verified when it was taken over."""
         for (raw,) in self._db.execute("SELECT statement FROM organisation"):
-            self.names.take(self.names.read(common_pb2.Statement.FromString(raw)))
+            self._names.take(self._names.read(common_pb2.Statement.FromString(raw)))
         self._shelf.load(self._db)
         for (raw,) in self._db.execute("SELECT statement FROM grant_"):
             grant = read_grant(common_pb2.Statement.FromString(raw))

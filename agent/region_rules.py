@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 
 from agent.region import RegionView
 from exchange import canonical
-from exchange.catalogue_review import reviewer_of
 from exchange.region_rules import NO_RULES, RegionRules, check_signers, read_rules
 from exchange.v1 import audit_pb2, common_pb2
 
@@ -36,7 +35,7 @@ class AgentRules:
             self.current = read_rules(body)
         self.subscribe(region.use_rules)
         region.add(self)
-        region.review_by(lambda provider: reviewer_of(self.current, provider))
+        self.subscribe(region.use_rules)
 
     def subscribe(self, told: Callable[[RegionRules], None]) -> None:
         """Have a function called with the rules whenever they change, and once now."""

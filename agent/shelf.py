@@ -57,20 +57,18 @@ class Shelf:
         write: to the agent's file, which has SCHEMA.
         verify: tells who signed.
         names: whose name an id is in.
-
-    Attributes:
         reviewer: tells who reviews, by the rules that the agent holds.
     """
 
-    def __init__(self, *, write: Write, verify: Verify, names: Names) -> None:
+    def __init__(self, *, write: Write, verify: Verify, names: Names, reviewer: Reviewer) -> None:
         self._write = write
         self._verify = verify
         self._names = names
+        self._reviewer = reviewer
         self._resources: dict[str, Resource] = {}
         self._revisions: dict[str, int] = {}
         self._waiting: dict[str, _Waiting] = {}
         self._withdrawn: set[str] = set()
-        self.reviewer: Reviewer = lambda provider: ""
 
     def load(self, db: sqlite3.Connection) -> None:
         """Read back what was verified when it was taken over."""
@@ -119,7 +117,7 @@ class Shelf:
             raise WrongState(resource.id)
         if held is not None and (held.provider != resource.provider or held.version >= resource.version):
             raise WrongState(resource.id)
-        reviewer = self.reviewer(resource.provider)
+        reviewer = self._reviewer(resource.provider)
         if not reviewer:
             self._put_in_force(resource, self._revisions.get(resource.id, 0))
             return
@@ -160,6 +158,9 @@ class Shelf:
             self._keep(held.with_suspended(change.suspended), change.revision)
         elif waiting is None or waiting.resource.version != change.version:
             raise WrongState(change.id)
+        elif held is not None and held.version >= change.version:
+            # A gateway that tells things out of their order does not bring an older version back.
+            raise WrongState(change.id)
         else:
             self._review(waiting.resource, change)
 
@@ -186,6 +187,7 @@ class Shelf:
         self._keep(resource, revision)
 
     def _keep(self, resource: Resource, revision: int) -> None:
+        assert resource.statement is not None
         row = (resource.id, resource.statement.SerializeToString(), resource.suspended, revision)
         # A crash before this line leaves the older entry; the backlog brings the newer one again.
         self._write("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row)

@@ -23,7 +23,9 @@ MAX_PURPOSES = 16
 MAX_MATTERS = 64
 MAX_GRANT_BYTES = 16 * 1024
 MAX_EVENT_BYTES = 4 * 1024
+MAX_QUOTAS = 4
 MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
+NANOS = 10**9
 MAX_SECONDS = 1 << 37
 """Unix seconds of what an event may name: about the year 6325, within every calendar."""
 
@@ -46,7 +48,8 @@ class Grant:
         used: of one that has ended, whether it was ever in force.
         since_ms: since when it stands as it does, Unix milliseconds, where a clock may run for that: applied
             for (by the gateway's log), supervising, or with a data life in force or ended; otherwise 0.
-        record: body and events verbatim; never changed in place.
+        record: body and events verbatim, never changed in place; None where they are read from the log
+            instead, as at a gateway that holds a million grants.
     """
 
     grant_id: bytes
@@ -69,7 +72,7 @@ class Grant:
     deleted_before_ms: int = 0
     used: bool = False
     since_ms: int = 0
-    record: grant_pb2.GrantRecord = field(repr=False)
+    record: grant_pb2.GrantRecord | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -176,7 +179,7 @@ def _only(body: grant_pb2.GrantEventBody, name: str, action: int) -> int:
 
 def _ms(body: grant_pb2.GrantEventBody, name: str) -> int:
     moment: Timestamp = getattr(body, name)
-    if not 0 < moment.seconds < MAX_SECONDS:
+    if not 0 < moment.seconds < MAX_SECONDS or not 0 <= moment.nanos < NANOS:
         raise Malformed(name)
     return moment.ToMilliseconds()
 
@@ -199,6 +202,6 @@ def _check_body(body: grant_pb2.GrantBody) -> None:
 
 
 def _span_ms(start: Timestamp, end: Timestamp) -> float:
-    if not 0 <= start.seconds < 1 << 38 or not 0 <= end.seconds < 1 << 38:
+    if not all(0 <= at.seconds < 1 << 38 and 0 <= at.nanos < NANOS for at in (start, end)):
         return math.inf
     return end.ToMilliseconds() - start.ToMilliseconds()

@@ -50,6 +50,8 @@ LIVE: frozenset[int] = frozenset({PENDING, SUPERVISING, ACTIVE, PAUSED})
 """States from which a grant can still come into force."""
 _IN_TERM = frozenset({ACTIVE, PAUSED})
 _ENDING: dict[int, int] = {REVOKE: REVOKED, EXIT: ENDED}
+BY_SUPERVISED: frozenset[int] = frozenset({ACCEPT, EXTEND})
+"""What waits for the supervisor, where the provider has one."""
 _BY_PROVIDER = frozenset({ACCEPT, REJECT, PAUSE, RESUME, REVOKE, EXTEND})
 _BY_CONSUMER = frozenset({REVOKE, EXIT, ATTEST})
 _BY_SUPERVISOR = frozenset({SUPERVISE, OVERRULE})
@@ -176,6 +178,8 @@ def _attested(grant: Grant, event: GrantEvent) -> Grant:
 
 
 def _noted(grant: Grant, event: GrantEvent, statement: common_pb2.Statement) -> Grant:
+    if grant.record is None:
+        return replace(grant, revision=event.revision)
     record = grant_pb2.GrantRecord()
     record.CopyFrom(grant.record)
     record.events.append(statement)
@@ -198,7 +202,7 @@ def check_signer(
     """
     action, organisation, steward = event.action, signer.organisation, signer.role is Role.STEWARD
     if organisation == grant.provider and action in _BY_PROVIDER:
-        if action in (ACCEPT, EXTEND) and supervisor in (grant.provider, grant.consumer):
+        if action in BY_SUPERVISED and supervisor in (grant.provider, grant.consumer):
             raise SecondPersonRequired(f"{supervisor} is a party of {grant.name}")
         if steward or (signer.role is Role.AGENT and action == ACCEPT and automatic(grant, resource)):
             return

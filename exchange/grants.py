@@ -43,6 +43,7 @@ from exchange.grant_body import Grant, GrantEvent, read_event, read_grant
 from exchange.grant_events import (
     ACCEPT,
     ACTIVE,
+    BY_SUPERVISED,
     ENDED,
     MAX_REVISIONS,
     PAUSED,
@@ -69,6 +70,7 @@ from exchange.values import encode_value
 __all__ = [
     "ACCEPT",
     "ACTIVE",
+    "BY_SUPERVISED",
     "MAX_REVISIONS",
     "PENDING",
     "REVOKE",

@@ -49,6 +49,15 @@ class KeyStore(Protocol):
         ...
 
 
+def secret_in(keystore: KeyStore, name: str, random: Random) -> bytes:
+    """Return a secret of 32 random bytes that is made where there is none of that name."""
+    secret = keystore.get(name)
+    if secret is None:
+        secret = random(32)
+        keystore.put(name, secret)
+    return secret
+
+
 class MemoryKeyStore:
     """Keeps secrets as long as it lives."""
 

@@ -31,6 +31,7 @@ _UNDRAWN = frozenset(
         audit_pb2.ACT_UNSPECIFIED,
         audit_pb2.ACT_LOG_OPENED,
         audit_pb2.ACT_BUNDLE,
+        audit_pb2.ACT_CASE,
         audit_pb2.ACT_SEGMENT_SEALED,
         audit_pb2.ACT_REVIEW_DRAW,
         audit_pb2.ACT_REVIEW_EVENT,

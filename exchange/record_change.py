@@ -5,6 +5,7 @@ A record of the new version must be one that the schema before allowed: a schema
 more counts as breaking: nobody can show that it is not.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -109,11 +110,16 @@ def _spelled(schema: Schema, part: object) -> Schema:
 def _compared(subject: str, old: Schema, new: Schema) -> Iterator[Change]:
     for keyword in sorted((old.keys() | new.keys()) - _NOTES):
         before, after = old.get(keyword, _MISSING), new.get(keyword, _MISSING)
-        if before == after and type(before) is type(after):
+        if before is not _MISSING and after is not _MISSING and _written(before) == _written(after):
             continue
         narrows = _NARROWS.get(keyword, _added)(before, after)
         zh, en = ("收紧", "narrower") if narrows else ("放宽或改变", "wider or other than before")
         yield Change(subject, not narrows, f"{keyword} {zh}", f"{keyword} is {en}")
+
+
+def _written(value: object) -> str:
+    """Return a value so that equal texts are equal values: in Python, true is 1."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _added(before: object, after: object) -> bool:
@@ -130,8 +136,7 @@ def _fewer_types(before: object, after: object) -> bool:
 def _fewer_values(before: object, after: object) -> bool:
     if not isinstance(before, list) or not isinstance(after, list):
         return before is _MISSING
-    allowed = [(type(value), value) for value in before]
-    return all((type(value), value) in allowed for value in after)
+    return set(map(_written, after)) <= set(map(_written, before))
 
 
 def _lower(before: object, after: object) -> bool:

@@ -8,28 +8,34 @@ by its review (`exchange/catalogue_review.py`).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from sys import intern
+from typing import TypeVar
 
 from exchange.canonical import RESOURCE, digest
 from exchange.errors import Malformed, RoleNotAllowed
-from exchange.identity import Identity, Role
-from exchange.resource_body import (
+from exchange.field_rules import (
     DEFAULT_PADDING,
     FORMATS,
-    MAX_FIELDS,
-    MAX_PARAMETERS,
-    MAX_ROWS,
-    MAX_TEXT,
+    MAX_EQUAL,
     SEALED_LEVELS,
     TYPES,
     FieldRule,
     MaskRule,
     ParameterRule,
+    field_rule,
+    parameter_rule,
+)
+from exchange.identity import Identity, Role
+from exchange.resource_body import (
+    MAX_FIELDS,
+    MAX_PARAMETERS,
+    MAX_ROWS,
+    MAX_TEXT,
     ResourceId,
     Responsibility,
     check_kinds,
     check_text,
-    field_rule,
-    parameter_rule,
     read_body,
     responsibility,
     split_id,
@@ -40,6 +46,7 @@ __all__ = [
     "CLAIM",
     "DEFAULT_PADDING",
     "FORMATS",
+    "GOVERNMENT",
     "MAX_FIELDS",
     "MAX_PARAMETERS",
     "MAX_ROWS",
@@ -62,10 +69,6 @@ __all__ = [
     "wider_divisions",
 ]
 
-VERIFY_PADDING = 16
-"""Of each boolean of a verification."""
-CLAIM = "claim:"
-"""What the column of a claim is named before its field, apart from every parameter's."""
 GOVERNMENT = frozenset(
     {
         directory_pb2.ORGANISATION_KIND_UNSPECIFIED,
@@ -74,6 +77,12 @@ GOVERNMENT = frozenset(
     }
 )
 """The kinds of organisations that may get more than verdicts and derived fields."""
+VERIFY_PADDING = 16
+"""Of each boolean of a verification."""
+CLAIM = "claim:"
+"""What the column of a claim is named before its field, apart from every parameter's."""
+
+T = TypeVar("T", str, int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +97,7 @@ class Resource:
         item: code of the data item it is the authoritative source of; its name where it states none.
         derived_from: ids of the resources of others that it is made from.
         responsibility: what the provider answers for; None where nothing is said.
-        statement: the signed body, verbatim.
+        statement: the signed body, verbatim; None where it is read from the log instead, as at a gateway.
     """
 
     id: str
@@ -110,7 +119,7 @@ class Resource:
     item: str = ""
     derived_from: tuple[str, ...] = ()
     responsibility: Responsibility | None = None
-    statement: common_pb2.Statement = field(repr=False)
+    statement: common_pb2.Statement | None = field(default=None, repr=False)
 
     def with_suspended(self, suspended: bool) -> "Resource":
         """Return the same entry, suspended or not."""
@@ -134,7 +143,9 @@ def wider_divisions(division: str) -> Iterator[str]:
         yield prefix.ljust(6, "0")
 
 
-def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) -> Resource:
+def parse_resource(
+    statement: common_pb2.Statement, *, suspended: bool = False, keep: bool = True
+) -> Resource:
     """Return the catalogue entry that a statement holds. Signature and signer are not looked at.
 
     Its JSON Schema is only bounded here; whoever takes an entry over asks `record_schema.check_schema`.
@@ -142,39 +153,42 @@ def parse_resource(statement: common_pb2.Statement, *, suspended: bool = False) 
     Args:
         statement: a signed ResourceBody.
         suspended: whether it is suspended at this time.
+        keep: whether the statement stays with it.
 
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
         DataClassRefused: a field is core data or a state secret.
     """
     body = read_body(statement)
-    fields = {f.name: field_rule(f) for f in body.fields}
-    parameters = {p.name: parameter_rule(p) for p in body.parameters}
+    fields = dict(_field(item.SerializeToString()) for item in body.fields)
+    parameters = dict(_parameter(item.SerializeToString()) for item in body.parameters)
     if len(fields) != len(body.fields) or len(parameters) != len(body.parameters):
         raise Malformed("a name twice")
     unconditional = directory_pb2.SHARE_TYPE_UNCONDITIONAL
     not_shared = directory_pb2.SHARE_TYPE_NOT_SHARED
     return Resource(
-        id=body.id,
-        provider=body.provider,
+        id=intern(body.id),
+        provider=intern(body.provider),
         version=body.version,
         digest=digest(RESOURCE, statement.body),
         title_zh=body.title_zh,
         title_en=body.title_en,
         fields=fields,
         parameters=parameters,
-        kinds=frozenset(body.kinds),
+        kinds=_same(frozenset(body.kinds)),
         case_required=body.case_required,
         row_cap=body.row_cap,
         issued_at_ms=body.issued_at.ToMilliseconds(),
-        shared=frozenset(name for name, rule in fields.items() if rule.share_type != not_shared),
-        unconditional=frozenset(name for name, rule in fields.items() if rule.share_type == unconditional),
+        shared=_same(frozenset(name for name, rule in fields.items() if rule.share_type != not_shared)),
+        unconditional=_same(
+            frozenset(name for name, rule in fields.items() if rule.share_type == unconditional)
+        ),
         sealed=any(rule.sealed for rule in fields.values()),
         suspended=suspended,
-        item=body.item or split_id(body.id).name,
+        item=body.item or body.id.rpartition("/")[2],
         derived_from=tuple(body.derived_from),
         responsibility=responsibility(body.responsibility) if body.HasField("responsibility") else None,
-        statement=statement,
+        statement=statement if keep else None,
     )
 
 
@@ -186,3 +200,22 @@ def check_publisher(resource: Resource, signer: Identity) -> None:
     """
     if signer.role is not Role.STEWARD or signer.organisation != resource.provider:
         raise RoleNotAllowed(resource.id)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _field(raw: bytes) -> tuple[str, FieldRule]:
+    """Return name and rule of a field; those of equal fields are the same, for a region has many alike."""
+    item = directory_pb2.Field.FromString(raw)
+    return intern(item.name), field_rule(item)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _parameter(raw: bytes) -> tuple[str, ParameterRule]:
+    item = directory_pb2.Parameter.FromString(raw)
+    return intern(item.name), parameter_rule(item)
+
+
+@lru_cache(maxsize=MAX_EQUAL)
+def _same(values: frozenset[T]) -> frozenset[T]:
+    """Return an equal set, the same one as often as possible."""
+    return values

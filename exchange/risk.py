@@ -78,7 +78,9 @@ _ADMINISTRATIVE = OF_RESOURCES | {
     audit_pb2.ACT_GRANT,
     audit_pb2.ACT_GRANT_EVENT,
     audit_pb2.ACT_RULES,
+    audit_pb2.ACT_FINDING_DECISION,
 }
+_ALERTS = frozenset({audit_pb2.ACT_ALERT, audit_pb2.ACT_FINDING})
 _ENDING = frozenset(
     {
         audit_pb2.ACT_TRUST_LIST,
@@ -97,6 +99,7 @@ _ENDING_GRANTS = frozenset(
         grant_pb2.GRANT_ACTION_EXIT,
     }
 )
+_ENDING_RESOURCES = frozenset({directory_pb2.RESOURCE_ACTION_REJECT, directory_pb2.RESOURCE_ACTION_WITHDRAW})
 
 
 def out_of_hours(time_ms: int) -> bool:
@@ -141,7 +144,7 @@ def _of_act(told: audit_pb2.AdministrativeEntry, by_person: bool) -> int:
         flags |= 1 << v.REVIEW_RULE_REVOCATION
     if told.act == audit_pb2.ACT_REFUSED:
         flags |= 1 << v.REVIEW_RULE_REFUSED_CALL
-    if told.act == audit_pb2.ACT_ALERT:
+    if told.act in _ALERTS:
         flags |= 1 << v.REVIEW_RULE_ALERT
     return flags
 
@@ -151,7 +154,8 @@ def _ends(told: audit_pb2.AdministrativeEntry) -> bool:
         if told.act == audit_pb2.ACT_GRANT_EVENT:
             return grant_pb2.GrantEventBody.FromString(told.statement.body).action in _ENDING_GRANTS
         if told.act == audit_pb2.ACT_RESOURCE_STATE:
-            return directory_pb2.ResourceStateBody.FromString(told.statement.body).suspended
+            change = directory_pb2.ResourceStateBody.FromString(told.statement.body)
+            return change.suspended or change.action in _ENDING_RESOURCES
     except DecodeError:
         return False
     return False

@@ -4,7 +4,7 @@ Invariants: a stop counts until its end or until it is lifted, whichever comes f
 never mix; a count is kept for each.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exchange.errors import Stopped
@@ -21,7 +21,9 @@ from exchange.stops import (
 )
 from exchange.v1 import exchange_pb2
 
-Key = tuple[object, ...]
+Key = str | bytes | tuple[str, str]
+Index = dict[int, dict[Key, tuple["Held", ...]]]
+"""By scope, then by what of an exchange it catches; scopes under which nothing is stopped are not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class StopSet:
 
     def __init__(self) -> None:
         self._held: dict[bytes, Held] = {}
-        self._real: dict[Key, tuple[Held, ...]] = {}
-        self._rehearsed: dict[Key, tuple[Held, ...]] = {}
+        self._real: Index = {}
+        self._rehearsed: Index = {}
         self._caught: dict[bytes, int] = {}
         self.quiet = True
 
@@ -62,8 +64,8 @@ class StopSet:
         if stop.stop_id in self._held:
             return
         held = self._held[stop.stop_id] = Held(stop, ends_ms)
-        index, key = self._index(stop), _key(stop)
-        index[key] = (*index.get(key, ()), held)
+        found, key = self._index(stop).setdefault(stop.scope, {}), _key(stop)
+        found[key] = (*found.get(key, ()), held)
         self.quiet = False
 
     def remove(self, stop_id: bytes) -> None:
@@ -72,11 +74,12 @@ class StopSet:
         if held is None:
             return
         index, key = self._index(held.stop), _key(held.stop)
-        left = tuple(one for one in index[key] if one is not held)
-        if left:
-            index[key] = left
-        else:
-            del index[key]
+        found = index[held.stop.scope]
+        found[key] = tuple(one for one in found[key] if one is not held)
+        if not found[key]:
+            del found[key]
+        if not found:
+            del index[held.stop.scope]
         self.quiet = not self._held
 
     def sweep(self, now_ms: int) -> list[Stop]:
@@ -115,7 +118,7 @@ class StopSet:
 
     def catches(self, stop: Stop, header: exchange_pb2.RequestHeader, resource: str) -> bool:
         """Return whether one stop catches an exchange; its end is not looked at."""
-        return _key(stop) in _keys(header, resource)
+        return _key(stop) in _KEYS[stop.scope](header, resource)
 
     def count(self, stop: Stop, exchanges: int = 1) -> None:
         """Count exchanges that a stop caught."""
@@ -126,42 +129,38 @@ class StopSet:
         self.count(stop)
         return Stopped(stop.name)
 
-    def _index(self, stop: Stop) -> dict[Key, tuple[Held, ...]]:
+    def _index(self, stop: Stop) -> Index:
         return self._rehearsed if stop.rehearsal else self._real
 
 
-def _matching(
-    index: dict[Key, tuple[Held, ...]], header: exchange_pb2.RequestHeader, resource: str, now_ms: int
-) -> Iterator[Stop]:
-    for key in _keys(header, resource):
-        for held in index.get(key, ()):
-            if now_ms < held.ends_ms:
-                yield held.stop
-
-
-def _keys(header: exchange_pb2.RequestHeader, resource: str) -> list[Key]:
-    """Return everything by which an exchange can be stopped, the widest first."""
-    consumer, provider = header.consumer_organisation, header.provider_organisation
-    return [
-        (REGION,),
-        (ORGANISATION, consumer),
-        (ORGANISATION, provider),
-        (AGENT, consumer, header.consumer_agent),
-        (AGENT, provider, header.provider_agent),
-        (RESOURCE, resource),
-        (GRANT, header.grant_id),
-        *((FIELD, resource, name) for name in header.fields),
-    ]
+def _matching(index: Index, header: exchange_pb2.RequestHeader, resource: str, now_ms: int) -> Iterator[Stop]:
+    for scope, found in index.items():
+        for key in _KEYS[scope](header, resource):
+            for held in found.get(key, ()):
+                if now_ms < held.ends_ms:
+                    yield held.stop
 
 
 def _key(stop: Stop) -> Key:
-    """Return under which of `_keys` a stop is found; a region's stop catches all: there is one region."""
+    """Return under which of its scope's keys a stop is found; a region's catches all: there is one region."""
     if stop.scope == REGION:
-        return (REGION,)
+        return ""
     if stop.scope == FIELD:
-        return (FIELD, *split_field(stop.target))
+        return split_field(stop.target)
     if stop.scope == AGENT:
-        return (AGENT, *split_agent(stop.target))
-    if stop.scope == GRANT:
-        return (GRANT, bytes.fromhex(stop.target))
-    return (stop.scope, stop.target)
+        return split_agent(stop.target)
+    return bytes.fromhex(stop.target) if stop.scope == GRANT else stop.target
+
+
+_KEYS: Mapping[int, Callable[[exchange_pb2.RequestHeader, str], Sequence[Key]]] = {
+    REGION: lambda header, resource: ("",),
+    ORGANISATION: lambda header, resource: (header.consumer_organisation, header.provider_organisation),
+    AGENT: lambda header, resource: (
+        (header.consumer_organisation, header.consumer_agent),
+        (header.provider_organisation, header.provider_agent),
+    ),
+    RESOURCE: lambda header, resource: (resource,),
+    GRANT: lambda header, resource: (header.grant_id,),
+    FIELD: lambda header, resource: [(resource, name) for name in header.fields],
+}
+"""By scope: everything of an exchange by which it can be stopped."""

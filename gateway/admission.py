@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from exchange.catalogue_review import check_state_signer, read_state
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import (
+    Grant,
     apply_event,
     check_application,
     check_issued,
@@ -34,13 +35,21 @@ from exchange.review import read_draw
 from exchange.review import read_event as read_review_event
 from exchange.schema_change import check_compatible
 from exchange.trust import TrustAnchor, TrustList, Verified
-from exchange.v1 import audit_pb2, common_pb2, directory_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
 from gateway.access.redisclosure import check_passing_on, check_sources
 from gateway.directory.key_bundles import read_bundle
 from gateway.directory.organisations import read_organisation
 from gateway.register import Submitted
 from gateway.state import RegionState
 
+_INTO_FORCE = frozenset(
+    {
+        grant_pb2.GRANT_ACTION_ACCEPT,
+        grant_pb2.GRANT_ACTION_RESUME,
+        grant_pb2.GRANT_ACTION_EXTEND,
+        grant_pb2.GRANT_ACTION_SUPERVISE,
+    }
+)
 MAX_BODY_BYTES = 48 * 1024
 MAX_STATEMENT_BYTES = 60 * 1024
 
@@ -54,12 +63,21 @@ class Admission:
         state: of the region.
         anchor: the division's root, for bundles.
         region: the region's division, 6 digits.
+        read: returns the statement of the log entry at an index.
     """
 
-    def __init__(self, *, state: RegionState, anchor: TrustAnchor, region: str) -> None:
+    def __init__(
+        self,
+        *,
+        state: RegionState,
+        anchor: TrustAnchor,
+        region: str,
+        read: Callable[[int], common_pb2.Statement],
+    ) -> None:
         self._state = state
         self._anchor = anchor
         self._region = region
+        self._read = read
         self._rules: dict[int, _Rule] = {
             audit_pb2.ACT_ORGANISATION: self._organisation,
             audit_pb2.ACT_RESOURCE: self._resource,
@@ -130,9 +148,9 @@ class Admission:
         catalogue.check(new, self._state.organisations.get(new.provider))
         body = directory_pb2.ResourceBody.FromString(statement.body)
         check_schema(body)
-        held = catalogue.by_id.get(new.id)
-        if held is not None:
-            check_compatible(directory_pb2.ResourceBody.FromString(held.statement.body), body)
+        if new.id in catalogue.by_id:
+            before = self._read(catalogue.index(new.id))
+            check_compatible(directory_pb2.ResourceBody.FromString(before.body), body)
         check_sources(new, catalogue, self._state.grants, now_ms=now_ms)
         return new.id
 
@@ -197,7 +215,15 @@ class Admission:
         if event.not_after_ms:
             check_purposes(grant, rules, not_after_ms=event.not_after_ms)
         check_issued(event.issued_at_ms, now_ms)
+        self._check_passing_on(grant, event.action, now_ms)
         return grant.name
+
+    def _check_passing_on(self, grant: Grant, action: int, now_ms: int) -> None:
+        """Refuse that a grant comes into force whose data may no longer be passed on."""
+        resource = self._state.catalogue.by_id.get(grant.resource)
+        if resource is None or not resource.derived_from or action not in _INTO_FORCE:
+            return
+        check_passing_on(resource, grant.consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
 
     def _review_draw(
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList

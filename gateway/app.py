@@ -28,8 +28,9 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
 from gateway import interceptors
-from gateway.access.guards import guard_faults, standard_guards
+from gateway.access.guards import Guard, guard_faults, standard_guards
 from gateway.access.method_table import MethodTable
+from gateway.access.quota import Quotas
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.access.supervised import Supervised
@@ -37,6 +38,7 @@ from gateway.audit.alerts import Alerts
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
+from gateway.clocks.catalogue import CatalogueClocks
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
@@ -53,7 +55,7 @@ from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
-from gateway.state_store import StateStore
+from gateway.state_store import StateStore, state_key
 from gateway.stops.desk import DeskParts, StopDesk
 from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
@@ -124,7 +126,7 @@ class Gateway:
         self.registrar = Registrar(
             log=self.sequencer,
             state=self.state,
-            store=StateStore(path=folder / "state.db", origin=self.origin),
+            store=StateStore(path=folder / "state.db", origin=self.origin, key=state_key(keystore)),
             anchor=self._anchor,
             trust_feed=self.feed,
             clock=self._clock,
@@ -135,7 +137,7 @@ class Gateway:
             RiskParts(
                 state=self.state,
                 log=self.sequencer,
-                enter=lambda entry: self.registrar.record_own(lambda _: entry),
+                enter=lambda entry: self.registrar.record_made(lambda _: entry),
                 gateway=who,
                 key=kept_key(keystore, RISK_MARKS),
                 registry=self.registry,
@@ -160,8 +162,9 @@ class Gateway:
             published=lambda state: write_log_keys(folder, state.verifying()),
             clock=self._clock,
         )
+        self.quotas = Quotas(state=self.state, used=self.sequencer.used)
         self.links = Links()
-        self.guards = (*standard_guards(self.state), self.risk.guard)
+        self.guards: Sequence[Guard] = (*standard_guards(self.state), self.risk.guard, self.quotas)
         self.path = self._make_path(who.division)
         self.stops = StopDesk(
             DeskParts(
@@ -210,6 +213,9 @@ class Gateway:
             gateway=who,
         )
         self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
+        self.catalogue_clocks = CatalogueClocks(
+            entries=lambda: self.state.catalogue.entries(), rules=self.state.rules
+        )
         self.escalation = self._make_escalation()
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
@@ -249,7 +255,7 @@ class Gateway:
             random=self._nonces,
         )
         return Escalation(
-            sources=(self.grant_clocks.due, self.ticket_clocks.due),
+            sources=(self.grant_clocks.due, self.ticket_clocks.due, self.catalogue_clocks.due),
             enter=partial(alerts.enter, severity="warning"),
             path=self._config.folder / "overdue.json",
             clock=self._clock,
@@ -264,6 +270,7 @@ class Gateway:
             guards=self.guards,
             make_guards=standard_guards,
             links=self.links,
+            quotas=self.quotas,
             registrar=self.registrar,
             state=self.state,
             log=self.sequencer,

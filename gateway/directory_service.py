@@ -1,13 +1,18 @@
 """The region's catalogue and keys, for whoever holds a certificate of the region."""
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
 from exchange.errors import Malformed, ProviderAway, UnknownResource
 from exchange.identity import Identity
 from exchange.keys import PeerKeys
-from exchange.v1 import audit_pb2, directory_pb2, directory_pb2_grpc
+from exchange.record_schema import read_schema
+from exchange.resource_body import read_body
+from exchange.resources import Resource
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
+from gateway.admission import check_size
 from gateway.calls import Calls
 from gateway.directory.catalogue_search import read_search, search, sees_review
 from gateway.directory.resources import Entry
@@ -117,13 +122,18 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.ListResourcesResponse:
         most = pages.page_size(request.page_size)
         found = self._state.catalogue.page(pages.key_of("resources", request.page_token), most + 1)
-        taken = pages.fitting(found, lambda one: one.statement.ByteSize(), most=most)
+        taken = await pages.read_fitting(found, self._statement, lambda one: one.ByteSize(), most=most)
         response = directory_pb2.ListResourcesResponse(
-            resources=[one.statement for one in taken], suspended=[one.id for one in taken if one.suspended]
+            resources=[statement for _, statement in taken],
+            suspended=[one.id for one, _ in taken if one.suspended],
         )
         if len(taken) < len(found):
-            response.next_page_token = pages.token("resources", taken[-1].id)
+            response.next_page_token = pages.token("resources", taken[-1][0].id)
         return response
+
+    def _statement(self, resource: Resource) -> common_pb2.Statement:
+        """Read the signed body of a catalogue entry in force from the log."""
+        return self._registrar.statement(self._state.catalogue.index(resource.id))
 
     async def _resource(
         self, request: directory_pb2.GetResourceRequest, caller: Identity
@@ -133,7 +143,7 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         if not bundles:
             raise ProviderAway(resource.provider)
         return directory_pb2.GetResourceResponse(
-            resource=resource.statement, bundles=[bundle.statement for bundle in bundles]
+            resource=self._statement(resource), bundles=[bundle.statement for bundle in bundles]
         )
 
     def _in_force(self, organisation: str) -> list[PeerKeys]:
@@ -168,18 +178,16 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.SearchResourcesResponse:
         most = pages.page_size(request.page_size)
         wanted = read_search(request)
-        after = pages.key_of("search", request.page_token)
-        found = await search(self._state.catalogue, wanted, caller, after=after, most=most)
+        found = await search(
+            self._state.catalogue,
+            wanted,
+            caller,
+            read=self._registrar.statement,
+            after=pages.key_of("search", request.page_token),
+            most=most,
+        )
         return directory_pb2.SearchResourcesResponse(
-            resources=[
-                directory_pb2.VersionRecord(
-                    resource=shown.statement,
-                    standing=entry.standing(shown.version),
-                    index=entry.indexes[shown.version - 1],
-                    revision=entry.revision,
-                )
-                for entry, shown in found.hits
-            ],
+            resources=[_record(hit.entry, hit.version, hit.statement) for hit in found.hits],
             next_page_token=pages.token("search", found.next_key) if found.next_key else "",
         )
 
@@ -197,7 +205,10 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         if not last:
             raise UnknownResource(request.resource)
         most = request.page_size or DEFAULT_VERSIONS
-        told = (self._version(entry, number) for number in range(passed + 1, min(last, passed + most) + 1))
+        told = (
+            _record(entry, number, self._registrar.statement(entry.indexes[number - 1]))
+            for number in range(passed + 1, min(last, passed + most) + 1)
+        )
         taken = pages.fitting(told, lambda one: one.ByteSize(), most=most)
         passed += len(taken)
         return directory_pb2.ListVersionsResponse(
@@ -205,21 +216,23 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
             next_page_token=pages.token_at("versions", request.resource, passed if passed < last else None),
         )
 
-    def _version(self, entry: Entry, number: int) -> directory_pb2.VersionRecord:
-        index = entry.indexes[number - 1]
-        logged = audit_pb2.AuditEntry.FromString(self._registrar.leaf(index))
-        return directory_pb2.VersionRecord(
-            resource=logged.administrative.statement,
-            standing=entry.standing(number),
-            index=index,
-            revision=entry.revision,
-        )
-
     async def _publish_resource(
         self, request: directory_pb2.PublishResourceRequest, caller: Identity
     ) -> directory_pb2.PublishResourceResponse:
+        await self._read_schemas(request.resource)
         index = await self._registrar.record(audit_pb2.ACT_RESOURCE, caller, request.resource)
         return directory_pb2.PublishResourceResponse(index=index)
+
+    async def _read_schemas(self, statement: common_pb2.Statement) -> None:
+        """Read the schemas of a version and of the one in force beside the loop, for admission to find."""
+        check_size(statement)
+        new = read_body(statement)
+        texts = [new.schema]
+        if new.id in self._state.catalogue.by_id:
+            held = self._registrar.statement(self._state.catalogue.index(new.id))
+            texts.append(directory_pb2.ResourceBody.FromString(held.body).schema)
+        for text in filter(None, texts):
+            await asyncio.to_thread(read_schema, text)
 
     async def _set_state(
         self, request: directory_pb2.SetResourceStateRequest, caller: Identity
@@ -232,3 +245,12 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.PublishBundleResponse:
         index = await self._registrar.record(audit_pb2.ACT_BUNDLE, caller, request.bundle)
         return directory_pb2.PublishBundleResponse(index=index)
+
+
+def _record(entry: Entry, version: int, statement: common_pb2.Statement) -> directory_pb2.VersionRecord:
+    return directory_pb2.VersionRecord(
+        resource=statement,
+        standing=entry.standing(version),
+        index=entry.indexes[version - 1],
+        revision=entry.revision,
+    )

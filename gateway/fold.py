@@ -4,17 +4,29 @@ Invariant: a state that is ready holds every change of the log below `applied_in
 lag, never lead: once it could not be written it is left alone until the next start.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
+from exchange.canonical import GRANT, digest
 from exchange.errors import EntryErased, StoreDamaged
 from exchange.v1 import audit_pb2
+from gateway.access.grants import INDEX_BYTES
 from gateway.audience import Audience
 from gateway.audit.reading import Present
-from gateway.state import DOMAINS, RegionState
+from gateway.grant_rows import terms_of
+from gateway.grant_table import Granted
+from gateway.state import DOMAINS, RegionState, grant_named
 from gateway.state_store import StateStore
 
 SCAN = 512
+MANY = 100_000
+_OF_GRANTS = (audit_pb2.ACT_GRANT, audit_pb2.ACT_GRANT_EVENT)
+
+Applied = tuple[int, bytes, audit_pb2.AdministrativeEntry]
+"""Index, leaf and act of an entry that changed the state."""
 SETTLE_AFTER = 20_000
 
 
@@ -88,18 +100,33 @@ class Fold:
         Raises:
             StoreDamaged: the log itself does not fold.
         """
+        with _quiet():
+            applied = self._restore()
+            size = self._log.head.size
+            self._settled = applied
+            while applied < size:
+                found = self._read(applied, min(SCAN, size - applied))
+                self._project(self._scan(found.entries), found.next_index)
+                applied = found.next_index
+            if len(self._state.grants.by_id) >= MANY:
+                gc.freeze()
+
+    def _restore(self) -> int:
+        """Put back what the projection holds; return up to where the log was read for it."""
         applied = self._store.open()
         if not self._same_log(applied):
             applied = self._store.reset()
+        try:
+            self._state.restore(self._store.grants())
+        except StoreDamaged:
+            applied = self._store.reset()
         for index, leaf in self._store.events():
             self._state.apply(index, audit_pb2.AuditEntry.FromString(leaf))
-        size = self._log.head.size
-        self._settled = applied
-        while applied < size:
-            found = self._read(applied, min(SCAN, size - applied))
-            self._project(list(self._scan(found.entries)), found.next_index)
-            applied = found.next_index
-            self._let_go()
+        self._state.put_in_order()
+        last = self._store.last()
+        if last is not None:
+            self._state.applied_index = last[0] + 1
+        return applied
 
     def close(self) -> None:
         """Note how far the log was folded and close the projection."""
@@ -110,7 +137,7 @@ class Fold:
     def take_over(self, index: int, leaf: bytes, entry: audit_pb2.AuditEntry) -> Audience:
         """Apply an entry that is durable, and project it."""
         audience = self._state.apply(index, entry)
-        self._project([(index, leaf)], index + 1)
+        self._project([(index, leaf, entry.administrative)], index + 1)
         self._let_go()
         return audience
 
@@ -129,7 +156,7 @@ class Fold:
             return False
         last = self._store.last()
         try:
-            return last is None or list(self._log.leaves(last[0], 1)) == [last[1]]
+            return last is None or [_digest(leaf) for leaf in self._log.leaves(last[0], 1)] == [last[1]]
         except EntryErased:
             # Of an act that goes with its segment: the log cannot say any more, so nothing is gone by.
             return False
@@ -143,18 +170,29 @@ class Fold:
             raise StoreDamaged(f"entries {first} to {first + count - 1}")
         return Present(list(enumerate(leaves, first)), first + count)
 
-    def _scan(self, entries: Iterable[tuple[int, bytes]]) -> Iterable[tuple[int, bytes]]:
+    def _scan(self, entries: Iterable[tuple[int, bytes]]) -> Sequence[Applied]:
+        found: list[Applied] = []
         for index, leaf in entries:
             entry = audit_pb2.AuditEntry.FromString(leaf)
             if entry.administrative.act in DOMAINS:
                 self._state.apply(index, entry)
-                yield index, leaf
+                found.append((index, leaf, entry.administrative))
+        return found
 
-    def _project(self, events: Iterable[tuple[int, bytes]], applied_index: int) -> None:
+    def _project(self, applied: Sequence[Applied], applied_index: int) -> None:
+        """Keep what was applied; of grants how they stand now, however many entries there were of one."""
         if self.fault is not None:
             return
+        events = [(index, leaf) for index, leaf, act in applied if act.act not in _OF_GRANTS]
+        granted = dict[bytes, bytes | None]()
+        for _, _, act in applied:
+            if act.act == audit_pb2.ACT_GRANT:
+                granted[digest(GRANT, act.statement.body)] = terms_of(act.statement.body)
+            elif act.act == audit_pb2.ACT_GRANT_EVENT:
+                granted.setdefault(grant_named(act.statement.body), None)
+        last = applied[-1][:2] if applied else None
         try:
-            self._store.add(events, applied_index)
+            self._store.add(events, applied_index, grants=self._granted(granted), last=last)
         except StoreDamaged as error:
             # The log has everything; a gap in the projection would be worse than its end.
             self.fault = error
@@ -172,3 +210,26 @@ class Fold:
             self._store.forget(gone)
         except StoreDamaged as error:
             self.fault = error
+
+    def _granted(self, granted: Mapping[bytes, bytes | None]) -> Iterator[Granted]:
+        grants = self._state.grants
+        for grant_id, terms in granted.items():
+            history = grants.history(grant_id)
+            index = int.from_bytes(history[:INDEX_BYTES])
+            yield Granted(index, grants.one(grant_id), history, terms)
+
+
+def _digest(leaf: bytes) -> bytes:
+    return hashlib.sha256(leaf).digest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the garbage collector out while a million objects are made that stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

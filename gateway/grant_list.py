@@ -1,9 +1,9 @@
 """One page of a list of grants: who may see what, and which are asked for.
 
 A list has parts, one after the other: the grants of which the caller's organisation is a party (or all, for
-overseers), in order of application; then those that it supervises, in order of id. What is overdue is a list
-of its own, in order of id. A token names the part and the last key told; a page may be short or empty though
-more follow, for at most so many grants are looked at in one call.
+overseers), in order of application; then those that it supervises, in order of id. Those for which a clock
+runs, or has run out, are a list of their own, in order of id. A token names the part and the last key told; a
+page may be short or empty though more follow, for at most so many grants are looked at in one call.
 """
 
 import re
@@ -21,7 +21,7 @@ from gateway.state import RegionState
 NAME = "grants"
 LOOKED_AT = 10_000
 CHUNK = 500
-PARTY, SUPERVISED, OVERDUE = "p", "s", "o"
+PARTY, SUPERVISED, TIMED = "p", "s", "t"
 
 _INDEX = re.compile(r"[0-9]{1,18}")
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -69,10 +69,12 @@ class GrantLists:
             Malformed: the token is none of this list.
         """
         fits = _filter(request)
-        part, key = _place(pages.key_of(NAME, request.page_token), overdue=request.overdue)
+        timed = request.timed or request.overdue
+        part, key = _place(pages.key_of(NAME, request.page_token), timed=timed)
         found: list[Listed] = []
         looked_at, last = 0, ""
-        for listed in self._from(part, key, party):
+        listing = self._timed(key, party, request.overdue) if timed else self._from(part, key, party)
+        for listed in listing:
             if len(found) == most or looked_at == LOOKED_AT:
                 return GrantPage(found, last)
             looked_at, last = looked_at + 1, listed.place
@@ -81,9 +83,6 @@ class GrantLists:
         return GrantPage(found, "")
 
     def _from(self, part: str, key: str, party: str | None) -> Iterator[Listed]:
-        if part == OVERDUE:
-            yield from self._overdue(key, party)
-            return
         if part == PARTY:
             yield from self._of_party(int(key or -1), party)
             key = ""
@@ -111,15 +110,15 @@ class GrantLists:
                 return
             after = chunk[-1]
 
-    def _overdue(self, key: str, party: str | None) -> Iterator[Listed]:
-        after = bytes.fromhex(key)
+    def _timed(self, key: str, party: str | None, overdue: bool) -> Iterator[Listed]:
+        after, now_ms = bytes.fromhex(key), self._clocks.now_ms()
         waiting = [
             grant
-            for grant, _ in self._clocks.running()
-            if grant.grant_id > after and sees(grant, party) and self._clocks.overdue(grant)
+            for grant, clock in self._clocks.running()
+            if grant.grant_id > after and sees(grant, party) and (clock.due_ms <= now_ms or not overdue)
         ]
         for grant in sorted(waiting, key=lambda one: one.grant_id):
-            yield Listed(f"{OVERDUE}{grant.grant_id.hex()}", grant)
+            yield Listed(f"{TIMED}{grant.grant_id.hex()}", grant)
 
 
 def sees(grant: Grant, party: str | None) -> bool:
@@ -127,13 +126,13 @@ def sees(grant: Grant, party: str | None) -> bool:
     return party is None or party in (grant.consumer, grant.provider, grant.supervisor)
 
 
-def _place(text: str, *, overdue: bool) -> tuple[str, str]:
+def _place(text: str, *, timed: bool) -> tuple[str, str]:
     """Return part and key of a place, where it is one of the list that is asked for."""
     if not text:
-        return (OVERDUE if overdue else PARTY), ""
+        return (TIMED if timed else PARTY), ""
     part, key = text[0], text[1:]
     form = _INDEX if part == PARTY else _ID
-    if (part == OVERDUE) != overdue or part not in (PARTY, SUPERVISED, OVERDUE) or not form.fullmatch(key):
+    if (part == TIMED) != timed or part not in (PARTY, SUPERVISED, TIMED) or not form.fullmatch(key):
         raise Malformed("page_token")
     return part, key
 

@@ -1,5 +1,6 @@
 """The region's grants: consumers apply, providers decide, supervisors approve, parties and overseers read."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from exchange.canonical import GRANT, digest
@@ -26,6 +27,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         calls: what every call has around it.
         clocks: of the grants.
         lists: pages of grants.
+        taken: returns how much of each quota of a grant is used or reserved now.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         calls: Calls,
         clocks: GrantClocks,
         lists: GrantLists,
+        taken: Callable[[Grant], Sequence[int]] = lambda grant: (),
     ) -> None:
         self._registrar = registrar
         self._state = state
         self._calls = calls
         self._clocks = clocks
         self._lists = lists
+        self._taken = taken
 
     async def ApplyGrant(
         self, request: grant_pb2.ApplyGrantRequest, context: Any
@@ -76,7 +80,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
     ) -> grant_pb2.DecideGrantResponse:
         index = await self._registrar.record(audit_pb2.ACT_GRANT_EVENT, caller, request.event)
         grant = self._state.grants.one(read_event(request.event).grant_id)
-        return grant_pb2.DecideGrantResponse(state=grant.record.state, index=index)
+        return grant_pb2.DecideGrantResponse(state=grant_pb2.GrantState.ValueType(grant.state), index=index)
 
     async def _get(self, request: grant_pb2.GetGrantRequest, caller: Identity) -> grant_pb2.GetGrantResponse:
         grant = self._state.grants.one(request.grant_id)
@@ -89,26 +93,30 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         self, request: grant_pb2.ListGrantsRequest, caller: Identity
     ) -> grant_pb2.ListGrantsResponse:
         page = self._lists.page(request, _party(caller), pages.page_size(request.page_size))
-        told = [(listed, self._told(listed.grant)) for listed in page.grants]
-        taken = pages.fitting(told, lambda one: one[1].ByteSize(), most=len(told))
+        taken = await pages.read_fitting(
+            page.grants,
+            lambda one: self._told(one.grant),
+            lambda record: record.ByteSize(),
+            most=len(page.grants),
+        )
         response = grant_pb2.ListGrantsResponse(grants=[record for _, record in taken])
-        last = page.next_place if len(taken) == len(told) else taken[-1][0].place
+        last = page.next_place if len(taken) == len(page.grants) else taken[-1][0].place
         response.next_page_token = pages.token(NAME, last) if last else ""
         return response
 
     def _told(self, grant: Grant) -> grant_pb2.GrantRecord:
-        """Return a grant's record, with its term as it stands and the clock that runs."""
-        record = grant_pb2.GrantRecord()
-        record.CopyFrom(grant.record)
+        """Return a grant's record, with its term, the clock that runs and what of its quotas is used."""
+        grants, leaf = self._state.grants, self._registrar.leaf
+        record = grants.record(grant.grant_id, leaf)
         record.not_after.FromMilliseconds(grant.not_after_ms)
-        index = self._state.index_of(GRANT, grant.record.grant.body)
-        if index is not None:
-            applied = audit_pb2.AuditEntry.FromString(self._registrar.leaf(index))
-            record.applied_at.FromMilliseconds(applied.time_ms)
+        applied = audit_pb2.AuditEntry.FromString(leaf(grants.indexes(grant.grant_id)[0]))
+        record.applied_at.FromMilliseconds(applied.time_ms)
         clock = self._clocks.clock(grant)
         if clock is not None:
             record.clock, record.waits_for = clock.name, clock.waits_for
             record.due_at.FromMilliseconds(clock.due_ms)
+        if grant.quotas:
+            record.used.extend(self._taken(grant))
         return record
 
 

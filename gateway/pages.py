@@ -4,10 +4,11 @@ A token holds the list's name and the last key told, so a page goes on rightly t
 It is no secret and grants nothing: its digest only tells a mangled one from a whole one.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from exchange.errors import Malformed
@@ -15,11 +16,13 @@ from exchange.errors import Malformed
 DEFAULT_SIZE = 100
 MAX_SIZE = 500
 MAX_BYTES = 2 * 1024 * 1024
+TURN = 16
 MAX_TOKEN = 400
 MAX_DIGITS = 18
 _DOMAIN = b"shuqiao/page/1\0"
 _CHECK_BYTES = 8
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -96,6 +99,26 @@ def fitting(items: Iterable[T], size: Callable[[T], int], *, most: int) -> list[
         if taken and (total > MAX_BYTES or len(taken) == most):
             break
         taken.append(item)
+    return taken
+
+
+async def read_fitting(
+    items: Sequence[S], read: Callable[[S], T], size: Callable[[T], int], *, most: int
+) -> list[tuple[S, T]]:
+    """Return the first items with what is read for each, bounded as `fitting` bounds them.
+
+    Others get their turn of the event loop in between: what is read for a page takes milliseconds.
+    """
+    taken: list[tuple[S, T]] = []
+    total = 0
+    for item in items[:most]:
+        found = read(item)
+        total += size(found)
+        if taken and total > MAX_BYTES:
+            break
+        taken.append((item, found))
+        if len(taken) % TURN == 0:
+            await asyncio.sleep(0)
     return taken
 
 

@@ -49,6 +49,7 @@ from gateway.metrics import PathMetrics
 from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links
 from gateway.state import RegionState
+from gateway.storage.ports import QuotaKey
 from gateway.subject_tags import AnswerTags
 
 MAX_OWED = 16_384
@@ -117,6 +118,8 @@ class Path:
                     guard(exchange, trust, now_ms)
                 self._forward(exchange)  # 5
             except ExchangeError as error:
+                if exchange.reservation is not None:
+                    exchange.reservation.end()
                 refused.append(exchange.stop(error, rule=exchange.rule or "admit", hop=p.hop))
         if refused:
             self._refuse(refused, now_ms)
@@ -241,7 +244,7 @@ class Path:
         held = link.late.pop(header.exchange_id, None)
         if held is None or header.request_digest != held.digest:
             return None
-        exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True)
+        exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True, reservation=None)
         try:
             exchange.answer_digest = self._.requests.check_answer(exchange, answer)
             exchange.tags = self._.tags.take(exchange, body, self._.clock.now_ms())
@@ -275,6 +278,7 @@ class Path:
     def _conclude(self, exchanges: list[Exchange]) -> None:  # 8
         p = self._
         now_ms = p.clock.now_ms()
+        charges = self._charges(exchanges, now_ms)
         salts = p.random(16 * len(exchanges))
         leaves = [
             exchange_leaf(ex, salt=salts[16 * i : 16 * i + 16], gateway=p.origin, time_ms=now_ms)
@@ -282,21 +286,42 @@ class Path:
         ]
         beside = [ex.tags.tags if ex.tags is not None else b"" for ex in exchanges]
         try:
-            p.sequencer.submit(leaves, lambda outcome: self._release(exchanges, leaves, outcome), beside)
+            p.sequencer.submit(
+                leaves, lambda outcome: self._release(exchanges, leaves, outcome), beside, charges
+            )
         except ExchangeError as error:
             self._release(exchanges, leaves, error)
+
+    def _charges(self, exchanges: list[Exchange], now_ms: int) -> Sequence[Sequence[QuotaKey]]:
+        """Return the quotas that each entry counts against: those that say RELEASED, at their own time."""
+        charges: list[Sequence[QuotaKey]] = []
+        for exchange in exchanges:
+            keys: Sequence[QuotaKey] = ()
+            if exchange.reservation is not None:
+                try:
+                    if exchange.error is None:
+                        keys = exchange.reservation.charge(now_ms)
+                    else:
+                        exchange.reservation.end()
+                except DeadlinePassed as error:
+                    exchange.stop(error, rule="quota", hop=self._.hop)
+            charges.append(keys)
+        return charges
 
     def _release(
         self, exchanges: list[Exchange], leaves: list[bytes], outcome: Sequence[Logged] | ExchangeError
     ) -> None:  # 9
         p = self._
+        for exchange in exchanges:
+            if exchange.reservation is not None:
+                exchange.reservation.end()
         if isinstance(outcome, ExchangeError):
             # Not durable: the answer is dropped here and goes nowhere. An entry that exists after all does no
             # harm: an entry without a release is allowed, a release without an entry is not.
             for exchange in exchanges:
                 if exchange.answer is not None:
                     # Entered as withheld once the log is back: the provider waits for its receipt.
-                    owed = replace(exchange, failure=0, owed=True)
+                    owed = replace(exchange, failure=0, owed=True, reservation=None)
                     self._owed.append(owed.stop(_withheld(outcome), rule="append", hop=p.hop))
                 if not exchange.owed:
                     exchange.answer, exchange.failure = None, 0

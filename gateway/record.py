@@ -1,6 +1,7 @@
 """The record of one exchange while it passes through the gateway."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from exchange.identity import Identity
 from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2
 from gateway.audit.sequencer import Logged
+from gateway.storage.ports import QuotaKey
 
 REFUSING_CODES = frozenset(
     {
@@ -53,6 +55,18 @@ class Provider(Protocol):
         ...
 
 
+class Reservation(Protocol):
+    """A place in the quotas of the grant."""
+
+    def charge(self, now_ms: int) -> Sequence[QuotaKey]:
+        """Return the quotas that an entry of this moment counts against; DeadlinePassed where it may not."""
+        ...
+
+    def end(self) -> None:
+        """Give it back; what was released is counted by then. May be called again."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TagList:
     """The tags of an answer's subjects, as they are kept beside its entry.
@@ -84,6 +98,7 @@ class Exchange:
         rules_version: of the region's rules that decided.
         data_as_of_ms: as the answer tells, Unix milliseconds; 0 where it does not.
         metering: as the answer tells, a Metering.
+        reservation: in the quotas of its grant; None where that has none.
     """
 
     caller: Caller
@@ -110,6 +125,7 @@ class Exchange:
     rules_version: int = 0
     data_as_of_ms: int = 0
     metering: int = 0
+    reservation: Reservation | None = None
 
     @property
     def decision(self) -> "audit_pb2.Decision.ValueType":

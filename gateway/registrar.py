@@ -93,7 +93,7 @@ class Registrar:
         self._clock = clock
         self._entries = ActEntries(origin=origin, clock=clock, random=random)
         self._refusals = refusals or RefusalLimiter()
-        self._admission = Admission(state=state, anchor=anchor, region=anchor.division)
+        self._admission = Admission(state=state, anchor=anchor, region=anchor.division, read=self.statement)
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._subscribers: list[Subscriber] = []
@@ -162,7 +162,7 @@ class Registrar:
             raise Oversized("countersignatures")
         return await self._to_the_end(self._enter(act, actor, statement, subject, countersignatures))
 
-    async def record_own(self, make: OwnEntry) -> int | None:
+    async def record_made(self, make: OwnEntry) -> int | None:
         """Enter what the gateway itself has to say and the state takes over.
 
         Args:
@@ -175,7 +175,7 @@ class Registrar:
         Raises:
             AuditUnavailable, QueueFull: it could not be made durable; nothing has changed.
         """
-        return await self._to_the_end(self._enter_own(make))
+        return await self._to_the_end(self._enter_made(make))
 
     async def record_opening(
         self,
@@ -287,6 +287,10 @@ class Registrar:
             raise StoreDamaged(f"entry {index}")
         return leaves[0]
 
+    def statement(self, index: int) -> common_pb2.Statement:
+        """Return what was signed, of the administrative entry at an index. Raises as `leaf`."""
+        return audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
+
     def events(self, since: int, limit: int, organisation: str) -> EventPage:
         """Return the events that an organisation may see, from an index on.
 
@@ -329,7 +333,7 @@ class Registrar:
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
-    async def _enter_own(self, make: OwnEntry) -> int | None:
+    async def _enter_made(self, make: OwnEntry) -> int | None:
         async with self._lock:
             entry = make(self._entries)
             return None if entry is None else await self._append(entry)
@@ -420,7 +424,7 @@ class Registrar:
         index = self._state.bundles.index_of(bundle.organisation, bundle.agent, bundle.seq)
         if index is None:
             return None
-        held = audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
+        held = self.statement(index)
         return index if held.body == statement.body else None
 
     def _finished(self, task: asyncio.Task[Any]) -> None:

@@ -28,6 +28,7 @@ from exchange.v1 import (
 )
 from gateway import interceptors
 from gateway.access.guards import Guard
+from gateway.access.quota import Quotas
 from gateway.access.supervised import Supervised
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
@@ -75,6 +76,7 @@ class ServiceParts:
     guards: Sequence[Guard]
     make_guards: MakeGuards
     links: Links
+    quotas: Quotas
     registrar: Registrar
     state: RegionState
     log: Sequencer
@@ -117,6 +119,7 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
             calls=calls,
             clocks=parts.grant_clocks,
             lists=GrantLists(state=parts.state, clocks=parts.grant_clocks, supervised=parts.supervised),
+            taken=lambda grant: parts.quotas.taken(grant, parts.clock.now_ms()),
         ),
         server,
     )

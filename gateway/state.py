@@ -1,16 +1,21 @@
 """The state of the region: a fold of the log's administrative entries.
 
-1. `apply` is pure and deterministic: the same entries in the same order make the same state.
+1. `apply` is pure and deterministic: the same entries in the same order make the same state. Grants may be
+   put back as they stood instead (`restore`), before what else there is is folded.
 2. It checks no signature: an entry is in the log because its statement was checked before (`registrar`).
 3. It never refuses an entry of the log; one that does not fit means a damaged log, and it stops.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from heapq import merge
+
+from google.protobuf.message import DecodeError
 
 from exchange import canonical
 from exchange.catalogue_review import read_state, reviewer_of
@@ -19,8 +24,8 @@ from exchange.grants import Grant, read_event, read_grant, supervisor_of, transi
 from exchange.keys import BundleBook
 from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
-from exchange.v1 import audit_pb2
-from gateway.access.grants import GrantIndex
+from exchange.v1 import audit_pb2, grant_pb2
+from gateway.access.grants import GrantIndex, indexes_in
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.cases.register import CaseRegister
 from gateway.directory.key_bundles import KeyBundles, read_bundle
@@ -62,7 +67,14 @@ DOMAINS = {
 
 
 _NOT_SEEN = frozenset(
-    {audit_pb2.ACT_BUNDLE, audit_pb2.ACT_TRUST_LIST, audit_pb2.ACT_CASE, audit_pb2.ACT_FINDING}
+    {
+        audit_pb2.ACT_BUNDLE,
+        audit_pb2.ACT_TRUST_LIST,
+        audit_pb2.ACT_GRANT,
+        audit_pb2.ACT_GRANT_EVENT,
+        audit_pb2.ACT_CASE,
+        audit_pb2.ACT_FINDING,
+    }
 )
 """Acts that are not found by their body here: who holds them knows them by more than that."""
 _PUBLIC = frozenset(
@@ -140,7 +152,12 @@ class RegionState:
         """Return the index of the entry that has exactly this statement body; bundles are not found here."""
         if domain == canonical.CASE:
             return self.cases.index_of(body)
-        return self._seen.get(canonical.digest(domain, body))
+        digest = canonical.digest(domain, body)
+        if domain == canonical.GRANT:
+            return self.grants.index_of(digest)
+        if domain == canonical.GRANT_EVENT:
+            return self.grants.index_of(grant_named(body), digest)
+        return self._seen.get(digest)
 
     def event_indexes(self, organisation: str, since: int, limit: int) -> Sequence[int]:
         """Return the indexes, from `since` on, of at most `limit` events that an organisation may see."""
@@ -204,9 +221,9 @@ class RegionState:
         if act in _PUBLIC:
             return EVERYBODY
         if act == audit_pb2.ACT_GRANT:
-            return _parties(read_grant(statement))
+            return _parties(self.grants.one(canonical.digest(canonical.GRANT, statement.body)))
         if act == audit_pb2.ACT_GRANT_EVENT:
-            return _parties(self.grants.one(read_event(statement).grant_id))
+            return _parties(self.grants.one(grant_named(statement.body)))
         if act == audit_pb2.ACT_BUNDLE:
             return Audience(organisations=frozenset({read_bundle(statement).organisation}))
         return NOBODY
@@ -224,7 +241,8 @@ class RegionState:
             event = read_event(statement)
             held = self.grants.one(event.grant_id)
             by = supervisor_of(held, self.catalogue.by_id.get(held.resource), self.rules.current)
-            self.grants.update(transition(held, event, statement, supervisor=by))
+            moved = transition(held, event, statement, supervisor=by)
+            self.grants.update(index, moved, canonical.digest(canonical.GRANT_EVENT, statement.body))
         elif act == audit_pb2.ACT_RESOURCE:
             self._publish(index, entry.administrative)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
@@ -239,10 +257,37 @@ class RegionState:
             self.trust_mark = entry.administrative.subject
 
     def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
-        resource = parse_resource(act.statement)
+        resource = parse_resource(act.statement, keep=False)
         # The rules as they stand at this index: whichever start folds the log decides alike.
         reviewer = reviewer_of(self.rules.current, resource.provider)
         self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
+
+    def restore(self, grants: Iterable[tuple[int, Grant, bytes]]) -> None:
+        """Put grants back as they stood; nothing was applied before.
+
+        Args:
+            grants: index of the application, grant and history (`GrantIndex.history`), in order of index.
+
+        Raises:
+            StoreDamaged: they cannot be read; then the state is empty as before.
+        """
+        told: defaultdict[str, array[int]] = defaultdict(partial(array, "Q"))
+        try:
+            for index, grant, history in grants:
+                self.grants.restore(index, grant, history)
+                indexes = indexes_in(history)
+                told[grant.consumer].extend(indexes)
+                if grant.provider != grant.consumer:
+                    told[grant.provider].extend(indexes)
+        except StoreDamaged:
+            self.grants.clear()
+            raise
+        self._private = dict(told)
+
+    def put_in_order(self) -> None:
+        """Sort who is told of what, once everything was put back: grants first, then all else."""
+        for organisation, told in self._private.items():
+            self._private[organisation] = array("Q", sorted(told))
 
     def _announce(self, index: int, audience: Audience) -> None:
         if audience.everybody:
@@ -265,6 +310,14 @@ def _without(indexes: "array[int]", gone: Sequence[int]) -> "array[int]":
             rest += indexes[start:place]
             start = place + 1
     return rest + indexes[start:]
+
+
+def grant_named(body: bytes) -> bytes:
+    """Return the grant that the body of an event names; empty where it names none."""
+    try:
+        return grant_pb2.GrantEventBody.FromString(body).grant_id
+    except DecodeError:
+        return b""
 
 
 def _parties(grant: Grant) -> Audience:

@@ -5,6 +5,7 @@
 3. Times and lists are computed when they are asked for; nothing is held beside what is folded.
 """
 
+import asyncio
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -19,8 +20,9 @@ from gateway.calls import Calls
 from gateway.registrar import Registrar
 from gateway.tickets.clocks import TicketClocks
 from gateway.tickets.corrections import Corrections, Find
+from gateway.tickets.held import Held
 from gateway.tickets.quality import DAY_MS, KEPT_DAYS, QualityRegister
-from gateway.tickets.register import Held, TicketRegister
+from gateway.tickets.register import TicketRegister
 from gateway.tickets.summary import quality_of
 
 SERVICE = "/exchange.v1.TicketService"
@@ -139,7 +141,8 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
         after = _position(request.page_token)
         looked = list(islice(self._tickets.page(caller, after), LOOK))
         wanted = [held for held in looked if self._fits(held, request)]
-        told = pages.fitting(self._told(wanted, caller), lambda one: one[1].ByteSize(), most=most)
+        # In a thread: each entry may be in another sealed chunk.
+        told = await asyncio.to_thread(self._fitting, wanted, caller, most)
         response = ticket_pb2.ListTicketsResponse(tickets=[record for _, record in told])
         if len(told) < len(wanted):
             response.next_page_token = pages.token("tickets", str(told[-1][0]))
@@ -162,6 +165,11 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
         if request.disputes != request.demands and request.demands != (held.ticket.demand is not None):
             return False
         return not request.overdue or 0 < self._clocks.due_ms(held) <= self._clock.now_ms()
+
+    def _fitting(
+        self, found: list[Held], caller: Identity, most: int
+    ) -> list[tuple[int, ticket_pb2.TicketRecord]]:
+        return pages.fitting(self._told(found, caller), lambda one: one[1].ByteSize(), most=most)
 
     def _told(self, found: list[Held], caller: Identity) -> Iterator[tuple[int, ticket_pb2.TicketRecord]]:
         for held in found:

@@ -145,6 +145,7 @@ class AsyncClient:
         purpose: str = "",
         matter: str = "",
         case: str = "",
+        step: str = "",
         operator: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Answer:
@@ -156,6 +157,7 @@ class AsyncClient:
             purpose=purpose,
             matter=matter,
             case=case,
+            step=step,
             operator=operator,
             timeout_s=timeout_s,
         )
@@ -170,6 +172,7 @@ class AsyncClient:
         purpose: str = "",
         matter: str = "",
         case: str = "",
+        step: str = "",
         operator: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Verification:
@@ -180,6 +183,7 @@ class AsyncClient:
             purpose=purpose,
             matter=matter,
             case=case,
+            step=step,
             operator=operator,
             timeout_s=timeout_s,
         )

@@ -64,6 +64,7 @@ class Client:
         purpose: str = "",
         matter: str = "",
         case: str = "",
+        step: str = "",
         operator: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Answer:
@@ -76,6 +77,7 @@ class Client:
             purpose: coded purpose.
             matter: coded matter.
             case: the case's number.
+            step: of the matter.
             operator: pseudonym of the person on whose behalf this is asked.
             timeout_s: how long to wait, seconds, at most 600.
 
@@ -94,6 +96,7 @@ class Client:
                     purpose=purpose,
                     matter=matter,
                     case=case,
+                    step=step,
                     operator=operator,
                     timeout_s=timeout_s,
                 )
@@ -109,6 +112,7 @@ class Client:
         purpose: str = "",
         matter: str = "",
         case: str = "",
+        step: str = "",
         operator: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Verification:
@@ -121,6 +125,7 @@ class Client:
             purpose: as for `query`.
             matter: as for `query`.
             case: as for `query`.
+            step: as for `query`.
             operator: as for `query`.
             timeout_s: as for `query`.
 
@@ -138,6 +143,7 @@ class Client:
                     purpose=purpose,
                     matter=matter,
                     case=case,
+                    step=step,
                     operator=operator,
                     timeout_s=timeout_s,
                 ),

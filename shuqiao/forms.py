@@ -49,6 +49,21 @@ class OrganisationForm(Form):
     kind: Literal["", "government", "public", "other"] = ""
 
 
+class RowFilterForm(Form):
+    """Only records leave whose field is one of the values, or begins with one."""
+
+    field: str
+    operator: Literal["in", "prefix"] = "in"
+    values: list[str] = Field(min_length=1, max_length=32)
+
+
+class QuotaForm(Form):
+    """How many exchanges may be released in a period."""
+
+    period: Literal["day", "month", "term"]
+    exchanges: int = Field(ge=1)
+
+
 class GrantForm(Form):
     """A grant application; deploy/examples/grant.toml."""
 
@@ -64,6 +79,14 @@ class GrantForm(Form):
     not_after: Moment | None = None
     days: Annotated[int, Field(ge=0, le=3660, validate_default=True)] = 0
     justification: str = ""
+    scope: Literal["", "whole", "domain", "scenario"] = ""
+    domains: list[str] = Field(default=[], max_length=16)
+    steps: list[str] = Field(default=[], max_length=64)
+    row_filters: list[RowFilterForm] = Field(default=[], max_length=8)
+    quotas: list[QuotaForm] = Field(default=[], max_length=4)
+    fetch_modes: list[Literal["on_demand", "batch", "subscribe"]] = Field(default=[], max_length=3)
+    data_life_days: int = Field(default=0, ge=0, le=3660)
+    redisclosure_to: list[str] = Field(default=[], max_length=16)
 
     @field_validator("days")
     @classmethod
@@ -129,7 +152,27 @@ class Filler:
             not_before=timestamp(begins),
             not_after=timestamp(ends),
             justification=form.justification,
+            scope=grant_pb2.GrantScope.Value(f"GRANT_SCOPE_{(form.scope or 'unspecified').upper()}"),
+            domains=form.domains,
+            steps=form.steps,
+            row_filters=[_row_filter(item) for item in form.row_filters],
+            quotas=[_quota(item) for item in form.quotas],
+            fetch_modes=[
+                directory_pb2.FetchMode.Value(f"FETCH_MODE_{mode.upper()}") for mode in form.fetch_modes
+            ],
+            data_life_days=form.data_life_days,
+            redisclosure_to=form.redisclosure_to,
         )
+
+
+def _row_filter(form: RowFilterForm) -> grant_pb2.RowFilter:
+    operator = grant_pb2.FilterOperator.Value(f"FILTER_OPERATOR_{form.operator.upper()}")
+    return grant_pb2.RowFilter(field=form.field, operator=operator, values=form.values)
+
+
+def _quota(form: QuotaForm) -> grant_pb2.Quota:
+    period = grant_pb2.QuotaPeriod.Value(f"QUOTA_PERIOD_{form.period.upper()}")
+    return grant_pb2.Quota(period=period, exchanges=form.exchanges)
 
 
 def _ms(moment: datetime) -> int:

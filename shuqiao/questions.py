@@ -30,6 +30,7 @@ class Query:
     purpose: str = ""
     matter: str = ""
     case: str = ""
+    step: str = ""
     operator: str = ""
     timeout_s: float = DEFAULT_TIMEOUT_S
 
@@ -194,6 +195,7 @@ def request_of(query: Query, tag: int, claims: Mapping[str, Value] | None = None
             purpose=query.purpose,
             matter=query.matter,
             case_number=query.case,
+            step=query.step,
             operator=query.operator,
             timeout_ms=max(1, int(query.timeout_s * 1000)),
         )

@@ -88,17 +88,21 @@ def decide_grant(
     clock: Clock,
     random: Random,
     note: str = "",
+    not_after_ms: int = 0,
+    deleted_before_ms: int = 0,
 ) -> Decided:
-    """Accept, reject, pause, resume or revoke a grant.
+    """Accept, reject, pause, resume, extend, supervise, overrule, revoke or give back a grant, or attest.
 
     Args:
         channel: to the gateway.
-        signer: a steward of the provider; for revoke also one of the consumer.
+        signer: a steward of the provider, supervisor or consumer, as the action demands.
         grant_id: 32 bytes.
         action: what to do.
         clock: for the time of signing.
         random: for the nonce.
         note: why; no personal data.
+        not_after_ms: of an extension: the new end, Unix milliseconds.
+        deleted_before_ms: of an attestation: what was received before is deleted, Unix milliseconds.
     """
     event = grant_pb2.GrantEventBody(
         nonce=random(canonical.NONCE_BYTES),
@@ -107,6 +111,8 @@ def decide_grant(
         action=action,
         issued_at=timestamp(clock.now_ms()),
         note=note,
+        not_after=timestamp(not_after_ms) if not_after_ms else None,
+        deleted_before=timestamp(deleted_before_ms) if deleted_before_ms else None,
     )
     statement = signer.sign(canonical.GRANT_EVENT, event.SerializeToString())
     stub = grant_pb2_grpc.GrantServiceStub(channel)
@@ -122,12 +128,37 @@ def get_grant(channel: grpc.Channel, grant_id: bytes) -> grant_pb2.GrantRecord:
         return stub.GetGrant(grant_pb2.GetGrantRequest(grant_id=grant_id), timeout=CALL_TIMEOUT_S).grant
 
 
-def list_grants(channel: grpc.Channel) -> list[grant_pb2.GrantRecord]:
-    """Return the grants that the caller may see."""
+def list_grants(
+    channel: grpc.Channel,
+    *,
+    state: "grant_pb2.GrantState.ValueType" = grant_pb2.GRANT_STATE_UNSPECIFIED,
+    resource: str = "",
+    consumer: str = "",
+    overdue: bool = False,
+    timed: bool = False,
+) -> list[grant_pb2.GrantRecord]:
+    """Return the grants that the caller may see.
+
+    Args:
+        channel: to the gateway.
+        state: only those that stand so; all where it is not set.
+        resource: only those of this resource; of all where empty.
+        consumer: only those of this consumer, by credit code; of all where empty.
+        overdue: only those whose clock has run out.
+        timed: only those for which a clock runs.
+    """
     stub = grant_pb2_grpc.GrantServiceStub(channel)
 
     def page(token: str) -> tuple[list[grant_pb2.GrantRecord], str]:
-        request = grant_pb2.ListGrantsRequest(page_size=PAGE, page_token=token)
+        request = grant_pb2.ListGrantsRequest(
+            page_size=PAGE,
+            page_token=token,
+            state=state,
+            resource=resource,
+            consumer=consumer,
+            overdue=overdue,
+            timed=timed,
+        )
         answer = stub.ListGrants(request, timeout=CALL_TIMEOUT_S)
         return list(answer.grants), answer.next_page_token
 

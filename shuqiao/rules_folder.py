@@ -176,10 +176,13 @@ def _as_the_gateway(body: rules_pb2.RegionRulesBody) -> Iterator[Fault]:
     whole.CopyFrom(body)
     whole.nonce, whole.version = bytes(NONCE_BYTES), 1
     whole.issued_at.CopyFrom(timestamp(0))
-    file = REGION
     try:
         rules = read_rules(whole.SerializeToString())
-        for file, holds in HOLDS:
-            holds(rules)
     except ExchangeError as error:
-        yield Fault(file, _line_said(error.subject), f"{error.name}: {error.subject}")
+        yield Fault(REGION, 1, f"{error.name}: {error.subject}")
+        return
+    for file, holds in HOLDS:
+        try:
+            holds(rules)
+        except RulesInvalid as error:
+            yield Fault(file, _line_said(error.subject), f"{error.name}: {error.subject}")

@@ -1,6 +1,7 @@
 """Messages of the contract as plain values for JSON and tables: bytes as hexadecimal, times as RFC 3339."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from exchange.v1 import (
     agent_pb2,
@@ -12,7 +13,7 @@ from exchange.v1 import (
     stop_pb2,
     trust_pb2,
 )
-from shuqiao import review_views, risk_views
+from shuqiao import resource_views, review_views, risk_views, ticket_acts
 from shuqiao.moments import exchange_id as exchange_id
 from shuqiao.moments import moment as moment
 from shuqiao.moments import unix_ms as unix_ms
@@ -35,28 +36,13 @@ def organisation(body: directory_pb2.OrganisationBody) -> View:
         "division": body.division,
         "name_zh": body.name_zh,
         "name_en": body.name_en,
+        "kind": resource_views.word(directory_pb2.OrganisationKind.Name(body.kind), "ORGANISATION_KIND_"),
     }
 
 
 def resource(body: directory_pb2.ResourceBody, *, suspended: bool) -> View:
     """Return a catalogue entry."""
-    return {
-        "id": body.id,
-        "provider": body.provider,
-        "title_zh": body.title_zh,
-        "title_en": body.title_en,
-        "version": body.version,
-        "suspended": suspended,
-        "kinds": [kind(number) for number in body.kinds],
-        "case_required": body.case_required,
-        "row_cap": body.row_cap,
-        "fields": [_field(field) for field in body.fields],
-        "parameters": [
-            {"name": p.name, "type": p.type, "level": _level(p.level), "format": p.format}
-            for p in body.parameters
-        ],
-        "issued_at": moment(body.issued_at),
-    }
+    return {**resource_views.entry(body), "suspended": suspended, "issued_at": moment(body.issued_at)}
 
 
 def grant(record: grant_pb2.GrantRecord) -> View:
@@ -75,10 +61,48 @@ def grant(record: grant_pb2.GrantRecord) -> View:
         "matters": list(body.matters),
         "case_required": body.case_required,
         "not_before": moment(body.not_before),
-        "not_after": moment(body.not_after),
+        "not_after": moment(record.not_after if record.HasField("not_after") else body.not_after),
         "justification": body.justification,
+        "scope": _scope(body),
+        "domains": list(body.domains),
+        "steps": list(body.steps),
+        "row_filters": [
+            {
+                "field": item.field,
+                "operator": _word(grant_pb2.FilterOperator.Name(item.operator), "FILTER_OPERATOR_"),
+                "values": list(item.values),
+            }
+            for item in body.row_filters
+        ],
+        "quotas": [
+            {
+                "period": _word(grant_pb2.QuotaPeriod.Name(item.period), "QUOTA_PERIOD_"),
+                "exchanges": item.exchanges,
+                "used": used,
+            }
+            for item, used in zip_longest(body.quotas, record.used[: len(body.quotas)])
+        ],
+        "fetch_modes": [_word(directory_pb2.FetchMode.Name(mode), "FETCH_MODE_") for mode in body.fetch_modes]
+        or ["on_demand"],
+        "data_life_days": body.data_life_days,
+        "redisclosure_to": list(body.redisclosure_to),
+        "applied_at": moment(record.applied_at),
+        "clock": record.clock,
+        "due_at": moment(record.due_at),
+        "waits_for": record.waits_for,
         "events": [_grant_event(event) for event in record.events],
     }
+
+
+def _scope(body: grant_pb2.GrantBody) -> str:
+    """Return the scope as it counts: one that is not set follows from whether matters are named."""
+    if not body.scope:
+        return "scenario" if body.matters else "whole"
+    return _word(grant_pb2.GrantScope.Name(body.scope), "GRANT_SCOPE_")
+
+
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower()
 
 
 def grant_state(number: "grant_pb2.GrantState.ValueType") -> str:
@@ -202,6 +226,8 @@ def _administrative(told: audit_pb2.AdministrativeEntry) -> View:
         **_detail(told),
         **review_views.act(told),
         **risk_views.act(told),
+        **resource_views.act(told),
+        **ticket_acts.act(told),
     }
 
 
@@ -210,8 +236,6 @@ def _detail(told: audit_pb2.AdministrativeEntry) -> View:
     if told.HasField("alert"):
         since = {"since": unix_ms(told.alert.since_ms)} if told.alert.since_ms else {}
         return {"severity": told.alert.severity, **since}
-    if told.HasField("correction"):
-        return _correction(told.correction)
     if told.HasField("segment"):
         return {"segment_first": told.segment.first, "segment_end": told.segment.end}
     if told.act == audit_pb2.ACT_STOP:
@@ -221,14 +245,6 @@ def _detail(told: audit_pb2.AdministrativeEntry) -> View:
     return {}
 
 
-def _correction(told: audit_pb2.CorrectionRecord) -> View:
-    """Return whom a correction is told to, or that everybody was told."""
-    if told.ends:
-        return {"told_period": told.tag_period, "untraceable": told.erased}
-    exchanges = [exchange_id(one) for one in told.exchange_ids]
-    return {"recipient": told.recipient, "fields": list(told.fields), "exchanges": exchanges}
-
-
 def _grant_event(statement: common_pb2.Statement) -> View:
     event = grant_pb2.GrantEventBody.FromString(statement.body)
     return {
@@ -236,20 +252,6 @@ def _grant_event(statement: common_pb2.Statement) -> View:
         "action": grant_pb2.GrantAction.Name(event.action).removeprefix("GRANT_ACTION_").lower(),
         "issued_at": moment(event.issued_at),
         "note": event.note,
+        "not_after": moment(event.not_after),
+        "deleted_before": moment(event.deleted_before),
     }
-
-
-def _field(field: directory_pb2.Field) -> View:
-    return {
-        "name": field.name,
-        "title_zh": field.title_zh,
-        "title_en": field.title_en,
-        "type": field.type,
-        "level": _level(field.level),
-        "share": directory_pb2.ShareType.Name(field.share_type).removeprefix("SHARE_TYPE_").lower(),
-        "legal_basis": field.legal_basis,
-    }
-
-
-def _level(number: "common_pb2.Level.ValueType") -> str:
-    return common_pb2.Level.Name(number).removeprefix("LEVEL_")

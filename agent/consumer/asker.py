@@ -70,8 +70,8 @@ class Catalogue(Protocol):
 class Corrections(Protocol):
     """The corrections of values that this department received."""
 
-    def corrections(self, shows: Callable[[str], bool]) -> Sequence[Mapping[str, object]]:
-        """Return one JSON-ready mapping per dispute, oldest first.
+    def corrections(self, shows: Callable[[str], bool]) -> Mapping[str, object]:
+        """Return "corrections", JSON-ready, one mapping per dispute, and whether there are "more".
 
         Args:
             shows: whether the caller may see what is about a resource.

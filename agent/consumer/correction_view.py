@@ -7,6 +7,10 @@ from agent.consumer.receipts import ReceiptShelf
 from agent.corrections import AgentCorrections, Correction
 from exchange.v1 import audit_pb2
 
+MOST_DISPUTES = 200
+MOST_EXCHANGES = 5000
+"""Of one answer; what is marked done makes room for others."""
+
 Shows = Callable[[str], bool]
 
 
@@ -22,9 +26,21 @@ class CorrectionView:
         self._corrections = corrections
         self._shelf = shelf
 
-    def corrections(self, shows: Shows) -> Sequence[Mapping[str, object]]:
-        """Return one mapping per dispute, oldest first; see `agent.consumer.asker.Corrections`."""
-        return [self._shown(entries) for entries in by_ticket(self._corrections.listed(shows))]
+    def corrections(self, shows: Shows) -> Mapping[str, object]:
+        """Return one mapping per dispute, what is not done first, each oldest first, as many as fit.
+
+        See `agent.consumer.asker.Corrections`.
+        """
+        groups = by_ticket(self._corrections.listed(shows))
+        groups.sort(key=lambda entries: all(one.done_ms for one in entries))
+        shown: list[Mapping[str, object]] = []
+        left = MOST_EXCHANGES
+        for entries in groups:
+            left -= sum(len(one.exchanges) for one in entries)
+            if shown and (left < 0 or len(shown) == MOST_DISPUTES):
+                break
+            shown.append(self._shown(entries))
+        return {"corrections": shown, "more": len(shown) < len(groups)}
 
     def done(self, ticket: str, shows: Shows) -> Mapping[str, object]:
         """Note that it is done; see `agent.consumer.asker.Corrections`."""

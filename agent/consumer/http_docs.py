@@ -142,8 +142,10 @@ _SCHEMAS: Mapping[str, Any] = {
     },
     "corrections": {
         "type": "object",
+        "description": "未更正的在前；more 表示还有 / What is not done first; more: there are others",
         "properties": {
-            "corrections": {"type": "array", "items": {"$ref": "#/components/schemas/correction_done"}}
+            "more": {"type": "boolean"},
+            "corrections": {"type": "array", "items": {"$ref": "#/components/schemas/correction_done"}},
         },
     },
     "correction_done": {

@@ -201,7 +201,7 @@ class HttpFace:
 
     async def _list_corrections(self, request: Request) -> object:
         assert self.corrections is not None
-        return {"corrections": list(self.corrections.corrections(request.scope[APPLICATION].reaches))}
+        return self.corrections.corrections(request.scope[APPLICATION].reaches)
 
     async def _correction_done(self, request: Request, ticket: str) -> object:
         assert self.corrections is not None

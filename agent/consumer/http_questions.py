@@ -41,6 +41,7 @@ class _Question(BaseModel):
     ] = {}
     purpose: Annotated[Coded, Field(description="用途代码 / Coded purpose", examples=["newborn"])] = ""
     matter: Annotated[Coded, Field(description="事项代码 / Coded matter", examples=["newborn"])] = ""
+    step: Annotated[Coded, Field(description="环节代码 / Step of the matter", examples=["household"])] = ""
     case: Annotated[Coded, Field(description="办件编号 / The case's number", examples=["LJ-2026-000123"])] = (
         ""
     )
@@ -66,6 +67,7 @@ class _Question(BaseModel):
             parameters=_named(self.parameters),
             purpose=self.purpose,
             matter=self.matter,
+            step=self.step,
             case_number=self.case,
             operator=self.operator,
             timeout_ms=self.timeout_ms,

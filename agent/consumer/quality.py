@@ -21,9 +21,9 @@ from agent.consumer.field_checks import Check, compile_checks
 from exchange import canonical
 from exchange.clock import Clock, Random
 from exchange.errors import ExchangeError, Unavailable, WrongState
+from exchange.quality_report import MAX_REPORT_MS
 from exchange.resources import Resource
 from exchange.statement import StatementSigner
-from exchange.tickets import MAX_REPORT_MS
 from exchange.v1 import agent_pb2, common_pb2, directory_pb2, ticket_pb2
 
 LOOKED_AT = 100
@@ -183,6 +183,7 @@ class QualityBook:
             return
         if before is not None:
             self._freeze(before.counts, now_ms)
+        assert resource.statement is not None
         body = directory_pb2.ResourceBody.FromString(resource.statement.body)
         since_ms = now_ms
         for one in [one for one in self._past if one.resource == resource.id]:

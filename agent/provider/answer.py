@@ -8,7 +8,7 @@ requests(frame)
   5  not answered before
   6  open the parameters
   7  read the source, one read per resource and batch
-  8  seal, tag the subjects                         (agent/provider/respond.py)
+  8  seal, tag the subjects; a verdict only within the limits (agent/provider/respond.py, verify_limits.py)
   9  journal, durable before it leaves; what was stopped meanwhile becomes a failure
  10  sign, with whatever else the frame carries, and send, unless it was stopped meanwhile
 receipts(frame)
@@ -30,8 +30,10 @@ from agent.heads import Seen
 from agent.peers import Peers
 from agent.provider.inspection import Inspector, Job, parse
 from agent.provider.journal import Journal
+from agent.provider.projections import NOTHING, Least, least_of
 from agent.provider.respond import Responder
-from agent.provider.source import Question, Source
+from agent.provider.source import Question, Source, Verdicts
+from agent.provider.verify_limits import VerifyCounts
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
@@ -74,6 +76,7 @@ class ProviderParts:
     window: int
     receipt_after_s: float
     stops: StopSet
+    verify_counts: VerifyCounts
     unreceipted_per_hour: int = 5000
 
 
@@ -88,6 +91,7 @@ class Provider:
         self._under_way: dict[LinkStream, int] = {}
         self._sent: dict[LinkStream, dict[bytes, Sent]] = {}
         self._unreceipted: deque[tuple[int, int]] = deque()
+        self._hidden: dict[bytes, Least] = {}
         self.fault: ExchangeError | None = None
 
     def requests(self, items: Sequence[link_pb2.Delivery], stream: LinkStream) -> None:
@@ -157,6 +161,10 @@ class Provider:
                 now_ms = self._.clock.now_ms()
                 self._.inspector.inspect(job, keys, now_ms)
                 self._.responder.check(job, now_ms)
+                if header.kind == common_pb2.KIND_VERIFY and job.resource is not None:
+                    counts, consumer = self._.verify_counts, header.consumer_organisation
+                    job.subject = counts.subject(consumer, job.resource, job.parameters)
+                    counts.check(consumer, job.subject, now_ms)
             except ExchangeError as error:
                 job.error = error
 
@@ -169,6 +177,8 @@ class Provider:
                 list(job.header.fields),
                 job.claims,
                 job.grant.row_filters if job.grant else (),
+                self._least(job),
+                (job.header.consumer_organisation, job.header.purpose),
             )
             for job in jobs
         ]
@@ -199,6 +209,17 @@ class Provider:
         ]
         await self._finish(finished, stream)
 
+    def _least(self, job: Job) -> Least:
+        """Return what the catalogue entry hides; worked out once per entry."""
+        if job.resource is None:
+            return NOTHING
+        found = self._hidden.get(job.resource.digest)
+        if found is None:
+            if len(self._hidden) > 2 * len(self._.sources):
+                self._hidden.clear()
+            found = self._hidden[job.resource.digest] = least_of(job.resource)
+        return found
+
     def _body(
         self, job: Job, result: object, verify: bool, version: str, as_of_ms: int, now_ms: int
     ) -> bytes:
@@ -208,7 +229,9 @@ class Provider:
                 raise result
             self._check_stopped(job, now_ms)
             if verify:
-                body = responder.verify(job, result, version, now_ms, as_of_ms=as_of_ms)  # type: ignore[arg-type]
+                verdicts: Verdicts = result  # type: ignore[assignment]
+                self._.verify_counts.settle(job.header.consumer_organisation, job.subject, verdicts, now_ms)
+                body = responder.verify(job, verdicts, version, now_ms, as_of_ms=as_of_ms)
             else:
                 as_of_ms = result.as_of_ms or as_of_ms  # type: ignore[attr-defined]
                 columns, records = result.columns, result.records  # type: ignore[attr-defined]

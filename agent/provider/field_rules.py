@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from operator import itemgetter
 
 from agent.provider.connectors.port import Record
@@ -107,14 +108,22 @@ class Projection:
         columns: of the connector.
         rules: the fields asked for, in order.
         zone: the offset of timestamps that carry none.
+        pseudonym: makes the pseudonym of a field's value; None where no mask needs one.
     """
 
     def __init__(
-        self, *, source: str, columns: Sequence[str], rules: Sequence[FieldRule], zone: timezone
+        self,
+        *,
+        source: str,
+        columns: Sequence[str],
+        rules: Sequence[FieldRule],
+        zone: timezone,
+        pseudonym: Callable[[str, str], str] | None = None,
     ) -> None:
         self._source = source
         self._steps = [
-            (rule.name, columns.index(rule.column), rule.type, _conversion(rule, zone)) for rule in rules
+            (rule.name, columns.index(rule.column), rule.type, _conversion(rule, zone, pseudonym))
+            for rule in rules
         ]
         places = [step[1] for step in self._steps]
         plain = len(places) > 1 and all(step[3] is None for step in self._steps)
@@ -156,12 +165,14 @@ _PLAIN = frozenset({str, type(None)})
 _take_text = taker("text", BEIJING)
 
 
-def _conversion(rule: FieldRule, zone: timezone) -> Callable[[object], Value] | None:
+def _conversion(
+    rule: FieldRule, zone: timezone, pseudonym: Callable[[str, str], str] | None
+) -> Callable[[object], Value] | None:
     """Return what converts and masks a value; None for text without a mask, the most frequent."""
     take = taker(rule.type, zone)
     if rule.mask is None:
         return None if rule.type == "text" else take
-    mask = masker(rule.mask, rule.type)
+    mask = masker(rule.mask, rule.type, partial(pseudonym, rule.name) if pseudonym is not None else None)
     return lambda raw: mask(take(raw))
 
 
@@ -203,6 +214,6 @@ def claim_of(rule: FieldRule, text: str) -> bytes:
         raise BadParameter(rule.name) from None
 
 
-def is_redacted(rule: FieldRule) -> bool:
-    """Whether nothing of the field may leave, not even whether a claim about it is right."""
-    return rule.mask is not None and rule.mask.kind is MaskKind.REDACT
+def is_unsaid(rule: FieldRule) -> bool:
+    """Whether no verdict on it may leave: it is redacted, or a pseudonym, which a right guess would undo."""
+    return rule.mask is not None and rule.mask.kind in (MaskKind.REDACT, MaskKind.PSEUDONYM)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from agent.provider.allow_list import AllowList
 from agent.region import RegionView
 from exchange import canonical, grants
 from exchange.envelope import direction_key, open_
@@ -50,6 +51,7 @@ class Job:
     Attributes:
         digest: of the request, 32 bytes.
         secret: of the sealing session.
+        subject: whom a verification is about, as it is counted.
         tagged: period and number of the tags of its answer, once that is made.
         error: why it is refused; None while it is well.
     """
@@ -63,6 +65,7 @@ class Job:
     secret: bytes = b""
     parameters: dict[str, str] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
+    subject: bytes = b""
     tagged: tuple[str, int] = ("", 0)
     error: ExchangeError | None = None
 
@@ -100,6 +103,7 @@ class InspectorParts:
     answered: Callable[[bytes], bool]
     stops: StopSet
     check_case: Callable[[exchange_pb2.RequestHeader, int], None]
+    allow: AllowList = field(default_factory=AllowList)
 
 
 class Inspector:
@@ -188,6 +192,7 @@ class Inspector:
             now_ms=now_ms,
         )
         self._.check_case(header, now_ms)
+        self._.allow.check(header, now_ms)
         job.resource, job.grant = resource, grant
 
     def _open(self, job: Job) -> None:

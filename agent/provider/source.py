@@ -4,10 +4,10 @@ A batch of questions is one `read` of the connector. What leaves is what was ask
 columns of a record go nowhere. Whether it may be asked for at all is decided before (`provider/answer.py`).
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timezone
+from dataclasses import dataclass, field
+from datetime import timezone
+from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -15,22 +15,23 @@ from typing import TypeAlias, TypeVar
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from agent.provider.as_of import AsOfColumn, to_the_hour
 from agent.provider.connectors.file import FileConnector
 from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
 from agent.provider.connectors.sql import SqlConnector
-from agent.provider.connectors.synthetic import Shape, SyntheticConnector, resolved
+from agent.provider.connectors.synthetic import SyntheticConnector
 from agent.provider.field_rules import (
     BEIJING,
     FieldRule,
     ParameterRule,
-    Projection,
     claim_of,
-    is_redacted,
+    is_unsaid,
     key_of,
     normal,
-    rules_for,
 )
+from agent.provider.projections import NOTHING, Audience, Least, Projections
+from agent.provider.pseudonyms import Pseudonyms
 from agent.provider.row_filters import RowFilters
 from agent.provider.sources_config import (
     FileSource,
@@ -40,13 +41,11 @@ from agent.provider.sources_config import (
     SyntheticSource,
     zone_of,
 )
+from agent.provider.synthetic_shapes import shapes_of
 from agent.provider.values import Value
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
 from exchange.grant_limits import RowFilter
 from exchange.v1 import common_pb2
-
-PROJECTIONS = 256
-HOUR_MS = 3_600_000
 
 Verdicts: TypeAlias = list[bool | None]
 """Per claim, in order: it matches, it does not, or that cannot be said."""
@@ -63,12 +62,16 @@ class Question:
         fields: names of the fields to read (query).
         claims: field to claimed text (verify).
         filters: what a record must fit, by the grant; others are as if not there.
+        least: what the catalogue entry hides.
+        audience: for whom and for what pseudonyms are made.
     """
 
     parameters: Mapping[str, str]
     fields: Sequence[str] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
     filters: tuple[RowFilter, ...] = ()
+    least: Least = NOTHING
+    audience: Audience = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Source:
         zone: the offset of timestamps that carry none.
         as_of: what tells as of when the data are: a rule for a column, or a function for the whole source
             that returns Unix milliseconds, 0 where it cannot tell. None where nothing does.
+        pseudonyms: for masks that need them.
     """
 
     def __init__(
@@ -107,18 +111,23 @@ class Source:
         timeout_s: float,
         zone: timezone = BEIJING,
         as_of: FieldRule | Callable[[], int] | None = None,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self.resource = resource
-        self._as_of = as_of if isinstance(as_of, FieldRule) else None
         self._source_as_of = as_of if callable(as_of) else None
-        self._as_of_projection: Projection | None = None
+        self._as_of = (
+            AsOfColumn(source=resource, columns=connector.columns, rule=as_of, zone=zone)
+            if isinstance(as_of, FieldRule)
+            else None
+        )
         self.fields: Mapping[str, FieldRule] = {rule.name: rule for rule in fields}
         self.parameters: Mapping[str, ParameterRule] = {rule.name: rule for rule in parameters}
         self._connector = connector
         self._timeout_s = timeout_s
-        self._zone = zone
         self._filters = RowFilters(source=resource, columns=connector.columns, fields=self.fields, zone=zone)
-        self._projections: dict[tuple[bool, tuple[str, ...]], Projection] = {}
+        self._projections = Projections(
+            source=resource, columns=connector.columns, fields=self.fields, zone=zone, pseudonyms=pseudonyms
+        )
 
     @property
     def data_version(self) -> str:
@@ -128,7 +137,7 @@ class Source:
     @property
     def data_as_of_ms(self) -> int:
         """As of when the whole source is, Unix milliseconds to the hour; 0 where that is not told."""
-        return 0 if self._source_as_of is None else _to_the_hour(self._source_as_of())
+        return 0 if self._source_as_of is None else to_the_hour(self._source_as_of())
 
     async def answer(
         self, questions: Sequence[Question], *, timeout_s: float | None = None, row_cap: int | None = None
@@ -152,7 +161,7 @@ class Source:
 
         Claims are compared with the one record that the parameters find, before any mask, in normal form
         (texts by NFKC and trimmed). Where there is no record or more than one, where the record's value is
-        missing, or where the field is redacted, the verdict is None: unknown.
+        missing, or where the field is redacted or a pseudonym, the verdict is None: unknown.
 
         Args:
             questions: what is claimed; a question's `fields` are not looked at.
@@ -211,71 +220,39 @@ class Source:
             return [error] * len(keys)
 
     def _table(self, question: Question, records: list[Record]) -> Table:
-        columns = self._projection(tuple(question.fields), masked=True).run(records)
-        return Table(columns, len(records), self._oldest(records) if self._as_of and records else 0)
-
-    def _oldest(self, records: list[Record]) -> int:
-        assert self._as_of is not None
-        if self._as_of_projection is None:
-            self._as_of_projection = Projection(
-                source=self.resource, columns=self._connector.columns, rules=[self._as_of], zone=self._zone
-            )
-        try:
-            (values,) = self._as_of_projection.run(records)
-        except ExchangeError:
-            # What the column holds is no time: the answer is good, and does not say how old it is.
-            return 0
-        moments = [_moment(value, self._zone) for value in values]
-        return _to_the_hour(min(moments)) if moments else 0
-
-    def _projection(self, names: tuple[str, ...], *, masked: bool) -> Projection:
-        projection = self._projections.get((masked, names))
-        if projection is None:
-            rules = rules_for(self.fields, names)
-            projection = Projection(
-                source=self.resource,
-                columns=self._connector.columns,
-                rules=rules if masked else [replace(rule, mask=None) for rule in rules],
-                zone=self._zone,
-            )
-            if len(self._projections) >= PROJECTIONS:
-                self._projections.clear()
-            self._projections[masked, names] = projection
-        return projection
+        projection = self._projections.masked(tuple(question.fields), question.least, question.audience)
+        return Table(
+            projection.run(records),
+            len(records),
+            self._as_of.oldest_ms(records) if self._as_of else 0,
+        )
 
     def _verdicts(self, question: Question, records: list[Record]) -> Verdicts:
         if not question.claims:
             raise BadParameter("claims")
-        rules = rules_for(self.fields, list(question.claims))
+        rules = self._projections.rules(list(question.claims), question.least)
         claims = [claim_of(rule, question.claims[rule.name]) for rule in rules]
         if len(records) != 1:
             return [None] * len(claims)
-        values = self._projection(tuple(question.claims), masked=False).run(records)
+        values = self._projections.plain(tuple(question.claims)).run(records)
         return [
-            None if value is None or is_redacted(rule) else compare_digest(normal(rule.type, value), claim)
+            None if value is None or is_unsaid(rule) else same(normal(rule.type, value), claim)
             for rule, claim, (value,) in zip(rules, claims, values, strict=True)
         ]
 
 
-def _moment(value: Value, zone: timezone) -> int:
-    """Return the Unix milliseconds of a timestamp, or of the beginning of a date; 0 for none."""
-    if isinstance(value, datetime):
-        return int(value.timestamp() * 1000)
-    if isinstance(value, date):
-        return int(datetime.combine(value, time.min, zone).timestamp() * 1000)
-    return 0
+def same(value: bytes, claim: bytes) -> bool:
+    """Return whether a value is what was claimed; how long it takes depends on neither's content."""
+    return compare_digest(sha256(value).digest(), sha256(claim).digest())
 
 
-def _to_the_hour(ms: int) -> int:
-    return max(0, ms) // HOUR_MS * HOUR_MS
-
-
-def build_source(config: ResourceConfig, *, base: Path) -> Source:
+def build_source(config: ResourceConfig, *, base: Path, pseudonyms: Pseudonyms | None = None) -> Source:
     """Make the source that a configuration describes; nothing is opened yet.
 
     Args:
         config: one resource's.
         base: the folder from which relative paths count.
+        pseudonyms: for masks that need them.
 
     Raises:
         BadConfiguration: a file named in it cannot be read, or an extra is not installed.
@@ -299,6 +276,7 @@ def build_source(config: ResourceConfig, *, base: Path) -> Source:
         parameters=parameters,
         timeout_s=config.timeout_s,
         zone=zone_of(config.utc_offset),
+        pseudonyms=pseudonyms,
     )
 
 
@@ -378,22 +356,3 @@ def _secret(name: str, base: Path, path: Path | None) -> str:
     if not text or not text.isascii() or not text.isprintable():
         raise BadConfiguration(f"{name}: {path.name} must hold one line of ASCII")
     return text
-
-
-def shapes_of(config: ResourceConfig, source: SyntheticSource) -> list[Shape]:
-    """Return what is known of each column of a synthetic source, once each."""
-    told = json.loads(source.record_schema) if source.record_schema else {}
-    formats = {each.column: each.format for each in config.parameters}
-    shapes: dict[str, Shape] = {}
-    for each_field in config.fields:
-        known = resolved(told, told.get("properties", {}).get(each_field.name, {}))
-        shapes.setdefault(
-            each_field.column,
-            Shape(
-                column=each_field.column,
-                type=each_field.type,
-                format=each_field.subject or formats.get(each_field.column, ""),
-                schema=known,
-            ),
-        )
-    return list(shapes.values())

@@ -38,7 +38,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from agent.provider.field_rules import FieldRule, ParameterRule
-from agent.provider.masking import Mask, MaskKind
+from agent.provider.masking import MAX_BAND, Mask, MaskKind
 from exchange.errors import BadConfiguration
 from exchange.subject_tags import MAX_TAGS
 from exchange.v1 import common_pb2
@@ -174,6 +174,7 @@ class MaskConfig(_Strict):
     kind: MaskKind
     first: Annotated[int, Field(ge=0, le=256)] = 0
     last: Annotated[int, Field(ge=0, le=256)] = 0
+    band: Annotated[int, Field(ge=0, le=MAX_BAND)] = 0
 
 
 class FieldConfig(_Strict):

@@ -49,6 +49,7 @@ class Acts:
     Attributes:
         keys, grants, cases, revocations: what the entries so far say.
         epochs: the openings among them.
+        rules_version: of the region's rules, 0 where none were set.
     """
 
     def __init__(self, *, anchor: TrustAnchor, newest: list[TrustList], findings: Findings) -> None:
@@ -59,6 +60,7 @@ class Acts:
         self.grants = GrantsThen()
         self.cases = CasesThen()
         self.epochs: list[Epoch] = []
+        self.rules_version = 0
 
     def take(self, index: int, entry: audit_pb2.AuditEntry) -> None:
         """Verify an entry and fold what it says; what does not hold is not folded."""
@@ -73,6 +75,8 @@ class Acts:
                 self._enter_bundle(act, entry.time_ms)
             elif act.act == audit_pb2.ACT_LOG_EPOCH:
                 self._open_epoch(act, index, entry)
+            elif act.act == audit_pb2.ACT_RULES:
+                self._set_rules(act, entry.time_ms)
             elif act.act in SIGNED_BY:
                 self._enter(act, entry.time_ms)
             else:
@@ -102,6 +106,21 @@ class Acts:
             raise EvidenceBroken("epoch: origin or place")
         self.epochs.append(epoch)
 
+    def _set_rules(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
+        """Two administrators set the rules, in a later version than those before."""
+        statements, trust = [act.statement, *act.countersignatures], self.revocations.current
+        signers = [
+            self._anchor.verify_statement(one, canonical.RULES, at_ms=time_ms, trust=trust).identity
+            for one in statements
+        ]
+        check_signers(statements, signers)
+        _check_actor(act, signers[0])
+        rules = read_rules(act.statement.body)
+        if rules.version <= self.rules_version:
+            raise EvidenceBroken(f"rules: version {rules.version} after {self.rules_version}")
+        self.rules_version = rules.version
+        self.grants.rules = rules
+
     def _enter(self, act: audit_pb2.AdministrativeEntry, time_ms: int) -> None:
         domain, roles = SIGNED_BY[act.act]
         trust = self.revocations.current
@@ -117,23 +136,8 @@ class Acts:
             self.grants.enter(act.act, act.statement, signer, time_ms)
         elif act.act == audit_pb2.ACT_ORGANISATION:
             self.grants.name(act.statement)
-        elif act.act == audit_pb2.ACT_RULES:
-            self._enter_rules(act, signer.identity, time_ms)
         elif act.act == audit_pb2.ACT_CASE:
             self.cases.enter(act.statement, signer, time_ms)
-
-    def _enter_rules(self, act: audit_pb2.AdministrativeEntry, signer: Identity, time_ms: int) -> None:
-        """Two administrators signed the rules, in a later version than those before."""
-        trust, others = self.revocations.current, list(act.countersignatures)
-        signers = [
-            self._anchor.verify_statement(other, canonical.RULES, at_ms=time_ms, trust=trust).identity
-            for other in others
-        ]
-        check_signers([act.statement, *others], [signer, *signers])
-        rules, before = read_rules(act.statement.body), self.grants.rules.version
-        if rules.version <= before:
-            raise EvidenceBroken(f"rules: version {rules.version} after {before}")
-        self.grants.rules = rules
 
 
 def _check_actor(act: audit_pb2.AdministrativeEntry, signer: Identity) -> None:

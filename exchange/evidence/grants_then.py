@@ -2,6 +2,8 @@
 
 The region's rules decide whether a grant waited for a supervisor, and an organisation's kind what it may get.
 A bundle that holds neither shows nothing of them: then nobody supervised, and the consumer was of the state.
+A version that the rules of its time put in review is in force from its approval on; a resource that was
+withdrawn is in force no longer.
 
 An exchange is entered when it ends, and what was in force counts when it was admitted, up to some minutes
 before: a change that was entered in between takes nothing from it.
@@ -14,6 +16,14 @@ from google.protobuf.message import DecodeError
 
 from exchange import grants
 from exchange.canonical import GRANT, GRANT_EVENT, RESOURCE, RESOURCE_STATE
+from exchange.catalogue_review import (
+    APPROVE,
+    SUSPENSION,
+    WITHDRAW,
+    check_state_signer,
+    read_state,
+    reviewer_of,
+)
 from exchange.errors import ExchangeError, GrantRevoked, Malformed, NoGrant, UnknownResource, WrongState
 from exchange.grants import ACTIVE, Grant
 from exchange.region_rules import NO_RULES, RegionRules
@@ -56,10 +66,19 @@ class _Held:
 class _Shelf:
     """A resource as it is, as it was, and when that changed."""
 
-    now: Resource
+    provider: str
+    now: Resource | None = None
     before: Resource | None = None
     changed_ms: int = 0
     revision: int = 0
+    handed_in: int = 0
+    waiting: Resource | None = None
+    reviewer: str = ""
+    handed_in_by: str = ""
+
+    def put(self, resource: Resource | None, time_ms: int) -> None:
+        """Have something else in force from a time on."""
+        self.now, self.before, self.changed_ms = resource, self.now, time_ms
 
 
 @dataclass(slots=True)
@@ -98,7 +117,7 @@ class GrantsThen:
         if act == audit_pb2.ACT_RESOURCE:
             self._publish(statement, signer, time_ms)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
-            self._suspend(statement, signer, time_ms)
+            self._set_state(statement, signer, time_ms)
         elif act == audit_pb2.ACT_GRANT:
             grant = grants.parse_grant(statement, signer)
             self._grants.setdefault(
@@ -131,6 +150,8 @@ class GrantsThen:
         # A moment at which it may have been admitted and the grant's term runs, where there is one.
         at_ms = min(max(from_ms, grant.not_before_ms), to_ms)
         try:
+            if shelf.now is None:
+                raise UnknownResource(grant.resource)
             self._covers(grant, shelf.now, said, at_ms)
         except ExchangeError:
             if shelf.before is None or shelf.changed_ms < from_ms:
@@ -177,30 +198,45 @@ class GrantsThen:
     def _publish(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
         new = parse_resource(statement)
         check_publisher(new, signer.identity)
-        shelf = self._shelves.get(new.id)
-        if shelf is None:
-            self._shelves[new.id] = _Shelf(new)
-            return
-        if new.provider != shelf.now.provider or new.version <= shelf.now.version:
+        shelf = self._shelves.setdefault(new.id, _Shelf(new.provider))
+        if new.provider != shelf.provider or new.version <= shelf.handed_in:
             raise WrongState(f"{new.id} version {new.version}")
-        self._shelves[new.id] = replace(
-            shelf, now=new.with_suspended(shelf.now.suspended), before=shelf.now, changed_ms=time_ms
-        )
+        shelf.handed_in = new.version
+        reviewer = reviewer_of(self.rules, new.provider)
+        if reviewer:
+            shelf.waiting, shelf.reviewer, shelf.handed_in_by = new, reviewer, signer.identity.uri
+        else:
+            shelf.put(_as_before(new, shelf), time_ms)
 
-    def _suspend(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
-        try:
-            body = directory_pb2.ResourceStateBody.FromString(statement.body)
-        except DecodeError:
-            raise Malformed("resource state") from None
-        shelf = self._shelves.get(body.id)
+    def _set_state(self, statement: common_pb2.Statement, signer: Verified, time_ms: int) -> None:
+        change = read_state(statement)
+        shelf = self._shelves.get(change.id)
         if shelf is None:
             raise UnknownResource("resource state")
-        check_publisher(shelf.now, signer.identity)
-        if body.revision <= shelf.revision:
-            raise WrongState(f"{body.id} revision {body.revision}")
-        self._shelves[body.id] = _Shelf(
-            shelf.now.with_suspended(body.suspended), shelf.now, time_ms, body.revision
+        waiting = shelf.waiting
+        check_state_signer(
+            change,
+            signer.identity,
+            provider=shelf.provider,
+            reviewer=shelf.reviewer if waiting else "",
+            handed_in_by=shelf.handed_in_by,
         )
+        if change.revision <= shelf.revision:
+            raise WrongState(f"{change.id} revision {change.revision}")
+        shelf.revision = change.revision
+        if change.action == SUSPENSION:
+            shelf.put(shelf.now.with_suspended(change.suspended) if shelf.now else None, time_ms)
+        elif change.action == WITHDRAW:
+            shelf.put(None, time_ms)
+        elif change.action == APPROVE and waiting is not None and waiting.version == change.version:
+            shelf.put(_as_before(waiting, shelf), time_ms)
+        if change.action != SUSPENSION:
+            shelf.waiting = None
+
+
+def _as_before(new: Resource, shelf: _Shelf) -> Resource:
+    """Return a version as it comes into force: a suspension holds until it is lifted."""
+    return new.with_suspended(shelf.now is not None and shelf.now.suspended)
 
 
 def _check_resolves(requested: str, grant: Grant) -> None:

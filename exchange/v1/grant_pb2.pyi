@@ -672,6 +672,7 @@ class ListGrantsRequest(_message.Message):
     RESOURCE_FIELD_NUMBER: _builtins.int
     CONSUMER_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
+    TIMED_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most this many, 1 to 500; 0 for 100."""
     page_token: _builtins.str
@@ -684,6 +685,8 @@ class ListGrantsRequest(_message.Message):
     """Only those of this consumer, by credit code."""
     overdue: _builtins.bool
     """Only those whose clock has run out."""
+    timed: _builtins.bool
+    """Only those for which a clock runs."""
     def __init__(
         self,
         *,
@@ -693,10 +696,11 @@ class ListGrantsRequest(_message.Message):
         resource: _builtins.str = ...,
         consumer: _builtins.str = ...,
         overdue: _builtins.bool = ...,
+        timed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "overdue", b"overdue", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "state", b"state", "timed", b"timed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,6 @@ from typing import Protocol
 from exchange.errors import Redisclosure, UnknownResource
 from exchange.grants import ACTIVE, Grant
 from exchange.resources import Resource
-from exchange.v1 import grant_pb2
 
 MAX_SOURCES = 256
 """So many resources at most are followed; with more the answer is no."""
@@ -97,5 +96,4 @@ def _allowed(holder: str, source: Resource, grants: Grants, now_ms: int) -> froz
 
 def redisclosure_to(grant: Grant) -> frozenset[str]:
     """Return the credit codes of those to whom a grant lets its consumer pass the data on."""
-    body = grant_pb2.GrantBody.FromString(grant.record.grant.body)
-    return frozenset(body.redisclosure_to)
+    return frozenset(grant.limits.redisclosure_to)

@@ -145,6 +145,8 @@ def _rebuild(folder: Path, store: SqliteAuditStore, epoch: Epoch, signer: LogSig
             tree.take_over(growth)
         for segment in segments_within(store.segments(), epoch.kept_size):
             fresh.note(segment)
+        # What was released beyond the entries that are kept was released: it counts.
+        fresh.put_quotas(store)
         # Closing brings the WAL into the file; what is renamed is whole.
 
 

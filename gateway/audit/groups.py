@@ -4,13 +4,14 @@ A submission may be longer than a group: its parts then go into groups that foll
 `done` is called once, when the last part is durable or the first one failed.
 """
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exchange.checkpoint import Checkpoint
 from exchange.errors import ExchangeError, QueueFull
 from exchange.merkle import Growth
+from gateway.storage.ports import QuotaKey
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Submission:
 
     Attributes:
         beside: per leaf what is kept beside it, or none at all.
+        charges: per leaf the quotas that it counts against, or none at all.
         taken: how many are in groups already.
         settled: whether `done` was called.
         logged: the places of those that are durable.
@@ -46,6 +48,7 @@ class Submission:
     leaves: Sequence[bytes]
     done: Done
     beside: Sequence[bytes] = ()
+    charges: Sequence[Sequence[QuotaKey]] = ()
     taken: int = 0
     settled: bool = False
     logged: Sequence[Logged] = field(default_factory=list)
@@ -55,6 +58,10 @@ class Submission:
         if not self.beside:
             return (b"",) * count
         return self.beside[self.taken - count : self.taken]
+
+    def charges_last(self, count: int) -> Sequence[Sequence[QuotaKey]]:
+        """Return the quotas that the leaves that were taken last count against."""
+        return self.charges[self.taken - count : self.taken] if self.charges else ()
 
     def add(self, places: Sequence[Logged]) -> bool:
         """Take the places of a part that is durable; return whether `done` is due."""
@@ -74,6 +81,7 @@ class InFlight:
         growth: of the tree, by these leaves.
         head: the head after them, and `note`, its signed form: neither may leave before the commit.
         beside: per leaf what is kept beside it, empty for nothing.
+        quotas: how many of the leaves count against each quota.
     """
 
     parts: Sequence[tuple[Submission, int]]
@@ -82,6 +90,7 @@ class InFlight:
     head: Checkpoint
     note: str
     beside: Sequence[bytes]
+    quotas: Mapping[QuotaKey, int]
 
     @property
     def first(self) -> int:
@@ -97,6 +106,16 @@ class InFlight:
             divided.append((submission, logged[at : at + count]))
             at += count
         return divided
+
+
+def counted(taken: Sequence[tuple[Submission, Sequence[bytes]]]) -> Mapping[QuotaKey, int]:
+    """Return how many of the leaves that were just taken count against each quota."""
+    counts: Counter[QuotaKey] = Counter()
+    for submission, part in taken:
+        for keys in submission.charges_last(len(part)):
+            if keys:
+                counts.update(keys)
+    return counts
 
 
 class Line:

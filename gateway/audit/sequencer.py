@@ -34,10 +34,11 @@ from exchange.receipt import MAX_LEAF_BYTES
 from gateway.audit.ancestry import Ancestry
 from gateway.audit.commit_thread import CommitThread
 from gateway.audit.errands import Errand, Errands, Work
-from gateway.audit.groups import Done, InFlight, Line, Logged, Submission
+from gateway.audit.groups import Done, InFlight, Line, Logged, Submission, counted
 from gateway.audit.headroom import Headroom
 from gateway.audit.log import NO_ANCESTRY, AuditLog, Restored, compare, restore
-from gateway.storage.ports import Group, HighWater, SegmentStore, StoredHead
+from gateway.audit.quota_use import QuotaUse
+from gateway.storage.ports import Group, HighWater, QuotaKey, SegmentStore, StoredHead
 
 __all__ = ["Done", "Logged", "Sequencer"]
 
@@ -87,6 +88,7 @@ class Sequencer(AuditLog):
         self._retry: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._held_back: Callable[[], ExchangeError | None] = lambda: None
+        self._use = QuotaUse(store.used)
 
     def hold_exchanges_back(self, reason: Callable[[], ExchangeError | None]) -> None:
         """Refuse exchanges, not administrative entries, while a reason is returned; asked before each."""
@@ -130,13 +132,28 @@ class Sequencer(AuditLog):
             return error
         return self._held_back()
 
-    def submit(self, leaves: Sequence[bytes], done: Done, beside: Sequence[bytes] = ()) -> None:
+    def used(self, key: QuotaKey) -> int:
+        """Return how many durable entries count against a quota.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: it cannot be read.
+        """
+        return self._use.used(key)
+
+    def submit(
+        self,
+        leaves: Sequence[bytes],
+        done: Done,
+        beside: Sequence[bytes] = (),
+        charges: Sequence[Sequence[QuotaKey]] = (),
+    ) -> None:
         """Queue the entries of exchanges.
 
         Args:
             leaves: at least one; exact bytes, at most 65,535 each.
             done: called on the event loop once all are durable, or once that has failed; never in here.
             beside: per leaf what is kept beside it, empty for nothing; or none at all.
+            charges: per leaf the quotas that it counts against, in the same transaction; or none at all.
 
         Raises:
             QueueFull: too many wait.
@@ -147,7 +164,7 @@ class Sequencer(AuditLog):
             Draining: the log is closing.
         """
         self._admit(leaves)
-        self._enqueue(Submission(leaves, done, beside), places=self._max_queue)
+        self._enqueue(Submission(leaves, done, beside, charges), places=self._max_queue)
 
     async def append(self, leaf: bytes) -> Logged:
         """Append the entry of an administrative act and wait until it is durable.
@@ -279,14 +296,21 @@ class Sequencer(AuditLog):
         head = Checkpoint(self.origin, growth.size, growth.root)
         parts = [(submission, len(part)) for submission, part in taken]
         beside = [extra for submission, part in taken for extra in submission.beside_last(len(part))]
-        return InFlight(parts, leaves, growth, head, self._signer.sign(head), beside)
+        return InFlight(parts, leaves, growth, head, self._signer.sign(head), beside, counted(taken))
 
     def _stage(self, group: InFlight) -> None:
         head = StoredHead(size=group.head.size, root=group.head.root, checkpoint=group.note)
         tiles = self._tree.filled(group.growth)
         beside = {index: extra for index, extra in enumerate(group.beside, group.first) if extra}
         self._store.stage(
-            Group(first=group.first, leaves=group.leaves, tiles=tiles, head=head, beside=beside)
+            Group(
+                first=group.first,
+                leaves=group.leaves,
+                tiles=tiles,
+                head=head,
+                beside=beside,
+                quotas=group.quotas,
+            )
         )
         self._headroom.wrote(sum(map(len, group.leaves)) + sum(map(len, group.beside)))
 
@@ -313,7 +337,8 @@ class Sequencer(AuditLog):
         self._settle()
 
     def _release(self, group: InFlight) -> None:
-        """Tell subscribers and waiters that a group is durable."""
+        """Tell subscribers and waiters that a group is durable, and count it first."""
+        self._use.count(group.first, group.head.size, group.quotas)
         for subscriber in tuple(self._subscribers):
             self._call(subscriber, group.first, group.leaves)
         for submission, places in group.places():
@@ -373,6 +398,8 @@ class Sequencer(AuditLog):
         if not persisted and restored.head != self._head:
             raise LogForked(f"size {restored.head.size}: not written by this process")
         self._adopt(restored)
+        # What the group in doubt counts is in the store or not, with the group.
+        self._use.forget()
         self._doubtful = None
         return doubtful if persisted else None
 

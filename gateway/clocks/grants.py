@@ -23,7 +23,7 @@ from exchange.grant_events import ACTIVE, PAUSED, PENDING, SUPERVISING
 from exchange.grants import DAY_MS, Grant, automatic
 from exchange.region_rules import MAX_CLOCK_DAYS, RegionRules
 from exchange.resources import Resource
-from exchange.v1 import audit_pb2, directory_pb2, grant_pb2
+from exchange.v1 import audit_pb2, grant_pb2
 from gateway.access.supervised import Supervised
 from gateway.clocks.escalation import Due
 from gateway.clocks.workdays import Workdays
@@ -85,7 +85,7 @@ class GrantClocks:
         self._grants = grants
         self._resource = resource
         self._rules = rules
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._supervised = supervised
         self._counted: tuple[RegionRules, Workdays] | None = None
         # When a clock may begin, of each grant for which one may; these are few of a million.
@@ -115,7 +115,7 @@ class GrantClocks:
 
     def clock(self, grant: Grant) -> Clock | None:
         """Return the clock that runs for a grant now, None where none does."""
-        told = self._told(grant, self._now_ms())
+        told = self._told(grant, self.now_ms())
         if told is None:
             return None
         name, since_ms, days, waits_for = told
@@ -124,14 +124,9 @@ class GrantClocks:
         due_ms = self.workdays.after(since_ms, min(days, MAX_CLOCK_DAYS))
         return Clock(name, since_ms, due_ms, waits_for)
 
-    def overdue(self, grant: Grant) -> bool:
-        """Return whether a grant's clock has run out."""
-        clock = self.clock(grant)
-        return clock is not None and clock.due_ms <= self._now_ms()
-
     def running(self) -> Iterator[tuple[Grant, Clock]]:
         """Yield the grants for which a clock runs now, and the clock."""
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         for grant_id, begins_ms in list(self._timed.items()):
             grant = self._grants.by_id.get(grant_id) if begins_ms <= now_ms else None
             clock = self.clock(grant) if grant is not None else None
@@ -199,8 +194,7 @@ def _deletion_ms(grant: Grant, now_ms: int) -> int | None:
 
 def _promised_days(resource: Resource) -> int:
     """Return within how many working days the provider promises to decide; 0 where it promises nothing."""
-    body = directory_pb2.ResourceBody.FromString(resource.statement.body)
-    return body.responsibility.decide_within_days
+    return resource.responsibility.decide_within_days if resource.responsibility is not None else 0
 
 
 def _grant_id(act: audit_pb2.AdministrativeEntry) -> bytes:

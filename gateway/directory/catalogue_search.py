@@ -10,7 +10,7 @@
 
 import asyncio
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,7 +18,7 @@ from exchange.codes import division_code
 from exchange.errors import Malformed, Oversized
 from exchange.identity import Identity, Role
 from exchange.resources import Resource, division_prefix
-from exchange.v1 import directory_pb2
+from exchange.v1 import common_pb2, directory_pb2
 from gateway import pages
 from gateway.directory.resources import Catalogue, Entry
 
@@ -27,6 +27,8 @@ MAX_WORD = 64
 MAX_EXAMINED = 20_000
 SLICE = 250
 """So many entries are looked at before others have their turn: some milliseconds, also with new texts."""
+TURN = 16
+"""So many that fit are read from the log before others have theirs."""
 _CODE, _CATEGORY = "\x1f", "\x1e"
 """Before and after each code, and before the category: no text of an entry has them."""
 _REVIEW_READERS = frozenset({Role.OFFICER, Role.AUDITOR, Role.ADMIN})
@@ -41,6 +43,10 @@ _STANDINGS: dict[int, frozenset[int]] = {
 }
 
 
+Read = Callable[[int], common_pb2.Statement]
+"""Returns the statement of the log entry at an index."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a caller looks for, folded; every part that is set must fit."""
@@ -52,11 +58,20 @@ class Wanted:
     standings: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry, the version of it that fits, and that version as it was signed."""
+
+    entry: Entry
+    version: int
+    statement: common_pb2.Statement
+
+
 @dataclass(slots=True)
 class Found:
-    """A page: entries with the version that fits, and the id after which to go on; empty at the end."""
+    """A page: what fits, and the id after which to go on; empty at the end."""
 
-    hits: list[tuple[Entry, Resource]] = field(default_factory=list)
+    hits: list[Hit] = field(default_factory=list)
     next_key: str = ""
 
 
@@ -91,13 +106,16 @@ def read_search(request: directory_pb2.SearchResourcesRequest) -> Wanted:
     )
 
 
-async def search(catalogue: Catalogue, wanted: Wanted, caller: Identity, *, after: str, most: int) -> Found:
+async def search(
+    catalogue: Catalogue, wanted: Wanted, caller: Identity, *, read: Read, after: str, most: int
+) -> Found:
     """Return the next page of entries that fit.
 
     Args:
         catalogue: may change between slices; the search goes on by id.
         wanted: what to look for.
         caller: who asks.
+        read: reads what was signed from the log.
         after: id after which to go on; empty for the start.
         most: entries on the page.
     """
@@ -107,13 +125,16 @@ async def search(catalogue: Catalogue, wanted: Wanted, caller: Identity, *, afte
         if not part:
             return found
         for entry in part:
-            shown = fitting(entry, wanted, caller)
+            shown = fitting(entry, wanted, caller, read)
             if shown is not None:
-                size += shown.statement.ByteSize()
+                statement = read(entry.indexes[shown.version - 1])
+                size += statement.ByteSize()
                 if len(found.hits) == most or (found.hits and size > pages.MAX_BYTES):
                     found.next_key = after
                     return found
-                found.hits.append((entry, shown))
+                found.hits.append(Hit(entry, shown.version, statement))
+                if len(found.hits) % TURN == 0:
+                    await asyncio.sleep(0)
             after = entry.id
         examined += len(part)
         await asyncio.sleep(0)
@@ -121,7 +142,7 @@ async def search(catalogue: Catalogue, wanted: Wanted, caller: Identity, *, afte
     return found
 
 
-def fitting(entry: Entry, wanted: Wanted, caller: Identity) -> Resource | None:
+def fitting(entry: Entry, wanted: Wanted, caller: Identity, read: Read) -> Resource | None:
     """Return the version of an entry that fits and that the caller may see; None where there is none."""
     if wanted.provider and wanted.provider != entry.provider:
         alias = entry.id[7 : entry.id.rindex("/")]
@@ -131,7 +152,7 @@ def fitting(entry: Entry, wanted: Wanted, caller: Identity) -> Resource | None:
     if shown is None or not _shares(shown, wanted.share_type):
         return None
     if wanted.parts:
-        text = _text_of(entry, shown)
+        text = _text_of(entry, shown.version, read)
         if not all(part in text for part in wanted.parts):
             return None
     return shown
@@ -179,10 +200,10 @@ def _shares(resource: Resource, share_type: int) -> bool:
     return True
 
 
-def _text_of(entry: Entry, shown: Resource) -> str:
-    if entry.text is None or entry.text[0] != shown.version:
-        body = directory_pb2.ResourceBody.FromString(shown.statement.body)
-        entry.text = shown.version, text_of(body)
+def _text_of(entry: Entry, version: int, read: Read) -> str:
+    if entry.text is None or entry.text[0] != version:
+        body = directory_pb2.ResourceBody.FromString(read(entry.indexes[version - 1]).body)
+        entry.text = version, text_of(body)
     return entry.text[1]
 
 

@@ -11,7 +11,7 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, ResourceState
 from exchange.errors import (
@@ -26,6 +26,8 @@ from exchange.identity import division_covers
 from exchange.resources import Resource, split_id, wider_divisions
 from exchange.v1 import directory_pb2
 from gateway.directory.organisations import Organisation
+
+DIVISION_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +94,15 @@ class Entry:
         """Return (division, item) of each version that is in force or may come to be."""
         if self.withdrawn:
             return set()
-        found = [self.held] if self.held is not None else []
+        found = {source_of(self.held)} if self.held is not None else set()
         if self.waiting is not None:
-            found.append(self.waiting.resource)
-        return {source_of(resource) for resource in found}
+            found.add(source_of(self.waiting.resource))
+        return found
 
 
 def source_of(resource: Resource) -> tuple[str, str]:
     """Return the division and the item that a resource is the authoritative source of."""
-    return split_id(resource.id).division, resource.item
+    return resource.id[:DIVISION_DIGITS], resource.item
 
 
 class Catalogue:
@@ -165,6 +167,14 @@ class Catalogue:
         if found is None:
             raise UnknownResource(resource_id)
         return found
+
+    def index(self, resource_id: str) -> int:
+        """Return the index of the entry that handed in the version in force; its statement is read there.
+
+        Raises:
+            UnknownResource.
+        """
+        return self.entry(resource_id).indexes[self.exactly(resource_id).version - 1]
 
     def revision(self, resource_id: str) -> int:
         """Return the revision of a resource's last change of state; 0 before the first."""
@@ -241,6 +251,8 @@ class Catalogue:
             raise WrongState(f"{new.id} version {new.version}")
         before = entry.sources()
         entry.indexes.append(index)
+        if new.statement is not None:
+            new = replace(new, statement=None)
         if reviewer:
             entry.waiting = Waiting(resource=new, reviewer=reviewer, handed_in_by=handed_in_by)
         else:
@@ -297,6 +309,8 @@ class Catalogue:
     def _claim(self, entry: Entry, before: set[tuple[str, str]]) -> None:
         """Keep who provides which item in step with an entry that has changed."""
         now = entry.sources()
+        if now == before:
+            return
         for source in before - now:
             left = tuple(one for one in self._sources[source] if one != entry.id)
             if left:

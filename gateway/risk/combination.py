@@ -13,7 +13,6 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from exchange.resources import Resource
-from exchange.v1 import directory_pb2
 from gateway.risk.detectors import TAG_BYTES, Alarm, Scoped
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import Combination
@@ -22,6 +21,8 @@ from gateway.risk.windows import EVIDENCE, MAX_RESOURCES, Cells
 KNOWN_SHAPES = 4096
 MAX_PARTS = 32
 CODE = "code:"
+_EVERY = ("*",)
+"""Stands for all fields of a resource; no field is named so."""
 
 
 class _Part(NamedTuple):
@@ -84,15 +85,28 @@ class Combinations:
     def shape(self, resource: str, fields: tuple[str, ...]) -> tuple[int, ...]:
         """Return, per rule, which of its fields a query for these would bring, as bits; empty for none."""
         known = self._resource(resource)
-        at = (resource, known.digest if known is not None else b"", fields)
-        found = self._shapes.get(at)
-        if found is None:
-            codes = _codes(known)
-            name = known.id if known is not None else resource
-            masks = tuple(_mask(rule, name, fields, codes) for rule, _ in self._rules)
-            found = self._shapes[at] = masks if any(masks) else ()
-            if len(self._shapes) > KNOWN_SHAPES:
-                self._shapes.popitem(last=False)
+        if known is not None:
+            return self.shape_of(known, fields)
+        return self._shape(resource, b"", fields, None)
+
+    def concerns(self, resource: Resource) -> bool:
+        """Return whether any field of a resource belongs to a combination."""
+        return bool(self.shape_of(resource, _EVERY))
+
+    def shape_of(self, resource: Resource, fields: tuple[str, ...]) -> tuple[int, ...]:
+        """Return what `shape` does, for a resource that was found already."""
+        found = self._shapes.get((resource.id, resource.digest, fields))
+        return self._shape(resource.id, resource.digest, fields, resource) if found is None else found
+
+    def _shape(
+        self, name: str, digest: bytes, fields: tuple[str, ...], known: Resource | None
+    ) -> tuple[int, ...]:
+        codes = _codes(known)
+        asked = tuple(known.fields) if fields is _EVERY and known is not None else fields
+        masks = tuple(_mask(rule, name, asked, codes) for rule, _ in self._rules)
+        found = self._shapes[name, digest, fields] = masks if any(masks) else ()
+        if len(self._shapes) > KNOWN_SHAPES:
+            self._shapes.popitem(last=False)
         return found
 
     def weigh(self, seen: Observed, masks: tuple[int, ...]) -> list[Completed]:
@@ -101,9 +115,13 @@ class Combinations:
         for (rule, scope), cells, mask in zip(self._rules, self._cells, masks, strict=True):
             if not mask or not (scope.everything or scope.admits(seen)):
                 continue
+            whole = (1 << len(rule.fields)) - 1
             for start in range(0, len(seen.tags), TAG_BYTES):
                 tag = seen.tags[start : start + TAG_BYTES]
-                completed = _weigh_one(rule, cells.find(seen.consumer, tag), seen, mask, tag)
+                cell = cells.find(seen.consumer, tag)
+                if cell is None and mask != whole:
+                    continue
+                completed = _weigh_one(rule, cell, seen, mask, tag)
                 if completed is not None:
                     found.append(completed)
         return found
@@ -174,8 +192,7 @@ def _codes(resource: Resource | None) -> dict[str, str]:
     """Return the catalogue's code of each field that has one."""
     if resource is None:
         return {}
-    body = directory_pb2.ResourceBody.FromString(resource.statement.body)
-    return {field.name: field.code for field in body.fields if field.code}
+    return {name: rule.code for name, rule in resource.fields.items() if rule.code}
 
 
 def _mask(rule: Combination, resource: str, fields: Sequence[str], codes: dict[str, str]) -> int:

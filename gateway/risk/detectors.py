@@ -22,14 +22,16 @@ from gateway.risk.rules_file import (
     Volume,
 )
 from gateway.risk.windows import (
-    DOOR_PLACES,
     EVIDENCE,
+    HASH,
+    MARK,
     MAX_RESOURCES,
     PANES,
     Cells,
     Counts,
     Distinct,
     Shown,
+    Sightings,
     filled_at,
     places_for,
 )
@@ -174,11 +176,11 @@ class Detector:
 class Tally(Detector):
     """Counts: what is under one key within the window."""
 
-    def __init__(self, rule: Rule, scope: str, least: int, *, once: bool = False) -> None:
+    def __init__(self, rule: Rule, scope: str, least: int) -> None:
         super().__init__(rule, scope)
         self._least = least
         self._cells: Cells[Counts] = Cells(Counts, most=rule.max_keys)
-        self._door = Distinct(DOOR_PLACES if once else 1)
+        self._first = Sightings()
 
     @property
     def evicted(self) -> int:
@@ -190,13 +192,21 @@ class Tally(Detector):
         """See `Detector`."""
         return self._cells.size
 
-    def _again(self, seen: Observed, key: Hashable) -> bool:
-        """Whether a key without a cell was seen before within the window; then it has one that says so."""
-        pane = seen.time_ms // self.pane_ms
-        if not self._door.add(pane, hash((seen.consumer, key))):
-            return False
-        self._cells.at(seen.consumer, key, pane).add(pane)
-        return True
+    def _again(self, seen: Observed, key: Hashable, mark: int = 0) -> Counts | None:
+        """Return the cell of a key that was seen before within the window; None where it was not.
+
+        A cell is made the second time: it says that there was a first, with its mark.
+        """
+        cell = self._cells.find(seen.consumer, key)
+        if cell is None:
+            pane = seen.time_ms // self.pane_ms
+            first = self._first.note(hash((seen.consumer, key)) & HASH, pane, mark)
+            if first is None:
+                return None
+            cell = self._cells.at(seen.consumer, key, pane)
+            cell.add(pane)
+            cell.marks = (first,)
+        return cell
 
     def _count(self, seen: Observed, key: Hashable, more: bytes = b"") -> Alarm | None:
         pane = seen.time_ms // self.pane_ms
@@ -247,7 +257,7 @@ class RefusalTally(Tally):
         pane = seen.time_ms // self.pane_ms
         cell = self._attempts.at(seen.consumer, self._key(seen), pane)
         cell.add(pane, seen.attempt)
-        cell.note(seen.resource, seen.exchange_id, keep_id=True)
+        cell.note(seen.resource, seen.exchange_id, keep_id=cell.filled > self._filled - 2 * EVIDENCE)
         if cell.filled < self._filled or seen.time_ms < cell.quiet_until_ms:
             return None
         alarm = self._alarm(seen, cell, self._least)
@@ -265,14 +275,14 @@ class CaseTally(Tally):
     """Exchanges for one case (`rules_file.CaseLoad`)."""
 
     def __init__(self, rule: CaseLoad) -> None:
-        super().__init__(rule, "consumer+resource", rule.least, once=True)
+        super().__init__(rule, "consumer+resource", rule.least)
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`."""
         if not seen.case or (not self._scope.everything and not self._scope.admits(seen)):
             return None
         key = seen.case, seen.resource
-        if self._cells.find(seen.consumer, key) is None and not self._again(seen, key):
+        if self._again(seen, key) is None:
             return None
         return self._count(seen, key, b"\0" + seen.case.encode())
 
@@ -305,8 +315,9 @@ class SubjectCount(Detector):
         pane = seen.time_ms // self.pane_ms
         cell = self._cells.at(seen.consumer, self._key(seen), pane)
         cell.add(pane, int.from_bytes(tags[:8]))
-        cell.note(seen.resource, seen.exchange_id, keep_id=True)
-        if seen.time_ms < cell.quiet_until_ms or cell.filled < self._filled:
+        near = cell.filled > self._filled - 2 * EVIDENCE
+        cell.note(seen.resource, seen.exchange_id, keep_id=near)
+        if not near or cell.filled < self._filled or seen.time_ms < cell.quiet_until_ms:
             return None
         alarm = self._alarm(seen, cell, self._least)
         cell.clear()
@@ -317,8 +328,7 @@ class SubjectTally(Tally):
     """The same subject again (`rules_file.SubjectAgain`)."""
 
     def __init__(self, rule: SubjectAgain) -> None:
-        super().__init__(rule, rule.by, rule.least, once=True)
-        self._cases = Distinct(DOOR_PLACES)
+        super().__init__(rule, rule.by, rule.least)
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`. Only answers about one subject: a list may be filled with decoys."""
@@ -326,12 +336,13 @@ class SubjectTally(Tally):
         if len(tags) != TAG_BYTES or (not self._scope.everything and not self._scope.admits(seen)):
             return None
         key = self._key(seen), tags
-        pane = seen.time_ms // self.pane_ms
         # One case counts once, however often it asks.
-        if seen.case and self._cases.add(pane, hash((seen.consumer, key, seen.case))):
+        mark = hash(seen.case) & MARK if seen.case else 0
+        cell = self._again(seen, key, mark)
+        if cell is None or (mark and mark in cell.marks):
             return None
-        if self._cells.find(seen.consumer, key) is None and not self._again(seen, key):
-            return None
+        if mark:
+            cell.marks = (*cell.marks, mark)[-EVIDENCE:]
         return self._count(seen, key, tags)
 
 
@@ -353,7 +364,7 @@ class ShareOf(Tally):
         cell.add(pane, 1 if odd else 0)
         if not odd:
             return None
-        cell.note(seen.resource, seen.exchange_id, keep_id=True)
+        cell.note(seen.resource, seen.exchange_id, keep_id=cell.second > self._least - EVIDENCE)
         if cell.second < self._least or seen.time_ms < cell.quiet_until_ms:
             return None
         if cell.second * 1000 < self._permille * cell.total:
@@ -476,7 +487,7 @@ class AgainstPast(Detector):
             passed = pane - cell.pane
             if self._new and passed * self.pane_ms >= self._remember_ms:
                 cell.since_ms = now_ms
-            highest = min(cell.count, RISE * max(cell.peak, self._least))
+            highest = min(cell.count, RISE * max(cell.peak, self._least // 4))
             cell.peak = max(cell.peak, highest) * self._fade ** max(passed, 0)
             cell.pane, cell.count = pane, 0
         cell.count += 1

@@ -169,7 +169,7 @@ class Engine:
             self.rules, self.fault = (), error.subject
             _log.critical("risk rules unreadable", subject=error.subject)
         self.region = region
-        self.holds.keep_rules(frozenset(rule.id for rule in self.rules))
+        self.holds.keep_rules(frozenset(rule.id for rule in self.rules if rule.action != "alert"))
         self.windows = self.fresh_windows()
         for callback in self._changed:
             callback()
@@ -211,6 +211,13 @@ class Engine:
             return
         if body.failure or header.kind == common_pb2.KIND_VERIFY:
             return
+        combinations = self.windows.combinations
+        if not combinations.concerns(resource):
+            return
+        fields = tuple(header.fields)
+        masks = combinations.shape_of(resource, fields)
+        if not masks:
+            return
         exchange.rule = "risk"
         identity = exchange.caller.identity
         seen = Observed(
@@ -226,25 +233,30 @@ class Engine:
             0,
             False,
             exchange.exchange_id,
-            tuple(header.fields),
+            fields,
             0,
             tags.tags,
         )
-        held = self.weigh(seen)
+        held = self.weigh(seen, masks)
         if held is not None:
             exchange.rule = f"risk/{held[0]}"
             raise ApprovalRequired(f"finding {held[1].hex()}")
 
-    def weigh(self, seen: Observed) -> tuple[str, bytes] | None:
+    def weigh(self, seen: Observed, masks: tuple[int, ...] | None = None) -> tuple[str, bytes] | None:
         """Take in an answer that is about to be released, unless it is held back.
 
         It counts from here on, not from when it is durable: of two that come together, the second completes.
+
+        Args:
+            seen: the answer, with its fields and tags.
+            masks: of the combinations that it brings fields of; found here where None.
 
         Returns:
             Rule and finding that hold it back; None where it may go.
         """
         combinations = self.windows.combinations
-        masks = combinations.shape(seen.resource, seen.fields)
+        if masks is None:
+            masks = combinations.shape(seen.resource, seen.fields)
         if not masks:
             return None
         held = None

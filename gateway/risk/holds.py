@@ -60,7 +60,7 @@ class Holds:
         self._drop(lambda one: one.finding_id == finding_id)
 
     def keep_rules(self, rules: frozenset[str]) -> None:
-        """End what rules hold that are not in force any more."""
+        """End what rules hold that are not in force any more, or only alert now."""
         self._drop(lambda one: one.rule not in rules)
 
     def find(self, consumer: str, agent: str, operator: str, resource: str, now_ms: int) -> Hold | None:

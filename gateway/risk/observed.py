@@ -56,37 +56,35 @@ def observe(exchange: Exchange, now_ms: int) -> Observed | None:
 
     Failures say nothing about the consumer, and an answer that came too late never reached it.
     """
-    released = exchange.error is None
     if exchange.owed:
         return None
-    reason = 0
+    header, identity, resource = exchange.header, exchange.caller.identity, exchange.resource
+    error, tags = exchange.error, exchange.tags
+    reason, by_provider, attempt = 0, False, 0
     fields: tuple[str, ...] = ()
-    attempt, by_provider = 0, False
-    header = exchange.header
-    if exchange.error is not None:
-        reason = exchange.error.reason
+    if error is not None:
+        reason = error.reason
         if exchange.decision != audit_pb2.DECISION_REFUSED or reason in OWN_HOLDS or not exchange.claimed:
             return None
-        by_provider = exchange.error.hop.startswith(_PROVIDER)
+        by_provider = error.hop.startswith(_PROVIDER)
         fields = tuple(header.fields)
         attempt = _attempt(header.resource, fields, header.purpose, header.grant_id, header.matter)
-    standing, resource = exchange.case_standing, exchange.resource
     return Observed(
         now_ms,
-        exchange.caller.identity.organisation,
-        exchange.caller.identity.name,
+        identity.organisation,
+        identity.name,
         header.operator,
         header.provider_organisation,
         resource.id if resource is not None else header.resource,
-        header.case_number if standing != audit_pb2.CASE_STANDING_NOT_OPEN else "",
+        header.case_number if exchange.case_standing != audit_pb2.CASE_STANDING_NOT_OPEN else "",
         resource is not None and resource.sealed,
-        released,
+        error is None,
         reason,
         by_provider,
         exchange.exchange_id,
         fields,
         attempt,
-        exchange.tags.tags if exchange.tags is not None else b"",
+        tags.tags if tags is not None else b"",
     )
 
 

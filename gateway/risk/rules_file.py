@@ -20,10 +20,16 @@ from exchange.errors import RulesInvalid
 from exchange.identity import CREDIT_CODE
 from exchange.region_rules import MAX_RISK_CHARS
 from exchange.v1 import reason_pb2
+from gateway.risk.windows import places_for
 
 MAX_RULES = 32
 MAX_FAULTS_CHARS = 2000
 MAX_KEYS = 100_000
+MAX_ALL_KEYS = 500_000
+MAX_DISTINCT_BYTES = 64 << 20
+MAX_DISTINCT = 5000
+MAX_SIGHTINGS = 4
+"""Rules whose table of first sightings takes 16 MiB each."""
 MAX_COMPONENTS = 8
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 MAX_HOLD_S = DAY_S
@@ -151,6 +157,14 @@ class Refusals(_Counting):
         """What providers refuse is their word."""
         return frozenset({"alert"}) if self.by_providers else super().allowed
 
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> "Refusals":
+        if self.distinct and self.in_a_row:
+            raise ValueError("distinct and in_a_row: one of them")
+        if self.distinct:
+            _check_distinct(self.least, self.max_keys)
+        return self
+
 
 class _OfTags(_Counting):
     @property
@@ -168,7 +182,12 @@ class Subjects(_OfTags):
     """Many different subjects."""
 
     kind: Literal["subjects"]
-    least: Annotated[int, Field(ge=2, le=5000)]
+    least: Annotated[int, Field(ge=2, le=MAX_DISTINCT)]
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> "Subjects":
+        _check_distinct(self.least, self.max_keys)
+        return self
 
 
 class SubjectAgain(_OfTags):
@@ -268,6 +287,12 @@ class CaseLoad(_Rule):
     least: Annotated[int, Field(ge=2, le=10_000_000)]
 
 
+def _check_distinct(least: int, max_keys: int) -> None:
+    """Refuse a distinct count whose cells would need more than 64 MiB."""
+    if least > MAX_DISTINCT or places_for(least) * max_keys > MAX_DISTINCT_BYTES:
+        raise ValueError("least times max_keys: distinct counts take at most 64 MiB a rule")
+
+
 Rule = (
     Refusals
     | Subjects
@@ -292,6 +317,10 @@ class _File(BaseModel):
     def _ids_differ(self) -> "_File":
         if len({rule.id for rule in self.rule}) != len(self.rule):
             raise ValueError("an id twice")
+        if sum(isinstance(rule, (SubjectAgain, CaseLoad)) for rule in self.rule) > MAX_SIGHTINGS:
+            raise ValueError(f"at most {MAX_SIGHTINGS} rules of subject_again and case_load")
+        if sum(rule.max_keys for rule in self.rule) > MAX_ALL_KEYS:
+            raise ValueError(f"max_keys: at most {MAX_ALL_KEYS} of all rules together")
         return self
 
 

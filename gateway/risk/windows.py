@@ -4,12 +4,13 @@
    length, never more, so that what counts happened within it.
 2. Distinct counts are estimated by linear counting (Whang et al. 1990) with 4 places for each that is wanted:
    the standard error at the threshold is below 4 % from 100 on. Nothing is kept of what was counted.
-3. Where most keys come once (cases, subjects), the first time leaves a place in a table of 2^17 and no more;
-   a cell is made the second time. Two keys on one place make a count one too high.
+3. Where most keys come once (cases, subjects), the first time leaves 8 bytes in a table of 2^21 places and no
+   more; a cell is made the second time. What was seen first is forgotten when newer keys need its place.
 4. Cells are bounded per rule. One consumer may have a fourth of them: who floods forgets its own past, not
    that of others. What is dropped is counted (`evicted`).
 """
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from math import ceil, exp
@@ -21,7 +22,9 @@ ID_BYTES = 16
 MAX_RESOURCES = 16
 PLACES_PER_ITEM = 4
 SHARE = 4
-DOOR_PLACES = 1 << 17
+SIGHTING_BITS = 21
+MARK = (1 << 16) - 1
+HASH = (1 << 64) - 1
 
 
 class Cell(Protocol):
@@ -125,14 +128,16 @@ class Counts(Shown):
     Attributes:
         total: within the window.
         second: another count beside it, of the same panes.
+        marks: of what was counted already, at most 16.
     """
 
-    __slots__ = ("_panes", "second", "total")
+    __slots__ = ("_panes", "marks", "second", "total")
 
     def __init__(self) -> None:
         super().__init__()
         self._panes: list[tuple[int, int, int]] = _NO_PANES
         self.total = self.second = 0
+        self.marks: tuple[int, ...] = ()
 
     def add(self, pane: int, other: int = 0) -> None:
         """Count one in a pane, and some beside it."""
@@ -168,6 +173,41 @@ class Counts(Shown):
 
 _NO_PANES: list[tuple[int, int, int]] = []
 """Shared and never changed."""
+
+
+class Sightings:
+    """Which keys were seen for the first time, each with a mark of 16 bits; see rule 3.
+
+    A place is 32 bits of the key's hash, 16 of the pane, 16 of the mark, and each key has two that it may
+    take: one that is mistaken for another comes once in 2^32. Hashes are keyed by the process: nobody can
+    aim them.
+    """
+
+    def __init__(self) -> None:
+        self._places = array("Q")
+
+    def note(self, number: int, pane: int, mark: int = 0) -> int | None:
+        """Return the mark of a sighting within the window; or None, and note this one.
+
+        Args:
+            number: hash of the key, 64 bits.
+            pane: the present one.
+            mark: of this sighting, 16 bits.
+        """
+        places = self._places
+        if not places:
+            places = self._places = array("Q", bytes(8 << SIGHTING_BITS))
+        at, wanted, oldest = number & ((1 << SIGHTING_BITS) - 1), number >> 32, -1
+        place = at
+        for one in (at, at ^ 1):
+            held = places[one]
+            age = (pane - (held >> 16)) & MARK if held else MARK + 1
+            if age < PANES and held >> 32 == wanted:
+                return held & MARK
+            if age > oldest:
+                place, oldest = one, age
+        places[place] = wanted << 32 | (pane & MARK) << 16 | mark
+        return None
 
 
 class Distinct(Shown):

@@ -1,5 +1,6 @@
 """Step 4, first of all guards: what is stopped goes no further, whatever was granted."""
 
+from exchange.errors import Stopped
 from exchange.stop_set import StopSet
 from exchange.trust import TrustList
 from gateway.record import Exchange
@@ -26,3 +27,12 @@ class NotStopped:
             exchange.rule = stop.rule
             raise stops.refusal(stop)
         stops.rehearse(exchange.header, exchange.resource.id, now_ms)
+
+    def peek(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
+        """Decide the same and count nothing: nobody asked for data."""
+        exchange.rule = "stop"
+        if exchange.resource is not None:
+            stop = self._stops.find(exchange.header, exchange.resource.id, now_ms)
+            if stop is not None:
+                exchange.rule = stop.rule
+                raise Stopped(stop.name)

@@ -45,6 +45,27 @@ class Tile:
     hashes: bytes
 
 
+class QuotaKey(NamedTuple):
+    """What one quota counts over.
+
+    Attributes:
+        grant_id: 32 bytes.
+        period: a QuotaPeriod.
+        start_ms: when the period began, Unix milliseconds; 0 for a whole term.
+    """
+
+    grant_id: bytes
+    period: int
+    start_ms: int
+
+
+class Used(NamedTuple):
+    """How much of a quota is used, by the entries below `size`."""
+
+    exchanges: int
+    size: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """What one commit makes durable: all of it or nothing.
@@ -55,6 +76,7 @@ class Group:
         tiles: the tiles that these entries fill.
         head: the head after them.
         beside: what is kept beside entries of the group, by index; no part of the log.
+        quotas: how many entries of the group count against each quota; no part of the log.
     """
 
     first: int
@@ -62,6 +84,7 @@ class Group:
     tiles: Sequence[Tile]
     head: StoredHead
     beside: Mapping[int, bytes] = field(default_factory=dict)
+    quotas: Mapping[QuotaKey, int] = field(default_factory=dict)
 
 
 class Gap(NamedTuple):
@@ -165,6 +188,16 @@ class AuditStore(Protocol):
 
     def beside(self, first: int, count: int) -> dict[int, bytes]:
         """Return what was committed beside `count` entries from an index on, by index.
+
+        Raises:
+            AuditUnavailable, StoreDamaged: it cannot be read.
+        """
+        ...
+
+    def used(self, key: QuotaKey) -> Used:
+        """Return what committed groups have counted against a quota, and the size of the log they make.
+
+        A point look-up. Counts are kept for a period and the one before it.
 
         Raises:
             AuditUnavailable, StoreDamaged: it cannot be read.

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from exchange.errors import AuditUnavailable, StoreDamaged, WrongState
 from exchange.segment import Item
-from gateway.storage import segment_table
-from gateway.storage.ports import Gap, Group, Segment, StoredHead
+from gateway.storage import quota_table, segment_table
+from gateway.storage.ports import Gap, Group, QuotaKey, Segment, StoredHead, Used
 from gateway.storage.segment_table import SegmentBook
 from gateway.storage.segments import SegmentFiles
 
@@ -45,6 +45,12 @@ STEPS = (
                           kept BLOB NOT NULL, newest_ms INTEGER NOT NULL, cleared INTEGER NOT NULL,
                           sealed_entry INTEGER, erased_entry INTEGER, gone INTEGER NOT NULL) STRICT;
     INSERT INTO schema (version) VALUES (3);
+    """,
+    """
+    CREATE TABLE quota (grant_id BLOB NOT NULL, period INTEGER NOT NULL, start_ms INTEGER NOT NULL,
+                        used INTEGER NOT NULL, PRIMARY KEY (grant_id, period, start_ms))
+                        STRICT, WITHOUT ROWID;
+    INSERT INTO schema (version) VALUES (4);
     """,
 )
 
@@ -129,6 +135,7 @@ class SqliteAuditStore:
                 db.execute(
                     "INSERT INTO tile (level, n, data) VALUES (?, ?, ?)", (tile.level, tile.n, tile.hashes)
                 )
+            quota_table.add(db, group.quotas)
             db.execute(_SET_HEAD, (head.size, head.root, head.checkpoint))
         except sqlite3.Error as error:
             raise _unavailable(error) from error
@@ -184,6 +191,11 @@ class SqliteAuditStore:
 
         self._write(change)
 
+    def put_quotas(self, source: "SqliteAuditStore") -> None:
+        """Take over what another store has counted, into one that is made anew."""
+        counts = source._read(quota_table.rows)
+        self._write(lambda db: quota_table.put(db, counts))
+
     def segments(self) -> Sequence[Segment]:
         """Return what is sealed or was."""
         return self._book.segments
@@ -222,6 +234,10 @@ class SqliteAuditStore:
             sealed = ((index, self._book.beside(index)) for index in range(first, first + count))
             found |= {index: parts[0] for index, parts in sealed if parts}
         return found
+
+    def used(self, key: QuotaKey) -> Used:
+        """Return what is counted against a quota."""
+        return self._read(lambda db: quota_table.used(db, key))
 
     def tile(self, level: int, n: int) -> bytes | None:
         """Return a full tile; None where there is none."""

@@ -6,7 +6,8 @@ from exchange.region_rules import RegionRules
 from gateway.clocks.escalation import Due
 from gateway.clocks.workdays import Workdays
 from gateway.rules.register import RulesRegister
-from gateway.tickets.register import Held, TicketRegister
+from gateway.tickets.held import Held
+from gateway.tickets.register import TicketRegister
 
 
 class TicketClocks:

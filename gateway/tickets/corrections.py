@@ -30,7 +30,8 @@ from gateway.audit.projection import Projection
 from gateway.audit.projection_file import held as projected
 from gateway.registrar import Registrar
 from gateway.subject_tags import check_list
-from gateway.tickets.register import Held, TicketRegister
+from gateway.tickets.held import Held
+from gateway.tickets.register import TicketRegister
 
 MOST_IDS = 256
 """Exchanges in one entry."""
@@ -234,7 +235,7 @@ class Corrections:
                 return None
             return self._entry(held, entries, recipient=recipient, exchange_ids=left)
 
-        await self._registrar.record_own(make)
+        await self._registrar.record_made(make)
 
     async def _end(self, held: Held, sought: _Sought | None) -> None:
         def make(entries: ActEntries) -> audit_pb2.AuditEntry | None:
@@ -243,7 +244,7 @@ class Corrections:
             period = sought.period if sought else ""
             return self._entry(held, entries, ends=True, tag_period=period, erased=sought is None)
 
-        await self._registrar.record_own(make)
+        await self._registrar.record_made(make)
 
     def _entry(self, held: Held, entries: ActEntries, **told: object) -> audit_pb2.AuditEntry:
         dispute = held.ticket.dispute

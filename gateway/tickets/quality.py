@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from exchange.errors import ClockSkew, Malformed, NoGrant, RoleNotAllowed, WrongState
 from exchange.grants import MAX_STATEMENT_SKEW_MS, check_issued
 from exchange.identity import Role
+from exchange.quality_report import QualityReport, read_quality
 from exchange.resources import Resource
-from exchange.tickets import QualityReport, read_quality
 from exchange.v1 import audit_pb2
 from gateway.access.grants import GrantIndex
 from gateway.audience import NOBODY, Audience

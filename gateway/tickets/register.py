@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from heapq import merge
 
 from exchange.errors import (
@@ -28,19 +28,16 @@ from exchange.errors import (
     WrongSuite,
 )
 from exchange.grants import check_issued
-from exchange.identity import Identity, Role, parse_uri
+from exchange.identity import Identity, parse_uri
 from exchange.keys import PeerKeys
 from exchange.suites import SUITES
 from exchange.tickets import (
     ACKNOWLEDGE,
     ANSWER,
     ASSIGN,
-    ASSIGNED,
     CORRECT,
     CORRECTED,
-    OPEN,
     Dispute,
-    Standing,
     Ticket,
     TicketEvent,
     check_raiser,
@@ -54,60 +51,13 @@ from gateway.audience import EVERYBODY, Audience
 from gateway.directory.organisations import Organisations
 from gateway.directory.resources import Catalogue
 from gateway.register import Submitted
+from gateway.tickets.held import OVERSEERS, Held
 
 MAX_OPEN = 500
 """Tickets of one organisation that are open at a time."""
-OVERSEERS = frozenset({Role.OFFICER, Role.AUDITOR, Role.ADMIN})
 
 Newest = Callable[[str, str], PeerKeys | None]
 """Returns the keys in force of an agent, by credit code and name."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A ticket and what came of it.
-
-    Attributes:
-        index: of the entry that raised it.
-        raised_ms: when, Unix milliseconds, by the gateway's clock.
-        since_ms: since when whoever it waits for has it.
-        history: indexes of the entries of its steps, ascending.
-        corrected_index: of the entry that says the source was corrected; 0 before.
-        exchanges: told to their recipients while the telling goes on, 16 bytes each.
-        told_all: whether everybody who was found has been told.
-        told_period: of the tags by which they were looked for.
-        untraceable: whether nobody could be looked for.
-    """
-
-    index: int
-    standing: Standing
-    raised_ms: int
-    since_ms: int
-    history: list[int] = field(default_factory=list)
-    corrected_index: int = 0
-    exchanges: set[bytes] = field(default_factory=set)
-    told_all: bool = False
-    told_period: str = ""
-    untraceable: bool = False
-
-    @property
-    def ticket(self) -> Ticket:
-        """What was raised."""
-        return self.standing.ticket
-
-    @property
-    def waiting(self) -> bool:
-        """Whether somebody must act on it."""
-        return self.standing.state in (OPEN, ASSIGNED)
-
-    def parties(self) -> frozenset[str]:
-        """Return the credit codes of who raised a dispute and whom it is about."""
-        dispute = self.ticket.dispute
-        return frozenset({self.ticket.raised_by, dispute.provider if dispute else self.ticket.raised_by})
-
-    def seen_by(self, who: Identity) -> bool:
-        """Return whether somebody may see the whole ticket: demands are for everybody."""
-        return self.ticket.demand is not None or who.role in OVERSEERS or who.organisation in self.parties()
 
 
 class TicketRegister:
@@ -264,7 +214,8 @@ class TicketRegister:
     def _check_corrected(self, held: Held, event: TicketEvent) -> None:
         dispute = held.ticket.dispute
         assert dispute is not None
-        known = dispute.fields | self._catalogue.exactly(dispute.resource).fields.keys()
+        resource = self._catalogue.by_id.get(dispute.resource)
+        known = dispute.fields | (resource.fields.keys() if resource else frozenset())
         if not event.fields <= known:
             raise UnknownField(", ".join(sorted(event.fields - known))[:80])
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from exchange.tickets import CORRECTED
 from exchange.v1 import ticket_pb2
+from gateway.tickets.held import Held
 from gateway.tickets.quality import QualityRegister, Sums
-from gateway.tickets.register import Held
 
 
 def quality_of(

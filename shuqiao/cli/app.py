@@ -34,6 +34,7 @@ from shuqiao.cli import (
     report,
     risk,
     rules,
+    sandbox,
     stop,
 )
 from shuqiao.cli.invocation import Invocation, of
@@ -64,6 +65,7 @@ GROUPS = (
     quality,
     report,
     audit,
+    sandbox,
 )
 SINGLE = (demo, exchange, example, doctor, bench)
 

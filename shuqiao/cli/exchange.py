@@ -37,6 +37,7 @@ Claims = Annotated[
 ]
 Purpose = Annotated[str, typer.Option("--purpose", help="用途代码 | Coded purpose")]
 Matter = Annotated[str, typer.Option("--matter", help="事项代码 | Coded matter")]
+Step = Annotated[str, typer.Option("--step", help="事项环节 | Step of the matter")]
 Case = Annotated[str, typer.Option("--case", help="办件编号 | Case number")]
 Operator = Annotated[str, typer.Option("--operator", help="经办人代号 | Pseudonym of the operator")]
 Grant = Annotated[
@@ -67,6 +68,7 @@ def query(
     field: Fields = None,
     purpose: Purpose = "",
     matter: Matter = "",
+    step: Step = "",
     case: Case = "",
     operator: Operator = "",
     grant: Grant = "",
@@ -83,6 +85,7 @@ def query(
         parameters=_named(parameters or []),
         purpose=purpose,
         matter=matter,
+        step=step,
         case_number=case,
         operator=operator,
         grant_id=_grant_id(grant),
@@ -98,6 +101,7 @@ def verify(
     claim: Claims = None,
     purpose: Purpose = "",
     matter: Matter = "",
+    step: Step = "",
     case: Case = "",
     operator: Operator = "",
     grant: Grant = "",
@@ -117,6 +121,7 @@ def verify(
         claims=_named(claim),
         purpose=purpose,
         matter=matter,
+        step=step,
         case_number=case,
         operator=operator,
         grant_id=_grant_id(grant),

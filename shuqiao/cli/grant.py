@@ -1,14 +1,16 @@
 """`shuqiao grant`: who may ask whom for what."""
 
 from collections.abc import Collection
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shuqiao.cli import explaining
+from shuqiao.cli import explaining, grant_tables
+from shuqiao.cli.grant_tables import SHORT_HEX
 from shuqiao.cli.invocation import Invocation, of
-from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
 app = typer.Typer(name="grant", help="授权 | Grants")
@@ -23,10 +25,34 @@ GrantId = Annotated[
     ),
 ]
 Note = Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")]
-STATE_STYLES = {"active": GOOD, "pending": UNSURE, "paused": UNSURE, "rejected": BAD, "revoked": BAD}
-WAITING = {"accept": ("pending",), "reject": ("pending",), "pause": ("active",), "resume": ("paused",)}
+MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+Until = Annotated[
+    datetime, typer.Option("--until", formats=MOMENTS, help="新的截止时间 | The new end of its term")
+]
+IN_TERM = ("active", "paused")
+WAITING = {
+    "accept": ("pending",),
+    "reject": ("pending",),
+    "pause": ("active",),
+    "resume": ("paused",),
+    "extend": IN_TERM,
+    "supervise": ("supervising", *IN_TERM),
+    "overrule": ("supervising", *IN_TERM),
+    "exit": ("pending", "supervising", *IN_TERM),
+}
 ID_BYTES = 32
-SHORT_HEX = 12
+
+
+class State(StrEnum):
+    """Where a grant stands."""
+
+    PENDING = "pending"
+    SUPERVISING = "supervising"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    REJECTED = "rejected"
+    REVOKED = "revoked"
+    ENDED = "ended"
 
 
 @app.command("apply", help="申请授权（数据专员） | Apply for a grant (steward)")
@@ -84,27 +110,90 @@ def revoke(context: typer.Context, grant: GrantId, note: Note = "") -> None:
     _decide(of(context), grant, "revoke", note)
 
 
+@app.command("extend", help="延长授权（提供部门数据专员） | Extend a grant (provider's steward)")
+def extend(context: typer.Context, grant: GrantId, until: Until, note: Note = "") -> None:
+    """Extend the term of a grant; where a supervisor is named, it holds once that one approves."""
+    _decide(of(context), grant, "extend", note, not_after_ms=_ms(until))
+
+
+@app.command("supervise", help="监督同意（监督部门数据专员） | Approve as supervisor (supervisor's steward)")
+def supervise(context: typer.Context, grant: GrantId, note: Note = "") -> None:
+    """Approve what the provider accepted or extended."""
+    _decide(of(context), grant, "supervise", note)
+
+
+@app.command("overrule", help="监督否决（监督部门数据专员） | Refuse as supervisor (supervisor's steward)")
+def overrule(context: typer.Context, grant: GrantId, note: Note = "") -> None:
+    """Refuse what the provider accepted or extended."""
+    _decide(of(context), grant, "overrule", note)
+
+
+@app.command("exit", help="退出授权（使用部门数据专员） | Give a grant back (consumer's steward)")
+def give_back(context: typer.Context, grant: GrantId, note: Note = "") -> None:
+    """Give a grant back for good."""
+    _decide(of(context), grant, "exit", note)
+
+
+@app.command("attest", help="声明已删除数据（使用部门数据专员） | Attest deletion (consumer's steward)")
+def attest(
+    context: typer.Context,
+    grant: GrantId,
+    before: Annotated[
+        datetime,
+        typer.Option(
+            "--before",
+            formats=MOMENTS,
+            help="在此之前收到的数据均已删除 | Whatever was received before is deleted",
+        ),
+    ],
+    note: Note = "",
+) -> None:
+    """Attest that what was received before a moment is deleted."""
+    _decide(of(context), grant, "attest_deletion", note, deleted_before_ms=_ms(before))
+
+
 @app.command("list", help="列出授权 | List the grants")
-def listed(context: typer.Context) -> None:
+def listed(
+    context: typer.Context,
+    state: Annotated[
+        State | None, typer.Option("--state", help="只列此状态 | Only those that stand so")
+    ] = None,
+    resource: Annotated[str, typer.Option("--resource", help="只列此资源 | Only of this resource")] = "",
+    consumer: Annotated[str, typer.Option("--consumer", help="只列此使用部门 | Only of this consumer")] = "",
+    overdue: Annotated[
+        bool, typer.Option("--overdue", help="只列已超时限的 | Only those whose clock has run out")
+    ] = False,
+) -> None:
     """Print the grants that the caller may see."""
+    from exchange.v1 import grant_pb2
+    from shuqiao import regional, views
+
+    call = of(context)
+    wanted = grant_pb2.GrantState.Value(f"GRANT_STATE_{state.upper() if state else 'UNSPECIFIED'}")
+    with call.gateway() as channel:
+        records = regional.list_grants(
+            channel, state=wanted, resource=resource, consumer=consumer, overdue=overdue
+        )
+    found = [views.grant(record) for record in records]
+    call.out.show({"grants": found}, lambda: grant_tables.show_list(call, found))
+
+
+@app.command("clocks", help="列出运行中的时限 | List the clocks that run")
+def clocks(
+    context: typer.Context,
+    overdue: Annotated[
+        bool, typer.Option("--overdue", help="只列已超时限的 | Only those that have run out")
+    ] = False,
+) -> None:
+    """Print for which grants somebody has to act, what is due first."""
     from shuqiao import regional, views
 
     call = of(context)
     with call.gateway() as channel:
-        found = [views.grant(record) for record in regional.list_grants(channel)]
-    columns = (
-        Text("授权", "Grant"),
-        Text("状态", "State"),
-        Text("使用部门", "Consumer"),
-        Text("资源", "Resource"),
-        Text("信息项", "Fields"),
-        Text("用途", "Purposes"),
-        Text("有效期至", "Until"),
-    )
-    call.out.show(
-        {"grants": found},
-        lambda: call.out.table(Text("授权", "Grants"), columns, [_row(call, view) for view in found]),
-    )
+        records = regional.list_grants(channel, timed=True, overdue=overdue)
+    found = sorted(map(views.grant, records), key=lambda view: str(view["due_at"]))
+    now = views.unix_ms(call.clock.now_ms())
+    call.out.show({"grants": found}, lambda: grant_tables.show_clocks(call, found, now=now))
 
 
 @app.command("show", help="查看授权 | Show a grant")
@@ -115,8 +204,8 @@ def show(context: typer.Context, grant: GrantId) -> None:
     call = of(context)
     with call.gateway() as channel:
         record = regional.get_grant(channel, find_id(channel, grant))
-    view = views.grant(record)
-    call.out.show(view, lambda: _print(call, view))
+    view, now = views.grant(record), views.unix_ms(call.clock.now_ms())
+    call.out.show(view, lambda: grant_tables.show_one(call, view, now=now))
 
 
 def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
@@ -158,7 +247,20 @@ def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
     return fitting[0]
 
 
-def _decide(call: Invocation, grant: str, action: str, note: str) -> None:
+def _ms(moment: datetime) -> int:
+    """Return Unix milliseconds of a moment that was typed in local time."""
+    return int(moment.astimezone().timestamp() * 1000)
+
+
+def _decide(
+    call: Invocation,
+    grant: str,
+    action: str,
+    note: str,
+    *,
+    not_after_ms: int = 0,
+    deleted_before_ms: int = 0,
+) -> None:
     from exchange.v1 import grant_pb2
     from shuqiao import regional, views
 
@@ -166,7 +268,15 @@ def _decide(call: Invocation, grant: str, action: str, note: str) -> None:
     with call.gateway() as channel:
         grant_id = find_id(channel, grant, states=WAITING.get(action, ()))
         decided = regional.decide_grant(
-            channel, call.signer, grant_id, number, clock=call.clock, random=call.random, note=note
+            channel,
+            call.signer,
+            grant_id,
+            number,
+            clock=call.clock,
+            random=call.random,
+            note=note,
+            not_after_ms=not_after_ms,
+            deleted_before_ms=deleted_before_ms,
         )
     state = views.grant_state(decided.state)
     word = term(state, call.out.language)
@@ -174,51 +284,4 @@ def _decide(call: Invocation, grant: str, action: str, note: str) -> None:
     call.out.show(
         {"ok": True, "grant_id": grant_id.hex(), "state": state, "index": decided.entry},
         lambda: call.out.done(said.filled(id=grant_id.hex()[:SHORT_HEX], state=word, index=decided.entry)),
-    )
-
-
-def _state(call: Invocation, view: dict[str, Any]) -> Cell:
-    return Cell(term(view["state"], call.out.language), STATE_STYLES.get(view["state"], ""))
-
-
-def _row(call: Invocation, view: dict[str, Any]) -> list[object]:
-    return [
-        view["grant_id"][:SHORT_HEX],
-        _state(call, view),
-        view["consumer"],
-        view["resource"],
-        view["fields"],
-        view["purposes"],
-        view["not_after"][:10],
-    ]
-
-
-def _print(call: Invocation, view: dict[str, Any]) -> None:
-    language = call.out.language
-    title = Text("授权 {id}", "Grant {id}").filled(id=view["grant_id"])
-    call.out.facts(
-        title,
-        [
-            (Text("状态", "State"), _state(call, view)),
-            (Text("使用部门", "Consumer"), view["consumer"]),
-            (Text("提供部门", "Provider"), view["provider"]),
-            (Text("资源", "Resource"), view["resource"]),
-            (Text("信息项", "Fields"), view["fields"]),
-            (Text("方式", "Kinds"), [term(kind, language) for kind in view["kinds"]]),
-            (Text("用途", "Purposes"), view["purposes"]),
-            (Text("事项", "Matters"), view["matters"] or Text("不限", "any")),
-            (Text("须有办件编号", "Case required"), view["case_required"]),
-            (Text("有效期自", "From"), view["not_before"]),
-            (Text("有效期至", "Until"), view["not_after"]),
-            (Text("理由", "Justification"), view["justification"]),
-        ],
-    )
-    call.out.table(
-        Text("经过", "History"),
-        (Text("修订", "Revision"), Text("操作", "Action"), Text("时间", "Time"), Text("说明", "Note")),
-        [
-            [event["revision"], term(event["action"], language), event["issued_at"], event["note"]]
-            for event in view["events"]
-        ],
-        empty=Text("尚无决定", "No decision yet"),
     )

@@ -51,7 +51,7 @@ def run(*, scenario: str, keep: Path | None, out: Output) -> int:
         raise BadConfiguration(f"--scenario {scenario}: {', '.join(SCENARIOS)}")
     outcome = Outcome(scenario=scenario)
     show = Show(out)
-    with _folder(keep) as root, _interruptible():
+    with _folder(keep) as root, interruptible():
         begun = time.monotonic()
         try:
             with World(root) as world:
@@ -84,7 +84,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Take SIGTERM and SIGHUP like an interrupt, so that the processes are stopped in order."""
 
     def interrupt(_: int, __: FrameType | None) -> None:

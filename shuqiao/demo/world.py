@@ -130,6 +130,13 @@ class World:
         group = {AUTHORITY: "certs", GATEWAY: "gateway"}.get(process, "agent")
         self._start(process, group).ready()
 
+    def restart_agents(self, agents: Sequence[str]) -> None:
+        """Start agents that ended, all at once."""
+        for agent in agents:
+            self._start(agent, "agent")
+        for agent in agents:
+            self.processes[agent].ready()
+
     def _start(self, name: str, group: str) -> Process:
         layout = self.layout
         arguments = [group, "serve", "--config", str(layout.config(name))]

@@ -16,6 +16,7 @@ PSEUDONYM_CHARS = 24
 NAMED = ("operator", "case_number")
 SAME_AS = {"finding_operator": "operator"}
 """Parts of a view that hold what another part names: their pseudonyms are the same."""
+CASE = "case"
 _DOMAIN = b"shuqiao/export-pseudonym/1\0"
 
 
@@ -40,6 +41,9 @@ class Pseudonyms:
         """Return the view of an entry with pseudonyms for operator and case number."""
         changed = {name: self.of(name, str(view[name])) for name in NAMED if view.get(name)}
         changed |= {name: self.of(kind, str(view[name])) for name, kind in SAME_AS.items() if view.get(name)}
+        if view.get("act") == CASE:
+            # What its entries are about is the number: it belongs to the exchanges that name it.
+            changed["subject"] = self.of("case_number", str(view["subject"]))
         return {**view, **changed}
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from agent.consumer.correction_view import CorrectionView
+from agent.consumer.receipts import ReceiptShelf
 from agent.corrections import AgentCorrections
 from agent.disputes import FOR_ANOTHER, NONE, OPENED, TEXT, UNOPENED, AgentDisputes, show_disputes
 from agent.region import RegionView
@@ -16,7 +18,7 @@ from exchange.keystore import FileKeyStore
 from exchange.own_keys import OwnKeys
 from exchange.sealed_text import seal_text
 from exchange.tickets import CORRECT, WITHDRAW, WITHDRAWN
-from exchange.v1 import audit_pb2, common_pb2, directory_pb2, ticket_pb2
+from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, ticket_pb2
 from tests.support.region import CIVIL, HEALTH, ORIGIN, POLICE, RESOURCE
 from tests.support.review_region import refused
 from tests.support.tickets import (
@@ -176,7 +178,7 @@ async def test_disputes_without_a_text_and_with_one_for_another_agent_are_kept_t
     await region.raised(CHEN, sealed_dispute(side, await region.exchange(MOTHER)))
     side.disputes._agent = "police-2"
     side.catch_up()
-    assert side.shown() == [(NONE, None), (FOR_ANOTHER, None)]
+    assert sorted(side.shown()) == sorted([(NONE, None), (FOR_ANOTHER, None)])
     consumer = AgentSide(region, tmp_path / "health-1", HEALTH)
     consumer.catch_up()
     assert consumer.shown() == []
@@ -207,6 +209,37 @@ async def test_a_correction_reaches_the_recipient_s_agent_with_its_own_exchanges
     assert side.corrections.listed() == [done] and done.done_ms == region.clock.ms
     with pytest.raises(e.UnknownTicket):
         side.corrections.mark_done("ab" * 32)
+
+
+async def test_the_face_shows_what_is_not_done_first_with_what_is_known_of_each_exchange(
+    region: TicketRegion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await region.exchange(one, consumer_organisation=CIVIL) for one in (MOTHER, FATHER)]
+    tickets = []
+    for one in (MOTHER, FATHER):
+        tickets.append(await region.raised(CHEN, dispute(await region.exchange(one))))
+        await region.act(LI, tickets[-1], CORRECT)
+        await region.told_all(tickets[-1])
+    side = AgentSide(region, tmp_path / "civil-1", CIVIL)
+    side.catch_up()
+    shelf = ReceiptShelf()
+    entry = audit_pb2.AuditEntry()
+    entry.exchange.operator = "op-1"
+    receipt = agent_pb2.VerifiedReceipt()
+    receipt.receipt.leaf = entry.SerializeToString()
+    shelf.keep(ids[1], receipt)
+    view = CorrectionView(corrections=side.corrections, shelf=shelf)
+    first = view.corrections(lambda resource: True)["corrections"][0]  # type: ignore[index]
+    assert view.done(first["ticket"], lambda resource: True)["done"] is True
+    shown = view.corrections(lambda resource: True)
+    assert [one["done"] for one in shown["corrections"]] == [False, True]  # type: ignore[attr-defined]
+    operators = {
+        one["exchanges"][0]["exchange_id"].replace("-", ""): one["exchanges"][0]["operator"]
+        for one in shown["corrections"]  # type: ignore[attr-defined]
+    }
+    assert operators == {ids[0].hex(): "", ids[1].hex(): "op-1"}
+    monkeypatch.setattr("agent.consumer.correction_view.MOST_DISPUTES", 1)
+    assert view.corrections(lambda resource: True)["more"] is True
 
 
 @pytest.mark.parametrize("change", ["signer", "ticket", "fields", "resource", "body"])

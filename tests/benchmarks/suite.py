@@ -9,6 +9,8 @@ from tests.benchmarks import (
     faces,
     officers,
     region_rows,
+    region_state,
+    risk,
     sealing,
     search_page,
     signatures,
@@ -19,6 +21,7 @@ from tests.benchmarks.rows import Group, Row
 GROUPS: tuple[Group, ...] = (
     region_rows.GROUP,
     faces.GROUP,
+    region_state.GROUP,
     sealing.GROUP,
     audit_append.GROUP,
     officers.GROUP,
@@ -26,6 +29,7 @@ GROUPS: tuple[Group, ...] = (
     audit_reading.GROUP,
     evidence.GROUP,
     signatures.GROUP,
+    risk.GROUP,
 )
 ROW_IDS: tuple[str, ...] = tuple(row_id for group in GROUPS for row_id in group.ids)
 

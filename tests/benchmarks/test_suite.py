@@ -30,6 +30,10 @@ NEEDED = {
     "sign_us_per_body",
     "verify_us_per_body",
     "hpke_wrap_us",
+    "region_start_s",
+    "region_peak_mib",
+    "region_decision_us",
+    "region_grant_change_s",
 }
 WITH_PROCESSES = {"gateway_cpu_us_per_exchange", "http_us_per_call", "tail_delivery_ms_p99"}
 KEYS = {"id", "value", "unit", "beside", "ratio"}

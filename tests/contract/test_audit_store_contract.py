@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from exchange.keystore import MemoryKeyStore
+from exchange.v1 import grant_pb2
 from gateway.audit.folder import segments_in
-from gateway.storage.ports import Group, Segment, SegmentStore, StoredHead, Tile
+from gateway.storage.ports import Group, QuotaKey, Segment, SegmentStore, StoredHead, Tile, Used
 from gateway.storage.segments import SegmentFiles
 from gateway.storage.sqlite import SqliteAuditStore
 from tests.support.audit import ORIGIN, MemoryAuditStore
@@ -131,6 +132,52 @@ def test_what_is_beside_an_entry_that_was_only_staged_is_gone_with_it(make: Make
 
 
 # -- sealing -------------------------------------------------------------------------------------------------
+
+
+DAY_MS = 86_400_000
+
+
+def quota_key(day: int = 0, grant: int = 1) -> QuotaKey:
+    return QuotaKey(bytes([grant]) * 32, grant_pb2.QUOTA_PERIOD_DAY, day * DAY_MS)
+
+
+def test_what_counts_against_a_quota_is_committed_with_its_entries(make: Make) -> None:
+    store = make()
+    store.open()
+    assert store.used(quota_key()) == Used(0, 0)
+    store.stage(replace(group(0, 4), quotas={quota_key(): 3, quota_key(grant=2): 1}))
+    store.commit()
+    store.stage(replace(group(4, 2), quotas={quota_key(): 2}))
+    store.commit()
+    store.stage(group(6, 1))
+    store.commit()
+    for reopened in (True, False):
+        again = store if reopened else make()
+        again.open()
+        assert again.used(quota_key()) == Used(5, 7)
+        assert again.used(quota_key(grant=2)) == Used(1, 7)
+        assert again.used(quota_key(day=1)) == Used(0, 7)
+
+
+def test_what_was_only_staged_counts_for_nothing(make: Make) -> None:
+    store = make()
+    store.open()
+    store.stage(replace(group(0, 1), quotas={quota_key(): 1}))
+    assert store.used(quota_key()) == Used(0, 0)
+    store.open()
+    assert store.used(quota_key()) == Used(0, 0)
+    store.stage(replace(group(0, 1), quotas={quota_key(): 4}))
+    store.commit()
+    assert store.used(quota_key()) == Used(4, 1)
+
+
+def test_the_count_of_a_period_stays_while_the_next_one_is_counted(make: Make) -> None:
+    store = make()
+    store.open()
+    for place, day in enumerate((0, 1, 0, 1, 2)):
+        store.stage(replace(group(place, 1), quotas={quota_key(day): 1}))
+        store.commit()
+    assert [store.used(quota_key(day)).exchanges for day in (1, 2)] == [2, 1]
 
 
 def segment(first: int = 0, end: int = 256, **changed: object) -> Segment:

@@ -18,9 +18,9 @@ from exchange.grants import (
     transition,
 )
 from exchange.identity import Identity, Role
-from exchange.region_rules import NO_RULES
+from exchange.region_rules import NO_RULES, Purpose, RegionRules
 from exchange.resources import Resource, parse_resource
-from exchange.v1 import common_pb2, grant_pb2
+from exchange.v1 import common_pb2, directory_pb2, grant_pb2
 from tests.support.region import (
     CIVIL,
     DOMAIN,
@@ -29,6 +29,7 @@ from tests.support.region import (
     RESOURCE,
     YEAR_MS,
     grant_body,
+    item,
     moment,
     resource_body,
 )
@@ -320,3 +321,123 @@ def test_the_subject_of_a_refusal_repeats_no_unknown_name() -> None:
     with pytest.raises(e.UnknownField) as caught:
         ask(grant(), resource(), fields=["970102199001010011"])
     assert caught.value.subject == RESOURCE
+
+
+def test_a_grant_for_domains_covers_their_matters_and_no_others() -> None:
+    of = grant(scope=2, matters=[], domains=["birth", "marriage"])
+    ask(of, resource(), matter="birth.newborn")
+    ask(of, resource(), matter="marriage")
+    for matter in ("", "death.notice", "births", ".birth"):
+        with pytest.raises(e.MatterNotGranted):
+            ask(of, resource(), matter=matter)
+
+
+def test_a_grant_for_steps_covers_these_and_no_others() -> None:
+    of = grant(matters=["newborn", "marriage"], steps=["newborn/household", "marriage/verify"])
+    ask(of, resource(), step="household")
+    for matter, step in (("newborn", ""), ("newborn", "verify"), ("marriage", "household")):
+        with pytest.raises(e.StepNotGranted):
+            ask(of, resource(), matter=matter, step=step)
+    ask(grant(), resource(), step="anything")
+
+
+def test_a_grant_covers_the_ways_of_fetching_it_names_and_on_demand_where_it_names_none() -> None:
+    ask(grant(), resource())
+    with pytest.raises(e.KindNotGranted):
+        ask(grant(), resource(), fetch_mode=directory_pb2.FETCH_MODE_BATCH)
+    batch = grant(fetch_modes=[directory_pb2.FETCH_MODE_BATCH])
+    ask(batch, resource(), fetch_mode=directory_pb2.FETCH_MODE_BATCH)
+    with pytest.raises(e.KindNotGranted):
+        ask(batch, resource())
+
+
+BOTH = [common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY]
+DERIVED = [item("name"), item("address"), item("station", 2, 1), item("adult", 2, derived=True)]
+
+
+def test_a_body_that_is_no_governments_verifies_or_gets_derived_fields_only() -> None:
+    about, of = resource(fields=DERIVED), grant(kinds=BOTH, fields=["name", "adult"])
+    ask(of, about, government=False, kind=common_pb2.KIND_VERIFY)
+    ask(of, about, government=False, fields=["adult"])
+    ask(of, about, fields=["name", "adult"])
+    with pytest.raises(e.NonGovernment):
+        ask(of, about, government=False, fields=["adult", "name"])
+
+
+def test_an_application_of_such_a_body_asks_for_no_more_and_is_passed_on_to_none() -> None:
+    about = resource(fields=DERIVED)
+    others = APPLIED | {"government": lambda code: code not in (HEALTH, CIVIL)}
+    check_application(grant(PENDING, fields=["adult"]), about, **others)
+    check_application(grant(PENDING, kinds=[common_pb2.KIND_VERIFY]), about, **others)
+    with pytest.raises(e.NonGovernment):
+        check_application(grant(PENDING), about, **others)
+    onward = APPLIED | {"government": lambda code: code != CIVIL}
+    check_application(grant(PENDING, fields=["adult"], redisclosure_to=[CIVIL]), about, **onward)
+    with pytest.raises(e.Redisclosure):
+        check_application(grant(PENDING, redisclosure_to=[CIVIL]), about, **onward)
+
+
+def purpose(**changes: Any) -> RegionRules:
+    held: dict[str, Any] = {"matters": frozenset(), "max_term_days": 0}
+    made = Purpose(code="birth", title_zh="出生", title_en="Birth", legal_basis="Act 1", **(held | changes))
+    return RegionRules(purposes={"birth": made})
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes"),
+    [
+        (NO_RULES, {"purposes": ["anything"]}),
+        (purpose(), {}),
+        (purpose(), {"matters": []}),
+        (purpose(matters=frozenset({"newborn", "marriage"})), {}),
+        (purpose(max_term_days=366), {}),
+    ],
+)
+def test_a_purpose_that_the_rules_know_for_matters_and_term_may_be_named(
+    rules: RegionRules, changes: dict[str, Any]
+) -> None:
+    check_application(grant(PENDING, **changes), resource(), **(APPLIED | {"rules": rules}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes"),
+    [
+        (purpose(), {"purposes": ["birth", "curiosity"]}),
+        (purpose(matters=frozenset({"marriage"})), {}),
+        (purpose(matters=frozenset({"newborn"})), {"matters": ["newborn", "marriage"]}),
+        (purpose(matters=frozenset({"newborn"})), {"matters": []}),
+        (purpose(matters=frozenset({"birth.newborn"})), {"scope": 2, "matters": [], "domains": ["birth"]}),
+        (purpose(max_term_days=365), {}),
+    ],
+)
+def test_any_other_purpose_is_unknown(rules: RegionRules, changes: dict[str, Any]) -> None:
+    with pytest.raises(e.PurposeUnknown):
+        check_application(grant(PENDING, **changes), resource(), **(APPLIED | {"rules": rules}))
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "values", "error"),
+    [
+        ("nothing", 1, ["1"], e.UnknownField),
+        ("count", 2, ["1"], e.Malformed),
+        ("count", 1, ["1", "many"], e.Malformed),
+        ("born", 1, ["soon"], e.Malformed),
+        ("share", 1, ["1.5"], e.Malformed),
+        ("at", 1, ["2026-01-01T00:00:00Z"], e.Malformed),
+        ("raw", 1, ["AAAA"], e.Malformed),
+    ],
+)
+def test_a_row_filter_that_means_nothing_is_refused(
+    field: str, operator: Any, values: list[str], error: type[e.ExchangeError]
+) -> None:
+    types = {"count": "integer", "born": "date", "share": "decimal", "at": "timestamp", "raw": "bytes"}
+    about = resource(fields=[item("name"), item("address"), *(item(n, type=t) for n, t in types.items())])
+    told = grant_pb2.RowFilter(field=field, operator=operator, values=values)
+    with pytest.raises(error):
+        check_application(grant(PENDING, row_filters=[told]), about, **APPLIED)
+    good = [
+        grant_pb2.RowFilter(field="count", operator=1, values=["1", "-2"]),
+        grant_pb2.RowFilter(field="born", operator=1, values=["2026-01-01"]),
+        grant_pb2.RowFilter(field="name", operator=2, values=["王"]),
+    ]
+    check_application(grant(PENDING, row_filters=good), about, **APPLIED)

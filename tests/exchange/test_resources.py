@@ -4,9 +4,23 @@ from typing import Any
 
 import pytest
 
-from exchange.errors import BadIdentifier, ExchangeError, Malformed, Oversized, RoleNotAllowed
+from exchange.errors import (
+    BadIdentifier,
+    DataClassRefused,
+    ExchangeError,
+    Malformed,
+    Oversized,
+    RoleNotAllowed,
+)
 from exchange.identity import Identity, Role
-from exchange.resources import Resource, check_publisher, parse_resource, split_id, wider_divisions
+from exchange.resources import (
+    MaskRule,
+    Resource,
+    check_publisher,
+    parse_resource,
+    split_id,
+    wider_divisions,
+)
 from exchange.v1 import common_pb2, directory_pb2
 from tests.support.region import CIVIL, DOMAIN, POLICE, item, resource_body
 from tests.support.sealing import NOW_MS
@@ -84,6 +98,109 @@ def test_a_field_of_level_3_or_4_forces_the_whole_resource_sealed() -> None:
 def test_an_entry_that_breaks_a_rule_is_refused(changes: dict[str, Any], error: type[ExchangeError]) -> None:
     with pytest.raises(error):
         parse(**changes)
+
+
+def promised(**told: Any) -> directory_pb2.Responsibility:
+    return directory_pb2.Responsibility(**({"unit": "户政支队"} | told))
+
+
+def masked(kind: int, type: str = "text", **told: int) -> list[directory_pb2.Field]:
+    return [item("name", type=type, mask=directory_pb2.Mask(kind=kind, **told))]  # type: ignore[arg-type]
+
+
+KEEP, YEAR, MONTH, REDACT, PREFIX, BAND, PSEUDONYM = range(1, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"code": "a" * 65}, Oversized),
+        ({"item": " a"}, Malformed),
+        ({"summary_zh": "a" * 2001}, Oversized),
+        ({"summary_en": "a\nb"}, Malformed),
+        ({"category": "other"}, Malformed),
+        ({"category": "base/"}, Malformed),
+        ({"category": "base/" + "/".join("abcdef")}, Malformed),
+        ({"keywords": ["a"] * 2}, Malformed),
+        ({"keywords": [str(n) for n in range(17)]}, Oversized),
+        ({"keywords": ["a" * 41]}, Oversized),
+        ({"keywords": [""]}, Malformed),
+        ({"update_cycle": "hourly"}, Malformed),
+        ({"fetch_modes": [0]}, Malformed),
+        ({"fetch_modes": [1, 1]}, Malformed),
+        ({"fetch_modes": [9]}, Malformed),
+        ({"legal_basis": "a" * 501}, Oversized),
+        ({"derived_from": ["970100/police/household"]}, Malformed),
+        ({"derived_from": ["970100/civil/a"] * 2}, Malformed),
+        ({"derived_from": ["civil/a"]}, BadIdentifier),
+        ({"derived_from": [f"970100/civil/a{n}" for n in range(17)]}, Oversized),
+        ({"schema": "x" * 16385}, Oversized),
+        ({"schema": "数" * 5462}, Oversized),
+        ({"compatibility": 3}, Malformed),
+        ({"responsibility": promised(unit="a" * 101)}, Oversized),
+        ({"responsibility": promised(available_permille=1001)}, Malformed),
+        ({"responsibility": promised(fresh_within_s=1 << 60)}, Malformed),
+        ({"responsibility": promised(decide_within_days=251)}, Malformed),
+        ({"responsibility": promised(answer_within_ms=600_001)}, Malformed),
+        ({"fields": [item("name", code="a" * 65)]}, Oversized),
+        ({"fields": [item("name", description="a" * 501)]}, Oversized),
+        ({"fields": [item("name", condition="a\x00")]}, Malformed),
+        ({"fields": [item("name", data_class=directory_pb2.DATA_CLASS_CORE)]}, DataClassRefused),
+        ({"fields": [item("name", data_class=directory_pb2.DATA_CLASS_SECRET)]}, DataClassRefused),
+        ({"fields": [item("name", data_class=5)]}, Malformed),
+        ({"fields": masked(0)}, Malformed),
+        ({"fields": masked(8)}, Malformed),
+        ({"fields": masked(KEEP)}, Malformed),
+        ({"fields": masked(KEEP, first=257)}, Malformed),
+        ({"fields": masked(KEEP, "integer", first=1)}, Malformed),
+        ({"fields": masked(KEEP, first=1, band=1)}, Malformed),
+        ({"fields": masked(YEAR, "integer")}, Malformed),
+        ({"fields": masked(YEAR, "date", first=1)}, Malformed),
+        ({"fields": masked(MONTH, "timestamp")}, Malformed),
+        ({"fields": masked(REDACT, "bytes", last=1)}, Malformed),
+        ({"fields": masked(PREFIX)}, Malformed),
+        ({"fields": masked(PREFIX, first=2, last=1)}, Malformed),
+        ({"fields": masked(BAND, "integer")}, Malformed),
+        ({"fields": masked(BAND, "text", band=5)}, Malformed),
+        ({"fields": masked(PSEUDONYM, "date")}, Malformed),
+    ],
+)
+def test_every_part_of_the_metadata_is_bounded(changes: dict[str, Any], error: type[ExchangeError]) -> None:
+    with pytest.raises(error):
+        parse(**changes)
+
+
+def test_the_hot_path_finds_item_sources_masks_and_what_is_derived() -> None:
+    resource = parse(
+        derived_from=["970100/civil/a"],
+        responsibility=promised(available_permille=990),
+        fields=[*masked(BAND, "integer", band=10), item("age_band", derived=True, code="DE1")],
+    )
+    assert (resource.item, resource.derived_from) == ("household", ("970100/civil/a",))
+    assert resource.responsibility is not None and resource.responsibility.available_permille == 990
+    assert resource.fields["name"].mask == MaskRule(kind=BAND, band=10)
+    assert resource.fields["age_band"].derived and resource.fields["age_band"].code == "DE1"
+    assert parse(item="A-1").item == "A-1"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        masked(KEEP, first=1, last=1),
+        masked(YEAR, "date"),
+        masked(MONTH, "text"),
+        masked(REDACT, "timestamp"),
+        masked(PREFIX, first=4),
+        masked(BAND, "decimal", band=100),
+        masked(PSEUDONYM),
+    ],
+)
+def test_a_mask_that_fits_the_type_is_taken(fields: list[directory_pb2.Field]) -> None:
+    assert parse(fields=fields).fields["name"].mask is not None
+
+
+def test_equal_rules_are_held_once() -> None:
+    assert parse().fields["name"] is parse(title_zh="另一个").fields["name"]
 
 
 def test_bytes_that_are_no_entry_are_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from exchange.errors import ExchangeError, Oversized, SealBroken, WrongSuite
 from exchange.sealed_text import MAX_TEXT_BYTES, open_text, seal_text
 from exchange.suites import X25519_SUITE, XWING_SUITE, suite
-from exchange.tickets import MAX_CIPHERTEXT, MAX_WRAP
+from exchange.ticket_body import MAX_CIPHERTEXT, MAX_WRAP
 from exchange.v1 import ticket_pb2
 
 HEALTH, POLICE, CIVIL = "11970000MB1A0001X5", "11970100MB1A0001XA", "11980000MB1A0001X9"

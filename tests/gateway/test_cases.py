@@ -247,3 +247,21 @@ async def test_a_case_whose_opening_went_with_its_segment_is_closed_all_the_same
 async def test_the_entries_of_cases_go_with_their_segment(region: Region) -> None:
     index = await _open(region)
     assert not stays(audit_pb2.AuditEntry.FromString(region.log.entries[index]))
+
+
+async def test_of_a_case_whose_entry_is_erased_nobody_is_told_any_more(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erased, kept = await _open(region), await _open(region, "LJ-2")
+    leaves = region.log.leaves
+
+    def read(first: int, count: int) -> list[bytes]:
+        if first == erased:
+            raise e.EntryErased(str(first))
+        return list(leaves(first, count))
+
+    monkeypatch.setattr(region.log, "leaves", read)
+    page = region.registrar.events(erased, 1, POLICE)
+    assert (list(page.events), page.next, page.more) == ([], erased + 1, True)
+    page = region.registrar.events(page.next, 10, POLICE)
+    assert [event.index for event in page.events] == [kept] and not page.more

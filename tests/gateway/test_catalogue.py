@@ -1,4 +1,4 @@
-"""The lifecycle of a catalogue entry: handed in, reviewed by another person, in force, replaced, withdrawn."""
+"""The lifecycle of a catalogue entry: handed in, reviewed by another person, in force, replaced, gone."""
 
 import asyncio
 from pathlib import Path
@@ -250,8 +250,13 @@ async def test_data_of_others_are_passed_on_only_as_far_as_their_grant_allows(re
     await region.add(OTHER, "bank")
     with pytest.raises(e.Redisclosure):
         await derived.grant(AUTHORITY.person(Role.STEWARD, "xu", OTHER))
-    await derived.grant(CIVIL_STEWARD)
-    await region.decide(allowing, grant_pb2.GRANT_ACTION_REVOKE, 2)
+    passed_on = await derived.grant(CIVIL_STEWARD)
+    await region.decide(allowing, grant_pb2.GRANT_ACTION_PAUSE, 2)
+    with pytest.raises(e.Redisclosure):
+        await region.decide(passed_on, grant_pb2.GRANT_ACTION_ACCEPT, 1, region.health)
+    await region.decide(allowing, grant_pb2.GRANT_ACTION_RESUME, 3)
+    await region.decide(passed_on, grant_pb2.GRANT_ACTION_ACCEPT, 1, region.health)
+    await region.decide(allowing, grant_pb2.GRANT_ACTION_REVOKE, 4)
     with pytest.raises(e.Redisclosure):
         await derived.grant(CIVIL_STEWARD)
 

@@ -35,6 +35,7 @@ from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
 from gateway.trust_watch import TrustWatch
 from tests.support.callers import by, nothing_traced, peer
+from tests.support.catalogue import ReviewRegion
 from tests.support.keeping import KeptLog, present
 from tests.support.region import (
     CIVIL,
@@ -55,7 +56,7 @@ HEALTH_AGENT = AUTHORITY.person(Role.AGENT, "health-1", HEALTH)
 CIVIL_STEWARD = AUTHORITY.person(Role.STEWARD, "wang", CIVIL)
 
 
-class Served(Region):
+class Served(ReviewRegion):
     """A region whose services are served."""
 
     linked: list[str]
@@ -148,6 +149,55 @@ async def test_an_organisation_is_added_and_listed_page_by_page(region: Served) 
     ask.page_token = first.next_page_token
     second = await region.directory.ListOrganisations(ask, metadata=by(OPERATOR))
     assert (len(first.organisations), len(second.organisations), second.next_page_token) == (2, 1, "")
+
+
+async def test_resources_are_found_and_their_versions_listed_page_by_page(region: Served) -> None:
+    await region.settled()
+    await region.publish(version=2, title_zh="人口")
+    found = await region.directory.SearchResources(
+        directory_pb2.SearchResourcesRequest(words=["人口"]), metadata=by(OPERATOR)
+    )
+    assert [(one.standing, one.index) for one in found.resources] == [
+        (directory_pb2.RESOURCE_STANDING_PUBLISHED, 3)
+    ]
+    listing = directory_pb2.ListVersionsRequest(resource=RESOURCE, page_size=1)
+    first = await region.directory.ListVersions(listing, metadata=by(OPERATOR))
+    listing.page_token = first.next_page_token
+    second = await region.directory.ListVersions(listing, metadata=by(OPERATOR))
+    told = [*first.versions, *second.versions]
+    assert [directory_pb2.ResourceBody.FromString(one.resource.body).version for one in told] == [1, 2]
+    assert told[0].standing == directory_pb2.RESOURCE_STANDING_SUPERSEDED
+    assert second.next_page_token == ""
+    for wrong, error in (
+        (directory_pb2.ListVersionsRequest(resource="970100/a/b"), e.UnknownResource),
+        (directory_pb2.ListVersionsRequest(resource=RESOURCE, page_size=101), e.Malformed),
+        (directory_pb2.ListVersionsRequest(resource=RESOURCE, page_token=pages.token("x", "1")), e.Malformed),
+    ):
+        call = region.directory.ListVersions(wrong, metadata=by(OPERATOR))
+        assert isinstance(await refused(call), error)
+
+
+async def test_a_schema_that_could_do_harm_is_refused_and_entered(region: Served) -> None:
+    await region.settled()
+    harmful = region.resource(version=2, schema='{"type": "object", "$ref": "https://example.com/x"}')
+    request = directory_pb2.PublishResourceRequest(resource=harmful)
+    error = await refused(region.directory.PublishResource(request, metadata=by(region.police)))
+    assert isinstance(error, e.Malformed) and error.subject.startswith("schema")
+    assert region.log.acts()[-1].act == audit_pb2.ACT_REFUSED
+    fits = region.resource(version=2, schema='{"type": "object", "properties": {"name": {"type": "string"}}}')
+    request = directory_pb2.PublishResourceRequest(resource=fits)
+    await region.directory.PublishResource(request, metadata=by(region.police))
+    assert region.state.resource(RESOURCE).version == 2
+
+
+async def test_a_version_in_review_is_listed_for_its_own_people_alone(region: Served) -> None:
+    await region.settled()
+    await region.set_rules()
+    await region.publish(version=2)
+    listing = directory_pb2.ListVersionsRequest(resource=RESOURCE)
+    for caller, count in ((OFFICER, 2), (region.police, 2), (region.health, 1), (OPERATOR, 1)):
+        answer = await region.directory.ListVersions(listing, metadata=by(caller))
+        assert len(answer.versions) == count
 
 
 async def test_a_refused_change_is_an_entry_with_its_reason(region: Served) -> None:
@@ -256,6 +306,22 @@ async def test_a_grant_is_read_by_its_parties_and_overseers_only(region: Served)
     assert isinstance(await refused(region.grants.GetGrant(one, metadata=by(CIVIL_STEWARD))), e.UnknownGrant)
     none = await region.grants.ListGrants(grant_pb2.ListGrantsRequest(), metadata=by(CIVIL_STEWARD))
     assert not none.grants
+
+
+async def test_a_grant_with_quotas_tells_how_much_of_each_is_used(region: Served) -> None:
+    await region.settled()
+    quotas = [
+        grant_pb2.Quota(period=grant_pb2.QUOTA_PERIOD_MONTH, exchanges=90),
+        grant_pb2.Quota(period=grant_pb2.QUOTA_PERIOD_DAY, exchanges=5),
+    ]
+    plain, limited = await region.apply(), await region.apply(quotas=quotas)
+    for _ in range(2):
+        for grant_id, used in ((plain, []), (limited, [89, 4])):
+            ask = grant_pb2.GetGrantRequest(grant_id=grant_id)
+            record = (await region.grants.GetGrant(ask, metadata=by(HEALTH_AGENT))).grant
+            assert list(record.used) == used
+        listed = await region.grants.ListGrants(grant_pb2.ListGrantsRequest(), metadata=by(AUDITOR))
+        assert [list(one.used) for one in listed.grants] == [[], [89, 4]]
 
 
 async def test_grants_are_listed_page_by_page(region: Served) -> None:

@@ -66,7 +66,11 @@ async def test_the_state_folds_from_what_is_kept_of_a_log_that_was_erased(
     keys = region.own_keys(region.police_agent)
     await region.enter(audit_pb2.ACT_BUNDLE, region.police_agent, keys.bundle)
     await kept.append(700, region.clock.now_ms())
-    before = region.state.grants.one(grant_id)
+    before, record = (
+        region.state.grants.one(grant_id),
+        region.state.grants.record(grant_id, region.registrar.leaf),
+    )
+    assert (len(record.events), record.state) == (1, grant_pb2.GRANT_STATE_ACTIVE)
     events = region.registrar.events(0, 99, HEALTH)
     for days in (40, 1001):
         kept.clock.now = region.clock.now_ms() + days * 86_400_000
@@ -78,6 +82,7 @@ async def test_the_state_folds_from_what_is_kept_of_a_log_that_was_erased(
         kept.files.forget(0, 256)
         region.start()
         assert region.state.grants.one(grant_id) == before, "no segment was opened"
+        assert region.state.grants.record(grant_id, region.registrar.leaf) == record
     assert kept.log.gaps() == ((0, 512),)
     await region.registrar.close()
     await kept.log.close()
@@ -89,6 +94,7 @@ async def test_the_state_folds_from_what_is_kept_of_a_log_that_was_erased(
         region.log = again.log
         region.start()
         assert region.state.grants.one(grant_id) == before
+        assert region.state.grants.record(grant_id, region.registrar.leaf) == record
         assert region.registrar.events(0, 99, HEALTH).events == events.events
         assert await region.registrar.record(
             audit_pb2.ACT_BUNDLE, region.police_agent.identity, keys.bundle

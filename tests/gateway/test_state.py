@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exchange import canonical
-from exchange.errors import StoreDamaged
+from exchange.errors import StoreDamaged, WrongState
 from exchange.keys import BundleBook
 from exchange.v1 import audit_pb2, common_pb2, grant_pb2
 from gateway.fold import SETTLE_AFTER, Fold
@@ -158,8 +159,29 @@ async def test_a_start_finds_everything_again_and_the_bundles_in_force(tmp_path:
     assert region.state.bundles.newest(POLICE, "police-1") is not None
 
 
-@pytest.mark.parametrize("harm", ["lost", "garbage", "row gone", "row changed", "other log", "older version"])
-async def test_a_projection_that_is_lost_or_damaged_is_made_again(tmp_path: Path, harm: str) -> None:
+HARM = {
+    "leaf gone": "DELETE FROM event WHERE idx = 2",
+    "leaf changed": "UPDATE event SET leaf = x'00' WHERE idx = 2",
+    "leaf moved": "UPDATE event SET idx = 77 WHERE idx = 2",
+    "grant gone": "DELETE FROM granted",
+    "grant cut": "UPDATE granted SET row = substr(row, 1, 40)",
+    "grant changed": "UPDATE granted SET row = CAST(substr(row, 1, 64) || x'05' || substr(row, 66) AS BLOB)",
+    "grant twice": "INSERT INTO granted SELECT idx + 1, row FROM granted",
+    "another's name": "UPDATE name SET text = '11980000MB1A0001X9' WHERE n = 1",
+    "terms changed": "UPDATE terms SET body = CAST(body || x'6001' AS BLOB)",
+    "terms gone": "DELETE FROM terms",
+    "read further": "UPDATE meta SET applied_index = applied_index + 1",
+    "read less far": "UPDATE meta SET applied_index = 3",
+    "another end": "UPDATE meta SET last_index = 0",
+    "other log": "UPDATE meta SET origin = 'other'",
+    "older version": "PRAGMA user_version = 99",
+}
+
+
+@pytest.mark.parametrize("harm", ["lost", "garbage", *HARM])
+async def test_a_projection_that_is_lost_or_damaged_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
     region = Region(tmp_path, authority=AUTHORITY)
     await busy(region)
     before, path = picture(region.state), tmp_path / "state.db"
@@ -169,17 +191,85 @@ async def test_a_projection_that_is_lost_or_damaged_is_made_again(tmp_path: Path
     elif harm == "garbage":
         path.write_bytes(b"not a database" * 1000)
     else:
-        change = {
-            "row gone": "DELETE FROM event WHERE idx = 4",
-            "row changed": "UPDATE event SET leaf = x'00' WHERE idx = 4",
-            "other log": "UPDATE meta SET origin = 'other'",
-            "older version": "PRAGMA user_version = 99",
-        }[harm]
         with sqlite3.connect(path) as db:
-            db.execute(change)
+            changed = db.execute(HARM[harm]).rowcount
         db.close()
+        assert changed, "something was harmed"
+    thrown: list[str] = []
+    reset = StateStore.reset
+    monkeypatch.setattr(StateStore, "reset", lambda store: thrown.append(harm) or reset(store))
     region.start()
     assert picture(region.state) == before
+    assert thrown or harm == "lost", "it was made anew, not believed"
+
+
+async def test_a_projection_that_was_made_without_the_key_is_not_believed(tmp_path: Path) -> None:
+    region = Region(tmp_path, authority=AUTHORITY)
+    await busy(region)
+    await region.registrar.close()
+    path, key = tmp_path / "state.db", bytes(range(32))
+    assert StateStore(path=path, origin=ORIGIN).open() == len(region.log.entries)
+    keyed = StateStore(path=path, origin=ORIGIN, key=key)
+    assert keyed.open() == 0, "as good as any for who has no key"
+    keyed.add([(4, b"leaf")], 9)
+    keyed.close()
+    assert StateStore(path=path, origin=ORIGIN, key=key).open() == 9
+    assert StateStore(path=path, origin=ORIGIN, key=bytes(32)).open() == 0
+
+
+async def test_leaves_that_are_let_go_are_folded_no_more_and_leave_a_whole_projection(tmp_path: Path) -> None:
+    store = StateStore(path=tmp_path / "state.db", origin=ORIGIN, key=b"k")
+    assert store.open() == 0
+    store.add([(number, b"leaf %d" % number) for number in range(9)], 20)
+    store.forget([2, 5, 77])
+    store.close()
+    again = StateStore(path=tmp_path / "state.db", origin=ORIGIN, key=b"k")
+    assert again.open() == 20
+    assert [index for index, _ in again.events()] == [0, 1, 3, 4, 6, 7, 8]
+    assert again.last() == (8, sha256(b"leaf 8").digest())
+
+
+async def test_a_start_folds_on_where_a_grant_was_applied_for_before_and_decided_after_the_projection(
+    tmp_path: Path,
+) -> None:
+    region = Region(tmp_path, authority=AUTHORITY)
+    await region.settled()
+    grant_id = await region.apply()
+    await region.registrar.close()
+    old = (tmp_path / "state.db").read_bytes()
+    region.start()
+    await region.decide(grant_id, ACCEPT, 1)
+    await region.decide(grant_id, PAUSE, 2)
+    before = picture(region.state)
+    await region.registrar.close()
+    region.store.reset()
+    region.store.close()
+    (tmp_path / "state.db").write_bytes(old)
+    for _ in range(2):
+        region.start()
+        assert picture(region.state) == before
+        assert region.state.grants.indexes(grant_id) == [3, 4, 5]
+        await region.registrar.close()
+
+
+async def test_a_body_that_was_entered_before_is_found_again_also_after_a_start(tmp_path: Path) -> None:
+    region = Region(tmp_path, authority=AUTHORITY)
+    await region.settled()
+    grant, second = region.grant(), region.grant()
+    applied = await region.enter(audit_pb2.ACT_GRANT, region.health, grant)
+    await region.enter(audit_pb2.ACT_GRANT, region.health, second)
+    grant_id = canonical.digest(canonical.GRANT, grant.body)
+    event = region.event(grant_id, ACCEPT, 1)
+    decided = await region.enter(audit_pb2.ACT_GRANT_EVENT, region.police, event)
+    for _ in range(2):
+        assert await region.enter(audit_pb2.ACT_GRANT, region.health, grant) == applied
+        assert await region.enter(audit_pb2.ACT_GRANT_EVENT, region.police, event) == decided
+        other = region.event(grant_id, ACCEPT, 1)
+        with pytest.raises(WrongState):
+            await region.enter(audit_pb2.ACT_GRANT_EVENT, region.police, other)
+        await region.registrar.close()
+        region.start()
+    assert len(region.log.entries) == 6
 
 
 async def test_a_log_with_a_gap_stops_the_start(tmp_path: Path) -> None:

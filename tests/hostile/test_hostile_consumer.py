@@ -20,7 +20,7 @@ from exchange.errors import ExchangeError, QueueFull
 from exchange.resources import DEFAULT_PADDING
 from exchange.signing import BatchSigner
 from exchange.trust import Verified
-from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, grant_pb2
+from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2
 from gateway.routing.links import MAX_LINKS_PER_AGENT
 from tests.support.hostile import PERSON, Table, World, error_of, outcome, until
 from tests.support.hostile_requests import (
@@ -208,6 +208,15 @@ async def test_another_departments_grant_gives_nothing(world: World) -> None:
     assert await provider_reason(world, signed_request(world, who=world.civil)) == "GRANT_FOREIGN"
     assert world.table.reads == 0
     await world.still_works()
+
+
+async def test_a_body_that_is_no_governments_gets_no_record_from_gateway_or_provider(world: World) -> None:
+    world.region.clock.ms += 1
+    await world.region.add(HEALTH, "health", kind=directory_pb2.ORGANISATION_KIND_OTHER)
+    await until(lambda: not world.police.view.government(HEALTH))
+    assert await gateway_reason(world, signed_request(world)) == "NON_GOVERNMENT"
+    assert await provider_reason(world, signed_request(world)) == "NON_GOVERNMENT"
+    assert world.table.reads == 0
 
 
 async def test_a_request_in_anothers_name_is_refused_whoever_signs_it(world: World) -> None:

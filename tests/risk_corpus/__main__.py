@@ -16,7 +16,7 @@ DAYS, EACH, SEED = 28, 6, 97
 
 def table(score: Score, text: str) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield f"{score.events:,} exchanges in {DAYS} days, {score.lawful:,} of them lawful; seed {SEED}; "
+    yield f"{score.events:,} exchanges in {DAYS} days, {score.lawful:,} of them lawful; seed {SEED};"
     yield f"{len(score.incidents)} incidents of {len({one.kind for one in score.incidents})} kinds."
     yield ""
     yield "| 规则 rule | 动作 action | 发现 findings | 属实 right | 准确率 precision | 召回率 recall |"

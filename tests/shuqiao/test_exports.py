@@ -100,6 +100,19 @@ EVERY_KIND = [
     *(act(number, act=number) for number in audit_pb2.Act.values() if number),
     act(99, act=audit_pb2.ACT_REFUSED, reason=reason_pb2.REASON_ROLE_NOT_ALLOWED),
     act(99, act=audit_pb2.ACT_ALERT, reason=reason_pb2.REASON_LOG_UNWITNESSED),
+    act(
+        99,
+        act=audit_pb2.ACT_FINDING,
+        finding=audit_pb2.FindingRecord(
+            finding_id=bytes(16),
+            rule="in-a-row",
+            severity="warning",
+            consumer="11970000MB1A0001X5",
+            operator="op-17",
+            exchange_ids=[bytes(16)],
+            count=5,
+        ),
+    ),
     review_finding(17),
 ]
 
@@ -186,6 +199,9 @@ def test_outside_the_region_operator_and_case_are_pseudonyms_that_still_belong_t
     assert one.text("case_number") == two.text("case_number") != "LJ-2026-000005"
     text = ocsf_lines(one) + csv_line(one)
     assert "LJ-2026" not in text and "op-7" not in text
+    act = audit_pb2.AdministrativeEntry(act=audit_pb2.ACT_CASE, subject="LJ-2026-000005")
+    opened = record(2, audit_pb2.AuditEntry(administrative=act).SerializeToString(), ORIGIN, names)
+    assert opened.text("subject") == one.text("case_number")
     other = record(0, entry(5), ORIGIN, Pseudonyms(b"x" * 32))
     assert other.text("case_number") != one.text("case_number")
     key.write_bytes(b"short")

@@ -169,6 +169,7 @@ def test_tail_with_json_prints_one_line_per_entry(shuqiao: Shuqiao, region: Regi
     region.leaves = [state_leaf(1), refused]
     lines = [json.loads(line) for line in shuqiao("audit", "tail", "--json").out.splitlines()]
     assert [line["index"] for line in lines] == [0, 1]
+    assert (lines[0]["resource_action"], lines[0]["resource_revision"]) == ("suspend", 1)
     assert (lines[0]["act"], lines[1]["decision"], lines[1]["reason"]) == (
         "resource_state",
         "refused",

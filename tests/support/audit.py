@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from exchange.segment import Item
 from exchange.v1 import audit_pb2
 from gateway.audit.folder import sequencer_in
 from gateway.audit.sequencer import Logged, Sequencer
-from gateway.storage.ports import Gap, Group, Segment, StoredHead
+from gateway.storage.ports import Gap, Group, QuotaKey, Segment, StoredHead, Used
 from gateway.storage.segment_table import SegmentBook
 from gateway.storage.segments import SegmentFiles
 
@@ -57,6 +58,7 @@ class MemoryAuditStore:
         self._book = SegmentBook(files=files)
         self.tiles: dict[tuple[int, int], bytes] = {}
         self.kept_beside: dict[int, bytes] = {}
+        self.quotas: Counter[QuotaKey] = Counter()
         self.head: StoredHead | None = None
         self.commit_fault = ""
         self.stage_fault = False
@@ -98,6 +100,7 @@ class MemoryAuditStore:
             self.entries += group.leaves
             self.tiles |= {(tile.level, tile.n): tile.hashes for tile in group.tiles}
             self.kept_beside |= group.beside
+            self.quotas.update(group.quotas)
             self.head = group.head
             self.commits.append(len(group.leaves))
         if self.commit_fault:
@@ -149,6 +152,9 @@ class MemoryAuditStore:
 
     def beside(self, first: int, count: int) -> dict[int, bytes]:
         return {index: extra for index, extra in self.kept_beside.items() if first <= index < first + count}
+
+    def used(self, key: QuotaKey) -> Used:
+        return Used(self.quotas[key], len(self.entries))
 
     def tile(self, level: int, n: int) -> bytes | None:
         return self.tiles.get((level, n))

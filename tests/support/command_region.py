@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 from exchange import canonical
 from exchange.checkpoint import Checkpoint, LogSigner
 from exchange.enrolment import pem_of
-from exchange.errors import ExchangeError, UnknownGrant, UnknownResource
+from exchange.errors import ExchangeError, UnknownGrant, UnknownResource, UnknownTicket
 from exchange.identity import Identity, Role
 from exchange.merkle import batch_paths, leaf_hash
 from exchange.rpc_errors import to_status
@@ -37,6 +37,10 @@ from exchange.v1 import (
     grant_pb2_grpc,
     review_pb2,
     review_pb2_grpc,
+    risk_pb2,
+    risk_pb2_grpc,
+    ticket_pb2,
+    ticket_pb2_grpc,
     trust_pb2,
     trust_pb2_grpc,
 )
@@ -107,6 +111,9 @@ class Region:
     reviews: list[review_pb2.ReviewSummary] = field(default_factory=list)
     review_items: list[review_pb2.ReviewItem] = field(default_factory=list)
     drawing: int = 0
+    tickets: list[ticket_pb2.TicketRecord] = field(default_factory=list)
+    qualities: list[ticket_pb2.ResourceQuality] = field(default_factory=list)
+    findings: list[risk_pb2.FindingRow] = field(default_factory=list)
     answer: agent_pb2.AskResponse = field(default_factory=agent_pb2.AskResponse)
     hops: list[agent_pb2.HopStatus] = field(default_factory=list)
     authority: AuthorityOfTests = field(default_factory=AuthorityOfTests)
@@ -314,6 +321,61 @@ class Reviews(review_pb2_grpc.ReviewServiceServicer):
         )
 
 
+class Tickets(ticket_pb2_grpc.TicketServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def RaiseTicket(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return ticket_pb2.RaiseTicketResponse(ticket_id=b"\xab" * 32, index=21)
+
+    def ActOnTicket(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return ticket_pb2.ActOnTicketResponse(state=ticket_pb2.TICKET_STATE_CORRECTED, index=22, told=2)
+
+    def ListTickets(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        at = int(request.page_token or 0)
+        rest = len(self.region.tickets) - at - 1
+        return ticket_pb2.ListTicketsResponse(
+            tickets=self.region.tickets[at : at + 1], next_page_token=str(at + 1) if rest > 0 else ""
+        )
+
+    def GetTicket(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        for record in self.region.tickets:
+            if record.ticket_id == request.ticket_id:
+                return ticket_pb2.GetTicketResponse(ticket=record)
+        return end(context, UnknownTicket("none", hop="gateway/gateway-1"))
+
+    def ListQuality(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return ticket_pb2.ListQualityResponse(resources=self.region.qualities)
+
+
+class Risks(risk_pb2_grpc.RiskServiceServicer):
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def ListFindings(self, request: Any, context: Any) -> Any:
+        """One a page, so that paging shows."""
+        self.region.take(request, context)
+        wanted = [
+            row
+            for row in self.region.findings
+            if (row.holds or not request.holding) and request.rule in ("", row.finding.rule)
+        ]
+        at = int(request.page_token or 0)
+        return risk_pb2.ListFindingsResponse(
+            findings=wanted[at : at + 1], next_page_token=str(at + 1) if len(wanted) > at + 1 else ""
+        )
+
+    def DecideFinding(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return risk_pb2.DecideFindingResponse(index=14)
+
+
 class Authority(trust_pb2_grpc.AuthorityServiceServicer):
     def __init__(self, region: Region) -> None:
         self.region = region
@@ -393,6 +455,8 @@ def region(person: Person) -> Iterator[Region]:
         grant_pb2_grpc.add_GrantServiceServicer_to_server(Grants(told), server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(told), server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(Reviews(told), server)
+        ticket_pb2_grpc.add_TicketServiceServicer_to_server(Tickets(told), server)
+        risk_pb2_grpc.add_RiskServiceServicer_to_server(Risks(told), server)
         trust_pb2_grpc.add_AuthorityServiceServicer_to_server(Authority(told), server)
         trust_pb2_grpc.add_EnrolmentServiceServicer_to_server(Enrolment(told), server)
         told.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -31,9 +31,12 @@ from agent.provider.answer import Provider, ProviderParts
 from agent.provider.field_rules import FieldRule, ParameterRule
 from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
+from agent.provider.pseudonyms import Pseudonyms
 from agent.provider.respond import Responder
 from agent.provider.source import Source
 from agent.provider.tagging import Tagger
+from agent.provider.verify_limits import VerifyCounts
+from agent.provider.verify_store import VerifyStore
 from agent.region import RegionView
 from agent.region_rules import AgentRules
 from agent.stops import AgentStops
@@ -120,7 +123,12 @@ def sources(table: Table) -> dict[str, Source]:
         (OPEN_RESOURCE, ParameterRule(name="district", column="district")),
     ):
         made[resource] = Source(
-            resource=resource, connector=table, fields=fields, parameters=[parameter], timeout_s=5.0
+            resource=resource,
+            connector=table,
+            fields=fields,
+            parameters=[parameter],
+            timeout_s=5.0,
+            pseudonyms=Pseudonyms(bytes(32)),
         )
     return made
 
@@ -161,6 +169,14 @@ class Department:
         )
         self.feed.subscribe(self._trust_changed)
         self.journal = Journal(path=folder / "journal.db", clock=clock)
+        self.rules = AgentRules(region=self.view)
+        self.verify_store = VerifyStore(folder / "verify-counts.db")
+        self.verify_counts = VerifyCounts(
+            limits=lambda: self.rules.current.verify_limits,
+            key=bytes(32),
+            store=self.verify_store,
+            now_ms=clock.now_ms(),
+        )
         self.provider = self._provider(held)
         self.consumer = self._consumer()
         self.wire = Wire()
@@ -208,6 +224,7 @@ class Department:
                 window=64,
                 receipt_after_s=30.0,
                 stops=self.stops.force,
+                verify_counts=self.verify_counts,
             )
         )
 
@@ -500,6 +517,7 @@ class World:
             await department.hang_up()
             await department.provider.close()
             await department.journal.close()
+            department.verify_store.close()
             department.view.close()
             department.book.close()
         await self.region.registrar.close()

@@ -206,7 +206,12 @@ class Region:
     def grant_service(self, calls: Calls) -> GrantService:
         lists = GrantLists(state=self.state, clocks=self.clocks, supervised=self.supervised)
         return GrantService(
-            registrar=self.registrar, state=self.state, calls=calls, clocks=self.clocks, lists=lists
+            registrar=self.registrar,
+            state=self.state,
+            calls=calls,
+            clocks=self.clocks,
+            lists=lists,
+            taken=lambda grant: [rule.exchanges - 1 for rule in grant.quotas],
         )
 
     async def enter(

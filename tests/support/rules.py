@@ -193,7 +193,7 @@ class Entered:
     def __init__(self) -> None:
         self.leaves: list[bytes] = []
 
-    def submit(self, leaves: Sequence[bytes], done: Any, beside: Sequence[bytes]) -> None:
+    def submit(self, leaves: Sequence[bytes], done: Any, beside: Sequence[bytes], charges: Any = ()) -> None:
         first = len(self.leaves)
         self.leaves += leaves
         done([first + place for place in range(len(leaves))])

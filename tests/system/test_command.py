@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shuqiao.cli.app import run
-from shuqiao.demo.cast import AUDITOR, HEALTH, MATTER, OFFICER, POLICE, PURPOSE, RESOURCE
+from shuqiao.demo.cast import AUDITOR, CIVIL, HEALTH, MATTER, OFFICER, POLICE, PURPOSE, RESOURCE
 from shuqiao.demo.world import GATEWAY
 from tests.support.real_region import CASE, RealRegion, ask
 
@@ -84,3 +84,19 @@ def test_lists_show_what_the_region_knows(world: RealRegion) -> None:
 def test_the_doctor_finds_a_healthy_department(world: RealRegion) -> None:
     (told,) = _done(world, HEALTH.steward, "doctor")
     assert told["ok"] is True
+
+
+def test_a_case_is_opened_shown_changed_and_closed(world: RealRegion) -> None:
+    number = "LJ-2026-COMMAND-1"
+    opened = ["case", "open", number, "--matter", MATTER, "--participant", POLICE.credit_code]
+    _done(world, HEALTH.steward, *opened)
+    assert _run(world, HEALTH.steward, *opened)[0] == 1
+    (told,) = _done(world, POLICE.steward, "case", "show", number)
+    assert (told["open"], told["lead"], told["revision"]) == (True, HEALTH.credit_code, 1)
+    assert _run(world, POLICE.steward, "case", "close", number)[0] == 1
+    assert _run(world, CIVIL.steward, "case", "show", number)[0] == 1
+    _done(world, HEALTH.steward, "case", "change", number, "--participant", CIVIL.credit_code)
+    assert _run(world, POLICE.steward, "case", "show", number)[0] == 1
+    _done(world, HEALTH.steward, "case", "close", number)
+    (told,) = _done(world, AUDITOR, "case", "show", number)
+    assert (told["open"], told["closed"], told["participants"]) == (False, True, [CIVIL.credit_code])

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchange.errors import ExchangeError, GrantPaused, GrantRevoked, NoGrant, Suspended
+from exchange.errors import ExchangeError, GrantPaused, GrantRevoked, NoGrant, StepNotGranted, Suspended
 from exchange.v1 import grant_pb2
 from shuqiao import regional
 from shuqiao.client import Client
 from shuqiao.demo import cast
 from shuqiao.demo.cast import CIVIL, GRANTED, POLICE, RESOURCE
-from shuqiao.forms import Filler
+from shuqiao.demo.people import Person
+from shuqiao.forms import Filler, RowFilterForm
 from shuqiao.questions import Query, failure_of, request_of
 from tests.support.real_region import CASE, Load, RealRegion, ask, until
 
@@ -80,6 +81,49 @@ def test_a_grant_is_paused_resumed_and_revoked(world: RealRegion, civil: Client)
     ):
         _decide(world, applied.grant_id, action)
         assert _by_grant(world, applied.grant_id, fields) is due
+
+
+def test_a_grant_for_a_step_gives_the_rows_that_fit_until_the_consumer_gives_it_back(
+    world: RealRegion,
+) -> None:
+    near = world.person
+    far = next(one for one in world.stage.persons if one.police_station != near.police_station)
+    stations = RowFilterForm(field="police_station", operator="in", values=[near.police_station])
+    form = cast.grant(CIVIL, ("address",)).model_copy(
+        update={"steps": [f"{cast.MATTER}/file"], "row_filters": [stations]}
+    )
+    steward = world.world.held(CIVIL.steward).statement_signer()
+    with world.world.at_gateway(CIVIL.steward) as channel:
+        filler = Filler(clock=world.stage.clock, random=lambda size: b"\4" * size, organisation="")
+        applied = regional.apply_grant(channel, steward, filler.grant(form))
+    world.stage.accept(applied)
+
+    def found(person: Person, step: str) -> object:
+        query = Query(
+            resource=RESOURCE,
+            fields=("address",),
+            parameters={"citizen_id": person.citizen_id},
+            purpose=cast.PURPOSE,
+            matter=cast.MATTER,
+            step=step,
+            case=CASE,
+        )
+        request = request_of(query, 1)
+        request.grant_id = applied.grant_id
+        with world.stage.counter(CIVIL.agent) as counter:
+            response = counter.ask(request)
+        failure = failure_of(response)
+        return type(failure) if failure else response.answer.records
+
+    until(lambda: found(near, "file") == 1, "accepted")
+    assert [found(far, "file"), found(near, "other"), found(near, "")] == [0, StepNotGranted, StepNotGranted]
+    with world.world.at_gateway(CIVIL.steward) as channel:
+        exit_ = grant_pb2.GRANT_ACTION_EXIT
+        clock, random = world.stage.clock, lambda size: b"\3" * size
+        regional.decide_grant(channel, steward, applied.grant_id, exit_, clock=clock, random=random)
+        (record,) = regional.list_grants(channel, state=grant_pb2.GRANT_STATE_ENDED)
+    assert (record.grant_id, record.clock) == (applied.grant_id, "")
+    assert found(near, "file") is GrantRevoked
 
 
 def test_a_suspended_resource_is_refused_until_it_is_resumed(world: RealRegion) -> None:

@@ -282,7 +282,8 @@ class Corrected:
         self.done_tickets = []
 
     def corrections(self, shows):
-        return [{"ticket": "ab" * 32, "resource": each} for each in (RESOURCE, "980000/x/y") if shows(each)]
+        told = [{"ticket": "ab" * 32, "resource": each} for each in (RESOURCE, "980000/x/y") if shows(each)]
+        return {"corrections": told, "more": False}
 
     def done(self, ticket, shows):
         if ticket != "ab" * 32 or not shows(RESOURCE):

@@ -11,8 +11,8 @@ from agent.consumer.quality import HOUR_MS, QualityBook
 from exchange import errors as e
 from exchange.clock import system_random
 from exchange.identity import Role
+from exchange.quality_report import read_quality
 from exchange.resources import Resource, parse_resource
-from exchange.tickets import read_quality
 from exchange.v1 import agent_pb2, common_pb2, directory_pb2
 from tests.support.region import HEALTH, RESOURCE, Authority, item, resource_body
 from tests.support.sealing import NOW_MS, StillClock

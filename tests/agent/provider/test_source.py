@@ -1,5 +1,6 @@
 import os
 import tomllib
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from agent.provider import sources_config
 from agent.provider.connectors.port import Connector
 from agent.provider.field_rules import FieldRule, ParameterRule
 from agent.provider.masking import Mask, MaskKind
+from agent.provider.projections import Least
+from agent.provider.pseudonyms import Pseudonyms
 from agent.provider.source import Question, Source, Table, build_source
 from agent.provider.sources_config import ResourceConfig
 from exchange.errors import (
@@ -22,6 +25,7 @@ from exchange.errors import (
     SourceTimeout,
     UnknownField,
 )
+from exchange.field_rules import MaskRule
 from exchange.v1 import common_pb2
 from tests.support.people import household_db
 
@@ -162,6 +166,74 @@ async def test_masks_are_applied_to_what_leaves():
     assert outcome.columns == [["*", "*"], [None, "2001-01"], [None, None]]
 
 
+def hidden(**masks):
+    return Least(bytes(range(32)), masks)
+
+
+async def test_the_catalogues_mask_applies_beside_the_departments_own():
+    own = Mask(kind=MaskKind.KEEP, first=2)
+    source, _ = fake_source(
+        {"1": [("张三丰子", "1990-05-17", 37)]},
+        fields=[
+            FieldRule(name="name", column="a", type="text", level=3, mask=own),
+            FieldRule(name="born", column="b", type="text", level=3),
+            FieldRule(name="count", column="c", type="integer", level=3),
+        ],
+    )
+    question = ask("1", "name", "born", "count")
+    least = hidden(
+        name=MaskRule(kind=MaskKind.KEEP.number, first=1, last=1),
+        born=MaskRule(kind=MaskKind.YEAR.number),
+        count=MaskRule(kind=MaskKind.BAND.number, band=10),
+    )
+    plain, masked = await source.answer([question, replace(question, least=least)])
+    assert plain.columns == [["张三**"], ["1990-05-17"], [37]]
+    assert masked.columns == [["张***"], ["1990"], [30]]
+
+
+async def test_what_the_catalogue_masks_as_another_type_leaves_not_at_all():
+    source, _ = fake_source(ROWS)
+    least = hidden(count=MaskRule(kind=MaskKind.KEEP.number, first=1))
+    (outcome,) = await source.answer([replace(ask("1", "name", "count"), least=least)])
+    assert outcome.columns == [["甲"], [None]]
+
+
+async def test_a_pseudonym_differs_by_consumer_and_purpose_and_leaves_other_fields_alone():
+    rules = [
+        FieldRule(name="name", column="a", type="text", level=3, mask=Mask(kind=MaskKind.PSEUDONYM)),
+        FieldRule(name="count", column="c", type="integer", level=2),
+    ]
+    source = Source(
+        resource=RESOURCE,
+        connector=FakeConnector({"1": [("甲", None, 3)], "2": [("甲", None, 4), ("乙", None, 5)]}),
+        fields=rules,
+        parameters=[ParameterRule(name="id", column="k")],
+        timeout_s=2.0,
+        pseudonyms=Pseudonyms(bytes(32)),
+    )
+    asked = [
+        replace(ask(key, "name", "count"), audience=audience)
+        for key, audience in (("1", ("A", "p")), ("2", ("A", "p")), ("1", ("B", "p")), ("1", ("A", "q")))
+    ]
+    one, two, other_consumer, other_purpose = await source.answer(asked)
+    assert one.columns[1] == [3] and two.columns[1] == [4, 5]
+    assert one.columns[0][0] == two.columns[0][0] != two.columns[0][1]
+    assert len({table.columns[0][0] for table in (one, other_consumer, other_purpose)}) == 3
+    assert await source.answer(asked[:1]) == [one]
+    # A right guess would undo the pseudonym.
+    assert await source.verify([ask("1", name="甲", count="3")]) == [[None, True]]
+
+
+async def test_without_a_key_a_field_that_needs_a_pseudonym_fails_and_others_do_not():
+    source, _ = fake_source(ROWS)
+    least = hidden(name=MaskRule(kind=MaskKind.PSEUDONYM.number))
+    bad, good = await source.answer(
+        [replace(ask("1", "name"), least=least), replace(ask("1", "count"), least=least)]
+    )
+    assert isinstance(bad, BadConfiguration)
+    assert good.columns == [[3]]
+
+
 async def test_claims_are_compared_field_by_field_after_normalisation():
     source, _ = fake_source({"1": [("Ａ 甲 ", "1990-05-17", 3)]})
     outcomes = await source.verify(
@@ -190,6 +262,12 @@ async def test_about_a_missing_or_redacted_value_nothing_can_be_said():
         ],
     )
     assert await source.verify([ask("1", name="甲", born="1990-05-17")]) == [[None, None]]
+
+
+async def test_about_what_the_catalogue_redacts_nothing_can_be_said_either():
+    source, _ = fake_source(ROWS)
+    least = hidden(name=MaskRule(kind=MaskKind.REDACT.number))
+    assert await source.verify([replace(ask("1", name="甲", count="3"), least=least)]) == [[None, True]]
 
 
 async def test_a_claim_about_a_masked_field_is_compared_with_the_whole_value():

@@ -45,7 +45,7 @@ def taken(*entries: audit_pb2.AuditEntry) -> tuple[Acts, Findings]:
 def test_rules_that_two_administrators_signed_hold() -> None:
     acts, findings = taken(entry(LI, WANG), entry(WANG, LI, version=2))
     assert not findings.faults and findings.counted["acts_signed"] == 2
-    assert acts.grants.rules.version == 2
+    assert acts.rules_version == 2
 
 
 @pytest.mark.parametrize(

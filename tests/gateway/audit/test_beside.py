@@ -121,7 +121,12 @@ async def test_a_disk_that_fills_while_tags_are_written_leaves_neither_entry_nor
 async def test_a_log_from_before_tags_is_taken_over_with_nothing_beside_its_entries(tmp_path: Path) -> None:
     await write_log(tmp_path, 20)
     with sqlite3.connect(tmp_path / "audit.db") as db:
-        for later in ("DROP TABLE beside", "DROP TABLE segment", "DELETE FROM schema WHERE version > 1"):
+        for later in (
+            "DROP TABLE beside",
+            "DROP TABLE segment",
+            "DROP TABLE quota",
+            "DELETE FROM schema WHERE version > 1",
+        ):
             db.execute(later)
     db.close()
     log = sequencer_in(tmp_path, signer=SIGNER)

@@ -32,7 +32,8 @@ from gateway.audit.log_folder import LogFolder
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.verify import Report, verify_folder
-from tests.support.audit import ORIGIN, entry
+from gateway.storage.ports import QuotaKey
+from tests.support.audit import ORIGIN, Outcome, entry
 from tests.support.sealing import NOW_MS, StillClock
 from tests.support.small_authority import SmallAuthority
 
@@ -223,6 +224,23 @@ async def test_a_copy_put_back_once_more_is_behind_in_the_new_epoch_too(place: P
         await place.write(0)
     epoch = place.propose()
     assert (epoch.epoch, epoch.previous_origin, epoch.kept_size, epoch.lost_size) == (3, EPOCH, 20, 26)
+
+
+@pytest.mark.parametrize("keep", [None, 12], ids=["in place", "rebuilt"])
+async def test_what_was_used_of_quotas_stays_used_in_the_new_epoch(place: Place, keep: int | None) -> None:
+    key = QuotaKey(bytes(32), 3, 0)
+    await place.write(10)
+    log = place.sequencer()
+    await log.open()
+    outcome = Outcome()
+    log.submit([entry(number) for number in range(10, 20)], outcome, (), [(key,)] * 10)
+    await outcome.places()
+    await log.close()
+    await set_back(place, 0, 10)
+    place.open(place.signed(place.propose(keep=keep)))
+    begun = await place.begin()
+    assert begun.used(key) == 10, "what was released beyond the entries that are kept was released"
+    await begun.close()
 
 
 class Cut(Exception):

@@ -48,7 +48,7 @@ class Watched(Region):
             RiskParts(
                 state=self.state,
                 log=self.log,
-                enter=lambda entry: self.registrar.record_own(lambda _: entry),
+                enter=lambda entry: self.registrar.record_made(lambda _: entry),
                 gateway=GATEWAY.identity,
                 key=bytes(32),
                 registry=CollectorRegistry(),

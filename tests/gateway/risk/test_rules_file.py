@@ -48,6 +48,15 @@ def test_every_fault_is_told_at_once() -> None:
         (COMBINATION + 'believes = ["somebody"]', "believes"),
         ("x = 1\n" * 4000, "characters"),
         (REFUSALS.replace("in-a-row", "in_a_row"), "id"),
+        (
+            REFUSALS.replace("least = 5", "least = 9000\ndistinct = true").replace("in_a_row = true", ""),
+            "MiB",
+        ),
+        (REFUSALS + "distinct = true", "one of them"),
+        (
+            "".join(REFUSALS.replace("in-a-row", f"r{n}") + "max_keys = 100000\n" for n in range(6)),
+            "together",
+        ),
     ],
 )
 def test_a_rule_that_is_out_of_bounds_is_refused(text: str, part: str) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.risk.windows import PANES, Cells, Counts, Distinct, filled_at, places_for
+from gateway.risk.windows import PANES, Cells, Counts, Distinct, Sightings, filled_at, places_for
 from tests.support.risk import tag
 
 
@@ -69,3 +69,21 @@ def test_beyond_the_bound_the_one_that_was_used_longest_ago_gives_way() -> None:
     assert cells.size == 100
     assert cells.find("consumer-49", "") is None
     assert cells.find("consumer-50", "") is not None
+
+
+def test_a_first_sighting_is_known_within_the_window_and_not_beyond() -> None:
+    seen, key = Sightings(), int.from_bytes(tag("a")[:8])
+    assert seen.note(key, 100, mark=7) is None
+    assert seen.note(key, 100 + PANES - 1, mark=8) == 7
+    assert seen.note(key, 100 + PANES, mark=9) is None
+    assert seen.note(key, 100 + PANES) == 9
+
+
+def test_first_sightings_stay_apart_while_there_is_room_and_the_newest_stay_beyond() -> None:
+    seen = Sightings()
+    keys = [int.from_bytes(tag(str(number))[:8]) for number in range(20_000)]
+    assert all(seen.note(key, 5) is None for key in keys)
+    assert sum(seen.note(key, 5) is not None for key in keys) >= 19_900
+    crowded = [number << 32 for number in range(1, 50)]
+    assert all(seen.note(key, 5) is None for key in crowded)
+    assert seen.note(crowded[-1], 5) == 0

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -16,6 +17,7 @@ from gateway.record import Exchange
 from gateway.routing.links import AgentLink, Links, Parcel
 from gateway.stop_service import StopService
 from gateway.stops.desk import DeskParts, Outcome, StopDesk
+from gateway.stops.guard import NotStopped
 from gateway.stops.pending_file import PendingFile
 from tests.support.region import DIVISION, DOMAIN, HEALTH, RESOURCE, Authority, Region
 from tests.support.stopping import lift_body, lifted, stop_body, stopped
@@ -300,3 +302,22 @@ async def test_the_list_shows_what_holds_the_newest_first_and_all_where_it_is_as
     assert len(both[1].lift) == 1
     office.region.clock.ms += 5 * MINUTE_MS
     assert not await told(everything=False)
+
+
+async def test_whoever_only_asks_what_would_happen_is_told_and_counted_for_nothing(office: Office) -> None:
+    guard = NotStopped(stops=office.region.state.stops.force)
+    rehearsed = await office.stop(OF_RESOURCE, RESOURCE, rehearsal=True)
+    asker = Identity(DOMAIN, DIVISION, Role.AGENT, HEALTH, "health-1")
+    link = AgentLink(
+        identity=asker, serial=1, not_after_ms=1, provider_window=1, consumer_window=1, write=AsyncMock()
+    )
+    exchange = Exchange(link, common_pb2.Signed(), 0)
+    exchange.resource = office.region.state.resource(RESOURCE)
+    guard.peek(exchange, None, office.region.clock.ms)
+    assert exchange.rule == "stop"
+    done = await office.stop(OF_RESOURCE, RESOURCE)
+    with pytest.raises(e.Stopped):
+        guard.peek(exchange, None, office.region.clock.ms)
+    assert exchange.rule == done.stop.rule
+    force = office.region.state.stops.force
+    assert force.caught(done.stop.stop_id) == force.caught(rehearsed.stop.stop_id) == 0

@@ -293,16 +293,16 @@ async def test_a_crash_between_the_correction_and_its_entries_is_made_good_by_th
     ticket_id = await region.raised(CHEN, dispute(ids[0]))
     monkeypatch.setattr(corrections_module, "PATIENCE_S", 0.0)
     await region.act(LI, ticket_id, CORRECT)
-    record_own, entered = region.registrar.record_own, 0
+    record_made, entered = region.registrar.record_made, 0
 
     async def dying(make: Any) -> int | None:
         nonlocal entered
         if entered == done:
             raise e.AuditUnavailable("down")
         entered += 1
-        return await record_own(make)
+        return await record_made(make)
 
-    monkeypatch.setattr(region.registrar, "record_own", dying)
+    monkeypatch.setattr(region.registrar, "record_made", dying)
     with pytest.raises(e.AuditUnavailable):
         await region.corrections.tell(region.state.tickets.one(ticket_id))
     assert len(region.told()) == done

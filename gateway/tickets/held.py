@@ -1,0 +1,55 @@
+"""A ticket at the gateway: where it stands, where its entries are, and who may see it."""
+
+from dataclasses import dataclass, field
+
+from exchange.identity import Identity, Role
+from exchange.tickets import ASSIGNED, OPEN, Standing, Ticket
+
+OVERSEERS = frozenset({Role.OFFICER, Role.AUDITOR, Role.ADMIN})
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A ticket and what came of it.
+
+    Attributes:
+        index: of the entry that raised it.
+        raised_ms: when, Unix milliseconds, by the gateway's clock.
+        since_ms: since when whoever it waits for has it.
+        history: indexes of the entries of its steps, ascending.
+        corrected_index: of the entry that says the source was corrected; 0 before.
+        exchanges: told to their recipients while the telling goes on, 16 bytes each.
+        told_all: whether everybody who was found has been told.
+        told_period: of the tags by which they were looked for.
+        untraceable: whether nobody could be looked for.
+    """
+
+    index: int
+    standing: Standing
+    raised_ms: int
+    since_ms: int
+    history: list[int] = field(default_factory=list)
+    corrected_index: int = 0
+    exchanges: set[bytes] = field(default_factory=set)
+    told_all: bool = False
+    told_period: str = ""
+    untraceable: bool = False
+
+    @property
+    def ticket(self) -> Ticket:
+        """What was raised."""
+        return self.standing.ticket
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody must act on it."""
+        return self.standing.state in (OPEN, ASSIGNED)
+
+    def parties(self) -> frozenset[str]:
+        """Return the credit codes of who raised a dispute and whom it is about."""
+        dispute = self.ticket.dispute
+        return frozenset({self.ticket.raised_by, dispute.provider if dispute else self.ticket.raised_by})
+
+    def seen_by(self, who: Identity) -> bool:
+        """Return whether somebody may see the whole ticket: demands are for everybody."""
+        return self.ticket.demand is not None or who.role in OVERSEERS or who.organisation in self.parties()

@@ -1,0 +1,1 @@
+"""Catalogue entries in files: spreadsheets (XLSX) and JSON, many at once, every fault with its place."""

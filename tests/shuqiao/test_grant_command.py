@@ -1,0 +1,153 @@
+"""`shuqiao grant`: what it signs and sends, and what it shows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from exchange.v1 import common_pb2, grant_pb2
+from tests.support.command_region import Region
+from tests.support.region import CIVIL, HEALTH, POLICE, grant_body, moment
+from tests.support.sealing import NOW_MS
+
+G = grant_pb2
+DAY_MS = 24 * 3600 * 1000
+
+
+def held(**changes: Any) -> grant_pb2.GrantRecord:
+    told = {name: changes.pop(name) for name in ("clock", "due_at", "waits_for", "used") if name in changes}
+    body = grant_body(NOW_MS, **changes)
+    return G.GrantRecord(
+        grant_id=b"\x0a" * 32,
+        grant=common_pb2.Statement(body=body),
+        state=G.GRANT_STATE_ACTIVE,
+        revision=3,
+        not_after=moment(NOW_MS + 3 * DAY_MS),
+        **told,
+    )
+
+
+def sent(region: Region) -> grant_pb2.GrantEventBody:
+    (request,) = [one for one in region.received if isinstance(one, G.DecideGrantRequest)]
+    return G.GrantEventBody.FromString(request.event.body)
+
+
+def test_an_application_says_what_the_form_says(region: Region, shuqiao: Any, tmp_path: Path) -> None:
+    form = tmp_path / "grant.toml"
+    form.write_text(
+        f"""
+provider = "{POLICE}"
+resource = "970100/police/household"
+fields = ["name"]
+kinds = ["query"]
+purposes = ["birth"]
+matters = ["newborn"]
+days = 30
+scope = "scenario"
+steps = ["newborn/file"]
+fetch_modes = ["on_demand", "batch"]
+data_life_days = 60
+redisclosure_to = ["{CIVIL}"]
+
+[[row_filters]]
+field = "division"
+operator = "prefix"
+values = ["970102"]
+
+[[quotas]]
+period = "day"
+exchanges = 100
+""",
+        encoding="utf-8",
+    )
+    ran = shuqiao("grant", "apply", str(form))
+    assert ran.code == 0, ran.err
+    (request,) = [one for one in region.received if isinstance(one, G.ApplyGrantRequest)]
+    body = G.GrantBody.FromString(request.grant.body)
+    assert (body.scope, list(body.steps), list(body.fetch_modes)) == (
+        G.GRANT_SCOPE_SCENARIO,
+        ["newborn/file"],
+        [1, 2],
+    )
+    assert body.row_filters[0] == G.RowFilter(
+        field="division", operator=G.FILTER_OPERATOR_PREFIX, values=["970102"]
+    )
+    assert body.quotas[0] == G.Quota(period=G.QUOTA_PERIOD_DAY, exchanges=100)
+    assert (body.data_life_days, list(body.redisclosure_to)) == (60, [CIVIL])
+
+
+def test_each_thing_done_to_a_grant_is_signed_as_such(region: Region, shuqiao: Any) -> None:
+    region.grants = [held()]
+    for words, action in (
+        (("supervise",), G.GRANT_ACTION_SUPERVISE),
+        (("overrule",), G.GRANT_ACTION_OVERRULE),
+        (("exit",), G.GRANT_ACTION_EXIT),
+        (("extend", "--until", "2028-01-01"), G.GRANT_ACTION_EXTEND),
+        (("attest", "--before", "2026-09-01T12:00:00"), G.GRANT_ACTION_ATTEST_DELETION),
+    ):
+        region.received.clear()
+        ran = shuqiao("grant", words[0], "0a0a", *words[1:], "--note", "说明")
+        assert ran.code == 0, ran.err
+        event = sent(region)
+        assert (event.action, event.revision, event.note) == (action, 4, "说明")
+        assert event.HasField("not_after") == (words[0] == "extend")
+        assert event.HasField("deleted_before") == (words[0] == "attest")
+
+
+def test_a_list_asks_for_state_resource_and_what_is_overdue(region: Region, shuqiao: Any) -> None:
+    ran = shuqiao(
+        "grant", "list", "--state", "supervising", "--resource", "a", "--consumer", "b", "--overdue"
+    )
+    assert ran.code == 0, ran.err
+    (request,) = [one for one in region.received if isinstance(one, G.ListGrantsRequest)]
+    assert (request.state, request.resource, request.consumer, request.overdue) == (
+        G.GRANT_STATE_SUPERVISING,
+        "a",
+        "b",
+        True,
+    )
+    assert shuqiao("grant", "list", "--state", "sleeping").code == 2
+
+
+def test_clocks_are_listed_with_what_is_due_first(region: Region, shuqiao: Any) -> None:
+    late = {"clock": "decide", "due_at": moment(NOW_MS - DAY_MS), "waits_for": POLICE}
+    soon = {"clock": "delete", "due_at": moment(NOW_MS + DAY_MS), "waits_for": HEALTH}
+    region.grants = [held(**soon), held(**late)]
+    ran = shuqiao("grant", "clocks")
+    assert ran.code == 0 and ran.out.index(POLICE) < ran.out.index("声明删除")
+    assert all(request.timed for request in region.received)
+    told = json.loads(shuqiao("grant", "clocks", "--json").out)
+    assert [view["clock"] for view in told["grants"]] == ["decide", "delete"]
+
+
+def test_one_grant_is_shown_with_all_that_it_says(region: Region, shuqiao: Any) -> None:
+    region.grants = [
+        held(
+            steps=["newborn/file"],
+            row_filters=[G.RowFilter(field="division", operator=G.FILTER_OPERATOR_PREFIX, values=["970102"])],
+            quotas=[G.Quota(period=G.QUOTA_PERIOD_DAY, exchanges=100)],
+            used=[7],
+            data_life_days=60,
+            redisclosure_to=[CIVIL],
+            clock="delete",
+            due_at=moment(NOW_MS + DAY_MS),
+            waits_for=HEALTH,
+        )
+    ]
+    people = shuqiao("grant", "show", "0a" * 32).out
+    for said in (
+        "依场景授权",
+        "newborn/file",
+        "division 前缀为 970102",
+        "100 / 天 (7)",
+        "60 天",
+        CIVIL,
+        "声明删除",
+    ):
+        assert said in people, said
+    view = json.loads(shuqiao("grant", "show", "0a" * 32, "--json").out)
+    assert (view["scope"], view["waits_for"], view["quotas"]) == (
+        "scenario",
+        HEALTH,
+        [{"period": "day", "exchanges": 100, "used": 7}],
+    )
+    assert view["not_after"] != view["not_before"] and view["due_at"]
