@@ -18,6 +18,7 @@ from exchange.clock import Clock, Random
 from exchange.errors import BadConfiguration, ExchangeError, RulesInvalid
 from exchange.region_rules import RegionRules, read_rules
 from exchange.v1 import rules_pb2
+from gateway.risk.engine import check_rules
 from gateway.rules.guards import guards_compile
 from gateway.rules.policies import Fault, Guard, Guards, read_guards, schema_text
 from shuqiao.forms import Form, timestamp
@@ -26,8 +27,8 @@ from shuqiao.rules_form import ALLOWED, CasesForm, RegionForm, form_faults, line
 REGION, CASES, RISK, SCHEMA = "region.toml", "cases.toml", "risk.toml", "guards.cedarschema"
 GUARDS, CEDAR = "guards", ".cedar"
 MAX_BYTES = 256 * 1024
-HOLDS: Sequence[Callable[[RegionRules], None]] = (guards_compile,)
-"""What the gateway asks of rules before it logs them; each raises RulesInvalid."""
+HOLDS: Sequence[tuple[str, Callable[[RegionRules], None]]] = ((REGION, guards_compile), (RISK, check_rules))
+"""What the gateway asks of rules before it logs them, by the file it is about; each raises RulesInvalid."""
 
 F = TypeVar("F", bound=Form)
 
@@ -177,7 +178,11 @@ def _as_the_gateway(body: rules_pb2.RegionRulesBody) -> Iterator[Fault]:
     whole.issued_at.CopyFrom(timestamp(0))
     try:
         rules = read_rules(whole.SerializeToString())
-        for holds in HOLDS:
-            holds(rules)
     except ExchangeError as error:
         yield Fault(REGION, 1, f"{error.name}: {error.subject}")
+        return
+    for file, holds in HOLDS:
+        try:
+            holds(rules)
+        except RulesInvalid as error:
+            yield Fault(file, _line_said(error.subject), f"{error.name}: {error.subject}")

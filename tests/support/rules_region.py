@@ -13,10 +13,9 @@ import grpc
 from exchange.identity import Identity
 from exchange.statement import StatementSigner
 from exchange.trust import TrustAnchor
-from exchange.v1 import grant_pb2_grpc, rules_pb2_grpc
+from exchange.v1 import rules_pb2_grpc
 from gateway.access.guards import standard_guards
 from gateway.calls import Calls
-from gateway.grant_service import GrantService
 from gateway.rules.dry_run import DryRuns
 from gateway.rules.explain import Explainer
 from gateway.rules_service import RulesService
@@ -76,7 +75,11 @@ class RulesRegion:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.region, self._server, self._port = self.do(self._serve(make))
+        try:
+            self.region, self._server, self._port = self.do(self._serve(make))
+        except BaseException:
+            self._end()
+            raise
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run something on the region's loop and return what it returns."""
@@ -102,9 +105,6 @@ class RulesRegion:
             ),
             server,
         )
-        grant_pb2_grpc.add_GrantServiceServicer_to_server(
-            GrantService(registrar=region.registrar, state=region.state, calls=calls), server
-        )
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return region, server, port
@@ -112,6 +112,9 @@ class RulesRegion:
     def close(self) -> None:
         self.do(self._server.stop(None))
         self.do(self.region.registrar.close())
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
