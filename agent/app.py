@@ -99,7 +99,7 @@ class Agent:
             clock=self._clock,
         )
         self.rules = AgentRules(region=self.region)
-        self.cases = AgentCases(region=self.region, rules=self.rules)
+        self.cases = AgentCases(region=self.region, rules=self.rules, organisation=who.organisation)
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(

@@ -189,7 +189,11 @@ class Department:
                 replay=ReplayWindow(started_ms=clock.now_ms()),
                 trust=self.trust,
                 answered=self.journal.known,
-                check_case=AgentCases(region=self.view, rules=AgentRules(region=self.view)).check,
+                check_case=AgentCases(
+                    region=self.view,
+                    rules=AgentRules(region=self.view),
+                    organisation=self.identity.organisation,
+                ).check,
             )
         )
         return Provider(
