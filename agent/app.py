@@ -111,7 +111,7 @@ class Agent:
         )
         self.rules = AgentRules(region=self.region)
         self.stops = AgentStops(region=self.region, division=who.division, clock=self._clock)
-        self.cases = AgentCases(region=self.region, rules=self.rules)
+        self.cases = AgentCases(region=self.region, rules=self.rules, organisation=who.organisation)
         self.corrections = AgentCorrections(
             region=self.region, organisation=who.organisation, clock=self._clock
         )

@@ -1,8 +1,8 @@
 """Cases as the agent knows them: those its organisation takes part in, from statements it verified itself.
 
 1. A statement is signed by an agent or steward of the case's lead, and the region's rules let that lead.
-2. Revisions of a case count up. Its lead may open it anew later: its gateway may have lost it. Another may
-   use its number only once it has ended.
+2. Revisions of a case count up; its lead may open it anew, for its gateway may have lost it. Closing is
+   final. A number is free again a day after its case has ended.
 3. A case that has ended is forgotten a day later. A statement that was signed long before one that is known
    already is left out: a gateway that shows again how a case was opened, after it was closed and forgotten,
    opens nothing. The clock of both is what was signed (`mark`), not this machine's.
@@ -32,6 +32,7 @@ class AgentCases:
     Args:
         region: tells of events and keeps what was taken.
         rules: the region's.
+        organisation: credit code of the agent's own.
 
     Attributes:
         mark: when the newest statement known was signed, Unix milliseconds; 0 where there is none.
@@ -39,9 +40,10 @@ class AgentCases:
 
     acts: Collection[int] = frozenset({audit_pb2.ACT_CASE})
 
-    def __init__(self, *, region: RegionView, rules: AgentRules) -> None:
+    def __init__(self, *, region: RegionView, rules: AgentRules, organisation: str) -> None:
         self._region = region
         self._rules = rules
+        self._organisation = organisation
         self._cases: dict[str, Case] = {}
         self._ends: list[tuple[int, str]] = []
         self.mark = 0
@@ -102,12 +104,14 @@ class AgentCases:
             raise Replayed(case.number)
         if held is None:
             return
+        later = case.issued_at_ms > held.issued_at_ms
+        if later and held.ended_ms + REMEMBERED_MS <= at_ms:
+            return
         if held.lead != case.lead:
-            if case.action != OPEN or held.is_open(at_ms):
+            # Of a case in which this organisation takes no part any more it is not told how it ended.
+            if self._organisation in held.parties or case.action != OPEN or not later:
                 raise WrongState(f"{case.number}: another leads it")
-        elif case.revision <= held.revision and not (
-            case.action == OPEN and case.issued_at_ms > held.issued_at_ms
-        ):
+        elif held.closed or (case.revision <= held.revision and not (case.action == OPEN and later)):
             raise WrongState(f"{case.number}: an older step")
 
     def _hold(self, case: Case) -> None:

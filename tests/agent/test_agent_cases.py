@@ -36,7 +36,7 @@ class Told:
             path=folder / "region.db", origin=ORIGIN, anchor=anchor, trust=lambda: trust, clock=self.clock
         )
         self.rules = AgentRules(region=self.view)
-        self.cases = AgentCases(region=self.view, rules=self.rules)
+        self.cases = AgentCases(region=self.view, rules=self.rules, organisation=POLICE)
 
     def tell(
         self, act: "audit_pb2.Act.ValueType", statement: common_pb2.Statement, *others: common_pb2.Statement
@@ -138,6 +138,15 @@ def test_another_lead_may_not_take_a_number_before_its_case_is_over(told: Told) 
     told.clock.ms += DAY_MS
     told.case(step(CIVIL_AGENT, told.clock.ms, **others))
     assert told.refuses() and not told.refuses(consumer_organisation=CIVIL)
+
+
+def test_a_number_is_anothers_once_this_organisation_takes_no_part_in_its_case(told: Told) -> None:
+    told.case(step(AGENT))
+    told.case(step(AGENT, revision=2, action=CHANGE, participants=[CIVIL]))
+    assert told.refuses()
+    told.clock.ms += 1
+    told.case(step(CIVIL_AGENT, told.clock.ms, lead=CIVIL, participants=[POLICE]))
+    assert not told.refuses(consumer_organisation=CIVIL)
 
 
 def test_a_lead_opens_anew_what_its_gateway_has_forgotten(told: Told) -> None:

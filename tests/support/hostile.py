@@ -209,7 +209,11 @@ class Department:
                 trust=self.trust,
                 answered=self.journal.known,
                 stops=self.stops.force,
-                check_case=AgentCases(region=self.view, rules=AgentRules(region=self.view)).check,
+                check_case=AgentCases(
+                    region=self.view,
+                    rules=AgentRules(region=self.view),
+                    organisation=self.identity.organisation,
+                ).check,
             )
         )
         return Provider(
