@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from exchange.catalogue_review import check_state_signer, read_state
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import (
-    Grant,
     apply_event,
     check_application,
     check_issued,
@@ -215,15 +214,15 @@ class Admission:
         if event.not_after_ms:
             check_purposes(grant, rules, not_after_ms=event.not_after_ms)
         check_issued(event.issued_at_ms, now_ms)
-        self._check_passing_on(grant, event.action, now_ms)
+        self._check_passing_on(grant.resource, grant.consumer, event.action, now_ms)
         return grant.name
 
-    def _check_passing_on(self, grant: Grant, action: int, now_ms: int) -> None:
+    def _check_passing_on(self, derived: str, consumer: str, action: int, now_ms: int) -> None:
         """Refuse that a grant comes into force whose data may no longer be passed on."""
-        resource = self._state.catalogue.by_id.get(grant.resource)
+        resource = self._state.catalogue.by_id.get(derived)
         if resource is None or not resource.derived_from or action not in _INTO_FORCE:
             return
-        check_passing_on(resource, grant.consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
+        check_passing_on(resource, consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
 
     def _review_draw(
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList

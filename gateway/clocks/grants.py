@@ -176,6 +176,8 @@ def _begins_ms(grant: Grant) -> int | None:
     """Return the first moment at which a clock may run for a grant as it stands; None for never."""
     if grant.state in (PENDING, SUPERVISING) or grant.extended_at_ms:
         return 0
+    if not grant.limits.data_life_days:
+        return None
     found = [_deletion_ms(grant, now_ms) for now_ms in (grant.not_after_ms - 1, grant.not_after_ms)]
     return min((at_ms for at_ms in found if at_ms is not None), default=None)
 

@@ -165,11 +165,18 @@ def test_there_are_ten_steps_and_every_one_has_a_block_that_is_run() -> None:
 
 
 def test_all_four_ways_of_asking_give_the_same_record(newcomer: Newcomer) -> None:
-    command, python, curl, grpc = newcomer.said[-7:-3]
+    command, python, curl, grpc = newcomer.said[-8:-4]
     assert "李雷" in command and "*******0017" in command and "一致" in command
     assert python.startswith("李雷 ")
     assert json.loads(curl)["records"] == [{"name": "李雷", "address": "东桥区桥东大街1号"}]
     assert grpc.startswith("李雷 ")
+
+
+def test_two_administrators_set_the_rules_and_reports_come_from_the_log(newcomer: Newcomer) -> None:
+    said = newcomer.said[-4]
+    assert "✓ trust" not in said and said.count("newborn") >= 3
+    assert "临江市公安局" in said and "970100/public-security/household" in said
+    assert "李雷" not in said and "970102199001010011" not in said
 
 
 def test_the_audit_log_shows_the_exchanges_and_verifies(newcomer: Newcomer) -> None:
