@@ -97,7 +97,7 @@ class Quotas:
             exchange.reservation = self.reserve(grant, exchange.deadline_ms, now_ms)
 
     def peek(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
-        """Decide the same and change nothing: for whoever only asks, perhaps about another time. Raises alike."""
+        """Decide the same and change nothing, perhaps about another time; raises as the call does."""
         exchange.rule = "quota"
         grant = self._state.grants.get(exchange.header.grant_id)
         if grant is not None and grant.quotas:
