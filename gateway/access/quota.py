@@ -96,6 +96,13 @@ class Quotas:
         if grant is not None and grant.quotas:
             exchange.reservation = self.reserve(grant, exchange.deadline_ms, now_ms)
 
+    def peek(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
+        """Decide the same and change nothing, perhaps about another time; raises as the call does."""
+        exchange.rule = "quota"
+        grant = self._state.grants.get(exchange.header.grant_id)
+        if grant is not None and grant.quotas:
+            self._free(grant, exchange.deadline_ms + GRACE_MS, now_ms, self._standing)
+
     def reserve(self, grant: Grant, deadline_ms: int, now_ms: int) -> Reservation:
         """Return a place in each of a grant's quotas.
 
@@ -109,18 +116,25 @@ class Quotas:
             AuditUnavailable: what is used cannot be read.
         """
         until_ms = deadline_ms + GRACE_MS
-        keys: list[QuotaKey] = []
-        for rule in grant.quotas:
-            for start_ms, end_ms in dict.fromkeys((span(rule.period, now_ms), span(rule.period, until_ms))):
-                key = QuotaKey(grant.grant_id, rule.period, start_ms)
-                if self._used(key) + self._reserved(key, rule.exchanges, now_ms) >= rule.exchanges:
-                    wait_ms = max(end_ms - now_ms, 0)
-                    raise QuotaExceeded(f"{grant.name} {NAMES[rule.period]}", retry_after_ms=wait_ms)
-                keys.append(key)
+        keys = self._free(grant, until_ms, now_ms, self._reserved)
         reservation = Reservation(keys, until_ms, self)
         for key in keys:
             self._places.setdefault(key, _Places()).taken.add(reservation)
         return reservation
+
+    def _free(
+        self, grant: Grant, until_ms: int, now_ms: int, reserved: Callable[[QuotaKey, int, int], int]
+    ) -> list[QuotaKey]:
+        """Return the periods in which an exchange may end, each with a place left; raises as `reserve`."""
+        keys: list[QuotaKey] = []
+        for rule in grant.quotas:
+            for start_ms, end_ms in dict.fromkeys((span(rule.period, now_ms), span(rule.period, until_ms))):
+                key = QuotaKey(grant.grant_id, rule.period, start_ms)
+                if self._used(key) + reserved(key, rule.exchanges, now_ms) >= rule.exchanges:
+                    wait_ms = max(end_ms - now_ms, 0)
+                    raise QuotaExceeded(f"{grant.name} {NAMES[rule.period]}", retry_after_ms=wait_ms)
+                keys.append(key)
+        return keys
 
     def taken(self, grant: Grant, now_ms: int) -> list[int]:
         """Return how much of each of a grant's quotas is used or reserved now, in their order.
@@ -153,3 +167,8 @@ class Quotas:
                 lapsed.end()
             count = len(places.taken)
         return count
+
+    def _standing(self, key: QuotaKey, quota: int, now_ms: int) -> int:
+        """Return how many places are taken then, without taking out what will have lapsed."""
+        places = self._places.get(key)
+        return sum(not one.lapsed(now_ms) for one in places.taken) if places else 0

@@ -80,6 +80,7 @@ class Holds:
 
     def guard(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
         """Refuse an exchange that is held back (step 4 of gateway/path.py)."""
+        exchange.rule = "risk"
         if not self.size:
             return
         identity, resource = exchange.caller.identity, exchange.resource

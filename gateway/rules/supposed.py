@@ -59,6 +59,7 @@ def suppose(state: RegionState, consumer: Identity, header: exchange_pb2.Request
         UnknownResource, BadIdentifier: the id resolves to nothing.
     """
     exchange = Exchange(Nobody(consumer), common_pb2.Signed(), 0, header)
+    exchange.exchange_id, exchange.deadline_ms = header.exchange_id, header.deadline_ms
     exchange.rule, exchange.rules_version = REQUEST, state.rules.current.version
     exchange.resource = resource = state.resource(header.resource)
     header.provider_organisation, header.resource_digest = resource.provider, resource.digest

@@ -12,9 +12,10 @@ from exchange.canonical import GRANT, digest
 from exchange.errors import DeadlinePassed, Malformed, QuotaExceeded
 from exchange.grant_body import QuotaRule
 from exchange.grants import Grant, read_grant
-from exchange.v1 import common_pb2, grant_pb2
+from exchange.v1 import common_pb2, exchange_pb2, grant_pb2
 from gateway.access.quota import GRACE_MS, SWEEP_MS, Quotas, Reservation
 from gateway.access.quota_periods import DAY, MONTH, TERM, span
+from gateway.record import Exchange
 from gateway.storage.ports import QuotaKey
 from tests.support.region import grant_body
 
@@ -132,6 +133,31 @@ def test_the_last_place_is_given_once_and_comes_back_with_its_exchange() -> None
         quotas.reserve(one, NOON + 10_000, NOON)
     assert quotas.taken(one, NOON) == [2]
     assert not quotas._places, "nothing is kept of what has ended"
+
+
+def test_to_ask_takes_no_place_and_ends_no_reservation_whatever_time_is_asked_about() -> None:
+    one, counts = grant(quota(DAY, 1)), Counts()
+    quotas = quotas_over(counts, one)
+
+    def asked(now_ms: int) -> Exchange:
+        header = exchange_pb2.RequestHeader(grant_id=one.grant_id, deadline_ms=now_ms)
+        made = Exchange(cast(Any, None), common_pb2.Signed(), 0, header)
+        made.deadline_ms = now_ms
+        return made
+
+    for _ in range(3):
+        quotas.peek(asked(NOON), None, NOON)
+    assert not quotas._places
+    held = quotas.reserve(one, NOON + 10_000, NOON)
+    with pytest.raises(QuotaExceeded):
+        quotas.peek(asked(NOON), None, NOON)
+    quotas.peek(asked(NOON + 3600_000), None, NOON + 3600_000)
+    with pytest.raises(QuotaExceeded):
+        quotas.reserve(one, NOON + 10_000, NOON + 1)
+    counts.release(held, NOON + 2)
+    with pytest.raises(QuotaExceeded):
+        quotas.peek(asked(NOON + 3600_000), None, NOON + 3600_000)
+    quotas.peek(asked(NOON + 24 * 3600_000), None, NOON + 24 * 3600_000)
 
 
 def test_a_refusal_by_one_quota_takes_no_place_in_the_others() -> None:

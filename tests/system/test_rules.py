@@ -16,7 +16,7 @@ from tests.support.running_authority import admin_folder
 
 pytestmark = pytest.mark.system
 
-NO_NAMES = """
+NO_ADDRESSES = """
 @id("no-addresses") @reason_zh("不给住址") @reason_en("No addresses")
 forbid (principal, action, resource) when { context.fields.contains("address") };
 """
@@ -29,16 +29,24 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield region
 
 
-async def set_rules(
-    house: House, version: int, *guards: str, people: tuple[str, ...] = ("li", "wang")
-) -> int:
-    """Have some administrators sign rules, the first hand them in; return the index of the entry."""
-    body = rules_pb2.RegionRulesBody(
+ORDER = ["stop", "trust", "catalogue", "grant", "case", "purpose", "guard", "risk", "quota"]
+"""Step 4, as a person would ask; what reserves comes last."""
+
+
+def rules_body(house: House, version: int, *guards: str) -> bytes:
+    return rules_pb2.RegionRulesBody(
         nonce=secrets.token_bytes(16),
         version=version,
         issued_at=moment(house.region.clock.now_ms()),
         guards=[rules_pb2.GuardFile(name=f"file-{n}", text=text) for n, text in enumerate(guards)],
     ).SerializeToString()
+
+
+async def set_rules(
+    house: House, version: int, *guards: str, people: tuple[str, ...] = ("li", "wang")
+) -> int:
+    """Have some administrators sign rules, the first hand them in; return the index of the entry."""
+    body = rules_body(house, version, *guards)
     signed = [house.identities[name].statement_signer().sign(canonical.RULES, body) for name in people]
     stub = rules_pb2_grpc.RulesServiceStub(await house.channel(house.identities[people[0]]))
     return (await stub.SetRules(rules_pb2.SetRulesRequest(rules=signed))).index
@@ -64,6 +72,11 @@ async def explain(house: House, *fields: str) -> rules_pb2.ExplainResponse:
     )
 
 
+async def dry_run(house: House, *guards: str) -> rules_pb2.DryRunResponse:
+    stub = rules_pb2_grpc.RulesServiceStub(await house.channel(house.identities["li"]))
+    return await stub.DryRun(rules_pb2.DryRunRequest(rules=rules_body(house, 1, *guards)))
+
+
 async def refused(house: House) -> None:
     """One administrator alone, one twice, and two who skip a version."""
     for people, version, due in (
@@ -82,7 +95,12 @@ async def test_rules_of_two_administrators_are_in_force_at_once_and_reach_the_ag
 ) -> None:
     assert (await ask(house)).HasField("answer")
     await refused(house)
-    index = await set_rules(house, 1, NO_NAMES)
+    dry = await dry_run(house, NO_ADDRESSES)
+    assert (dry.examined, dry.same) == (1, 0)
+    assert [(group.rule, group.refused, group.count) for group in dry.groups] == [
+        ("guard/no-addresses", True, 1)
+    ]
+    index = await set_rules(house, 1, NO_ADDRESSES)
     forbidden = await ask(house)
     assert forbidden.failure.reason == reason_pb2.REASON_FORBIDDEN_BY_RULE
     assert forbidden.failure.subject == "no-addresses"
@@ -93,7 +111,8 @@ async def test_rules_of_two_administrators_are_in_force_at_once_and_reach_the_ag
     assert entry.act == audit_pb2.ACT_RULES and len(entry.countersignatures) == 1
     steps = (await explain(house, "address")).steps
     assert [step.rule for step in steps][-1] == "guard/no-addresses"
-    assert (await explain(house, "name")).allowed
+    allowed = await explain(house, "name")
+    assert allowed.allowed and [step.rule for step in allowed.steps] == ORDER
     await house.stop_gateway()
     await house.start_gateway()
     await until(lambda: len(list(house.gateway.links)) == 2, "both agents are linked again")
