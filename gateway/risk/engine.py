@@ -218,16 +218,14 @@ class Engine:
         masks = combinations.shape_of(resource, fields)
         if not masks:
             return
-        exchange.rule = "risk"
-        identity = exchange.caller.identity
         seen = Observed(
             self._clock.now_ms(),
-            identity.organisation,
-            identity.name,
-            header.operator,
+            exchange.caller.identity.organisation,
+            "",
+            "",
             header.provider_organisation,
             resource.id,
-            header.case_number,
+            "",
             resource.sealed,
             True,
             0,
