@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from exchange.resources import Resource
 from exchange.v1 import directory_pb2
-from gateway.risk.detectors import TAG_BYTES, Alarm, Scoped
+from gateway.risk.detector import TAG_BYTES, Alarm, Scoped
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import Combination
 from gateway.risk.windows import EVIDENCE, MAX_RESOURCES, Cells
