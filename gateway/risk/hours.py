@@ -6,7 +6,7 @@ Beijing time. Days off are weekends and what the region's rules name; their work
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 
-from gateway.risk.detectors import Alarm, Tally
+from gateway.risk.detector import Alarm, Tally
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import OutOfHours
 from gateway.risk.windows import Cells

@@ -23,9 +23,10 @@ from exchange.v1 import audit_pb2
 from gateway.audit.kept import kept_leaves
 from gateway.audit.pace import Pace
 from gateway.fold import Head
-from gateway.risk.engine import Engine, Windows
+from gateway.risk.engine import Engine
 from gateway.risk.hours import CUSTOM_DAYS
 from gateway.risk.observed import Observed, observe_entry
+from gateway.risk.rule_set import Windows
 from gateway.risk.rules_file import DAY_S, NewPair, OutOfHours, Rule, Volume
 
 MAX_ENTRIES = 200_000

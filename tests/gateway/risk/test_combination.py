@@ -1,10 +1,14 @@
 """Combinations, and what a provider that lies in its tags can do: nothing to what others answer."""
 
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
-from exchange.v1 import risk_pb2
+from exchange.errors import ApprovalRequired
+from exchange.identity import Identity, Role
+from exchange.v1 import common_pb2, exchange_pb2, risk_pb2
+from gateway.record import Exchange, TagList
 from gateway.risk.combination import MAX_PARTS
 from gateway.risk.register import Row
 from tests.support.region import CIVIL, HEALTH, POLICE
@@ -12,9 +16,12 @@ from tests.support.risk import (
     COMBINATION,
     DAY,
     DEATHS,
+    FIELDS,
     HOUR,
     HOUSEHOLD,
+    OWNERS,
     REFUNDS,
+    RESOURCES,
     AtWork,
     tag,
 )
@@ -187,3 +194,36 @@ def test_a_flood_of_subjects_and_tags_stays_within_bounds() -> None:
     cell = combinations._cells[0].find(HEALTH, tag("one"))
     assert cell is not None
     assert len(cell.parts) == MAX_PARTS
+
+
+def passed(resource: str, subject: str, kind: int = common_pb2.KIND_QUERY) -> Exchange:
+    """Return an exchange as it comes to the release guards."""
+    identity = Identity("yunchuan.example", "970100", Role.AGENT, HEALTH, "health-1")
+    header = exchange_pb2.RequestHeader(
+        kind=kind, fields=FIELDS[resource], provider_organisation=OWNERS[resource], resource=resource
+    )
+    return Exchange(
+        SimpleNamespace(identity=identity),  # type: ignore[arg-type]
+        common_pb2.Signed(),
+        0,
+        header=header,
+        exchange_id=resource.encode()[:16],
+        resource=RESOURCES[resource],
+        rule="match",
+        tags=TagList("2026Q1", 1, bytes(32), tag(subject)),
+    )
+
+
+def test_the_release_guard_names_rule_and_finding_and_leaves_what_goes_as_it_was() -> None:
+    work, body = AtWork(BELIEVING), exchange_pb2.ResponseBody()
+    for resource in (DEATHS, HOUSEHOLD):
+        exchange = passed(resource, "a")
+        work.engine.release(exchange, body)
+        assert exchange.rule == "match"
+    work.engine.release(passed(REFUNDS, "a", common_pb2.KIND_VERIFY), body)
+    work.engine.release(passed(REFUNDS, "a"), exchange_pb2.ResponseBody(failure=3))
+    held = passed(REFUNDS, "a")
+    with pytest.raises(ApprovalRequired) as told:
+        work.engine.release(held, body)
+    assert held.rule == "risk/combined"
+    assert told.value.subject == f"finding {work.found[0].finding_id.hex()}"
