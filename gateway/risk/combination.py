@@ -13,12 +13,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from exchange.resources import Resource
-<<<<<<< HEAD
-from gateway.risk.detectors import TAG_BYTES, Alarm, Scoped
-=======
-from exchange.v1 import directory_pb2
 from gateway.risk.detector import TAG_BYTES, Alarm, Scoped
->>>>>>> risk
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import Combination
 from gateway.risk.windows import EVIDENCE, MAX_RESOURCES, Cells

@@ -179,12 +179,7 @@ class Sightings:
     """Which keys were seen for the first time, each with a mark of 16 bits; see rule 3.
 
     A place is 32 bits of the key's hash, 16 of the pane, 16 of the mark, and each key has two that it may
-<<<<<<< HEAD
-    take: one that is mistaken for another comes once in 2^32. Hashes are keyed by the process: nobody can
-    aim them.
-=======
     take: one is mistaken for another once in 2^32. Hashes are keyed by the process: nobody can aim them.
->>>>>>> risk
     """
 
     def __init__(self) -> None:
