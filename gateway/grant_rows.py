@@ -44,6 +44,7 @@ _OWN = ("nonce", "consumer", "provider", "resource", "not_before", "not_after", 
 SHAPE = ",".join(one.name for one in fields(Grant))
 """Names what a grant consists of; part of the projection's version."""
 
+_NO_ROW = (struct.error, LookupError, TypeError, ValueError, AttributeError)
 MAX_ALIKE = 32_768
 MAX_MOMENTS = 65_536
 MAX_MORE = 4096
@@ -146,7 +147,7 @@ class Unpacker:
         """
         try:
             return self._unpack(row)
-        except (struct.error, LookupError, TypeError, ValueError, ExchangeError, DecodeError) as error:
+        except (*_NO_ROW, ExchangeError, DecodeError) as error:
             raise StoreDamaged("row of a grant") from error
 
     def _unpack(self, row: bytes) -> tuple[Grant, bytes]:

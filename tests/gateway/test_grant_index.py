@@ -105,7 +105,7 @@ def test_what_is_no_row_is_damage() -> None:
     row = pack(slim(read_grant(statement(body))), NUMBERS, template(terms), bytes(48))
     unpack = Unpacker(names=NAMES, terms={7: terms}.__getitem__)
     assert unpack(row)[1] == bytes(48)
-    other_length = row[:77] + (47).to_bytes(4) + row[81:]
+    other_length = row[:69] + (47).to_bytes(4) + row[73:]
     for damaged in (
         b"",
         row[:40],
