@@ -1,5 +1,6 @@
 """`shuqiao sandbox`: a region of one's own with synthetic data, and the checklist before service."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="沙箱目录 | The sandbox's folder")]
 FAILED = 1
+CASE = "LJ-SANDBOX-1"
 
 
 @app.command("init", help="由目录建立沙箱 | Make a sandbox from a catalogue")
@@ -213,8 +215,6 @@ def _say(call: Invocation, world: "World", plan: "Plan") -> None:
 
 
 def _guide(call: Invocation, document: "dict[str, object]", keys: "Sequence[Sample]", plan: "Plan") -> None:
-    import json
-
     out = call.out
     out.done(Text("沙箱已启动，按 Ctrl-C 停止", "The sandbox runs; Ctrl-C stops it"))
     tokens = document["tokens"]
@@ -234,11 +234,23 @@ def _guide(call: Invocation, document: "dict[str, object]", keys: "Sequence[Samp
         ]
         out.facts(Text(resource, resource), shown)
     resource, found, _ = keys[0]
-    asked = {"resource": resource, "parameters": found, "purpose": plan.purposes[0], "operator": "op-1"}
-    if plan.matters:
-        asked["matter"] = plan.matters[0]
+    asked: dict[str, object] = {"resource": resource, "parameters": found, "purpose": plan.purposes[0]}
+    matter = plan.matters[0] if plan.matters else "sandbox"
     path = next(iter(tokens.values()))
-    out.raw(
-        f'\n  curl -s http://{document["http"]}/v1/query -H "Authorization: Bearer $(cat {path})" \\\n'
-        f"    -H 'Content-Type: application/json' -d '{json.dumps(asked, ensure_ascii=False)}'\n\n"
+    if plan.events and plan.applications:
+        opening: dict[str, object] = {
+            "case": CASE,
+            "matter": matter,
+            "participants": list(plan.provider_codes),
+        }
+        out.raw("\n" + _curl(f"http://{document['http']}/v1/cases", path, opening))
+    asked |= {"matter": matter, "case": CASE, "operator": "op-1"}
+    out.raw("\n" + _curl(f"http://{document['http']}/v1/query", path, asked) + "\n")
+
+
+def _curl(address: str, token: object, body: "dict[str, object]") -> str:
+    """Return a command to run as it is."""
+    return (
+        f'  curl -s {address} -H "Authorization: Bearer $(cat {token})" \\\n'
+        f"    -H 'Content-Type: application/json' -d '{json.dumps(body, ensure_ascii=False)}'\n"
     )

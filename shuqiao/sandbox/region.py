@@ -46,6 +46,7 @@ class Plan:
         applications: names of the systems that may ask.
         events: whether cases are opened and closed by events; otherwise their numbers are claims.
         providers: names of the providers' agents.
+        provider_codes: credit codes of the providers, in the same order.
         resources: ids.
         division: of the region.
     """
@@ -56,6 +57,7 @@ class Plan:
     applications: Sequence[str]
     events: bool
     providers: Sequence[str]
+    provider_codes: Sequence[str]
     resources: Sequence[str]
     division: str
 
@@ -113,6 +115,7 @@ class Sandbox(Stage):
             applications=systems,
             events=events,
             providers=[provider.agent for provider in self._providers],
+            provider_codes=[provider.credit_code for provider in self._providers],
             resources=[entry.form.id for provider in self._providers for entry in provider.entries],
             division=division,
         )
