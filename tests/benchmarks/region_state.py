@@ -4,13 +4,12 @@ import asyncio
 import json
 import sys
 import tempfile
-from pathlib import Path
-from typing import Any
 
 from tests.benchmarks.measure import Scale
+from tests.benchmarks.region_state_process import FEW
 from tests.benchmarks.rows import Group, Row
 
-GRANTS, RESOURCES, FEW = 1_000_000, 100_000, 1_000
+GRANTS, RESOURCES = 1_000_000, 100_000
 BESIDE = "the same with 1,000 grants and 1,000 resources"
 IDS = (
     "region_start_s",
@@ -22,10 +21,16 @@ IDS = (
 
 
 async def run(scale: Scale) -> list[Row]:
-    """Build both regions and measure each in a process of its own."""
+    """Build both regions, and measure both in a process that starts on them."""
     grants, resources = scale.of(GRANTS, least=FEW), scale.of(RESOURCES, least=FEW)
-    many = await _measured(grants, resources, scale)
-    few = await _measured(FEW, FEW, scale)
+    with tempfile.TemporaryDirectory() as folder:
+        await _ran("build", folder, grants, resources, scale.repetitions)
+        few, many = json.loads(await _ran("measure", folder, grants, resources, scale.repetitions))
+    return rows_of(few, many, grants, resources)
+
+
+def rows_of(few: dict[str, float], many: dict[str, float], grants: int, resources: int) -> list[Row]:
+    """Return the rows of what was measured of both regions."""
     size = f"{grants:,} grants, each accepted, and {resources:,} resources"
     notes = {
         "load_s": ("s", "<= 20 s", f"CPU, one core; from the projection; {size}"),
@@ -33,7 +38,7 @@ async def run(scale: Scale) -> list[Row]:
         "decide_us": (
             "us",
             "",
-            "CPU; resource, grant and guards on grants drawn at random; bound: 1.5 of what stands beside it",
+            "CPU; resource, grant and guards, grants drawn at random, in turns; bound: ratio 1.5",
         ),
         "find_us": ("us", "", "CPU; by consumer and resource"),
         "change_s": (
@@ -56,24 +61,14 @@ async def run(scale: Scale) -> list[Row]:
     ]
 
 
-async def _measured(grants: int, resources: int, scale: Scale) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        told = [
-            await _ran(what, Path(folder), grants, resources, scale.repetitions)
-            for what in ("build", "measure")
-        ]
-    return told[0] | told[1]
-
-
-async def _ran(what: str, folder: Path, *numbers: int) -> dict[str, Any]:
+async def _ran(what: str, folder: str, *numbers: int) -> str:
     module = "tests.benchmarks.region_state_process"
-    arguments = ("-m", module, what, str(folder), *map(str, numbers))
+    arguments = ("-m", module, what, folder, *map(str, numbers))
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError(f"{what} ended with {process.returncode}")
-    result: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return result
+    return said.decode()
 
 
 GROUP = Group(ids=IDS, run=run)

@@ -14,7 +14,6 @@ import time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from exchange.canonical import GRANT_EVENT, digest
 from exchange.grants import read_event, read_grant, transition
@@ -37,6 +36,7 @@ from tests.benchmarks.measure import median
 from tests.support.region import DIVISION, DOMAIN, ORIGIN, Authority, moment
 from tests.support.sealing import NOW_MS, StillClock
 
+FEW = 1_000
 DECISIONS = 20_000
 CHANGES = 20
 BATCH, ROWS = 32, 10_000
@@ -47,6 +47,7 @@ class Start:
     """A gateway's registrar over a large region's log."""
 
     def __init__(self, folder: Path, grants: int, resources: int) -> None:
+        folder.mkdir(exist_ok=True)
         self.log = BigLog(grants=grants, resources=resources)
         self.authority = Authority()
         self.clock = StillClock()
@@ -151,24 +152,32 @@ def _exchange(consumer: str, raw: bytes) -> Exchange:
     return exchange
 
 
-async def measure(start: Start, repetitions: int) -> dict[str, Any]:
-    """Start from the projection and measure."""
-    load_s = start.open()
+async def measure(start: Start, few: Start, repetitions: int) -> list[dict[str, float]]:
+    """Start from the projection and measure; decisions in turns with those of a small region."""
+    told = [
+        {"peak_mib": _peak_mib(), "load_s": few.open()},
+        {"load_s": start.open(), "peak_mib": _peak_mib()},
+    ]
     assert len(start.state.grants.by_id) == start.log.grants
-    peak_mib = system.getrusage(system.RUSAGE_SELF).ru_maxrss / 1024
-    questions = start.questions()
-    told = {
-        "load_s": load_s,
-        "peak_mib": peak_mib,
-        "decide_us": median([start.decide(questions) for _ in range(repetitions)]),
-        "find_us": median([start.find(questions) for _ in range(repetitions)]),
-        "change_s": max([await start.change(number) for number in range(CHANGES)]),
-    }
-    await start.registrar.close()
+    both = few, start
+    questions = [one.questions() for one in both]
+    taken: list[list[tuple[float, float]]] = [[], []]
+    for _ in range(repetitions):
+        for place, one in enumerate(both):
+            taken[place].append((one.decide(questions[place]), one.find(questions[place])))
+    for place, one in enumerate(both):
+        told[place]["decide_us"] = median([decided for decided, _ in taken[place]])
+        told[place]["find_us"] = median([found for _, found in taken[place]])
+        told[place]["change_s"] = max([await one.change(number) for number in range(CHANGES)])
+        await one.registrar.close()
     return told
 
 
-def build(start: Start) -> dict[str, Any]:
+def _peak_mib() -> float:
+    return system.getrusage(system.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def build(start: Start) -> None:
     """Write the projection that the whole log folds to, without keeping the state in memory meanwhile."""
     log, store = start.log, start.store
     store.open()
@@ -179,7 +188,6 @@ def build(start: Start) -> dict[str, Any]:
         granted = (_accepted(log, number) for number in numbers)
         store.add((), index + 1, grants=granted, last=(index, log.leaves(index, 1)[0]))
     store.close()
-    return {}
 
 
 def _accepted(log: BigLog, number: int) -> Granted:
@@ -194,9 +202,12 @@ def _accepted(log: BigLog, number: int) -> Granted:
 
 def main(what: str, folder: Path, grants: int, resources: int, repetitions: int) -> None:
     """Do one of the two, and say what came of it."""
-    start = Start(folder, grants, resources)
-    told = build(start) if what == "build" else asyncio.run(measure(start, repetitions))
-    print(json.dumps(told))
+    if what == "build":
+        build(Start(folder / "few", FEW, FEW))
+        build(Start(folder, grants, resources))
+    else:
+        both = Start(folder, grants, resources), Start(folder / "few", FEW, FEW)
+        print(json.dumps(asyncio.run(measure(*both, repetitions))))
 
 
 if __name__ == "__main__":
