@@ -8,7 +8,7 @@ from typing import Protocol
 from exchange.errors import Code, ExchangeError
 from exchange.identity import Identity
 from exchange.resources import Resource
-from exchange.v1 import audit_pb2, common_pb2, exchange_pb2
+from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, reason_pb2
 from gateway.audit.sequencer import Logged
 from gateway.storage.ports import QuotaKey
 
@@ -22,7 +22,9 @@ REFUSING_CODES = frozenset(
         Code.ALREADY_EXISTS,
     }
 )
-"""Codes by which an exchange counts as refused; by all others it failed."""
+"""Codes by which an exchange counts as refused; by all others it failed, but for REFUSING_REASONS."""
+REFUSING_REASONS = frozenset({reason_pb2.REASON_QUOTA_EXCEEDED, reason_pb2.REASON_VERIFY_LIMIT})
+"""Rules that were set refuse here, though the same may be asked again later."""
 
 
 class Caller(Protocol):
@@ -132,7 +134,7 @@ class Exchange:
         """How it ended."""
         if self.error is None:
             return audit_pb2.DECISION_RELEASED
-        if self.error.code in REFUSING_CODES:
+        if self.error.code in REFUSING_CODES or self.error.reason in REFUSING_REASONS:
             return audit_pb2.DECISION_REFUSED
         return audit_pb2.DECISION_FAILED
 
