@@ -10,6 +10,7 @@ import structlog
 
 from agent.consumer.ask import Consumer
 from agent.gateway_log import GatewayLog
+from agent.gateway_stubs import GatewayStubs
 from agent.heads import Seen
 from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
@@ -28,14 +29,10 @@ from exchange.rpc_errors import answered
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import (
     case_pb2,
-    case_pb2_grpc,
     common_pb2,
     directory_pb2,
-    directory_pb2_grpc,
-    grant_pb2_grpc,
     link_pb2,
     ticket_pb2,
-    ticket_pb2_grpc,
 )
 
 TIMEOUT_S = 10.0
@@ -85,7 +82,7 @@ class Duties:
         self._gateway_log = log
         self._stops = stops
         self._log = structlog.get_logger("agent.duties")
-        self._channel: grpc.aio.Channel | None = None
+        self._gateway: GatewayStubs | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsure = True  # whether the region's log may lack the newest bundle after all
         self.foreign_bundle: ExchangeError | None = None
@@ -147,8 +144,8 @@ class Duties:
             LogForked: the log's epoch was opened by nothing that is in it.
         """
         self._gateway_log.check_opened()
-        self._channel = channel
-        self._peers.stub = directory_pb2_grpc.DirectoryServiceStub(channel)
+        self._gateway = GatewayStubs(channel)
+        self._peers.stub = self._gateway.directory
         await self.publish_keys()
         for grant in self._region.grants():
             self._grant_changed(grant)
@@ -159,11 +156,8 @@ class Duties:
         Raises:
             GatewayAway: there is no link, or what the gateway says.
         """
-        if self._channel is None:
-            raise GatewayAway("no link")
-        stub: ticket_pb2_grpc.TicketServiceAsyncStub = ticket_pb2_grpc.TicketServiceStub(self._channel)
         request = ticket_pb2.ReportQualityRequest(report=report)
-        await self._call(partial(stub.ReportQuality, request, timeout=TIMEOUT_S))
+        await self._call(partial(self._linked().tickets.ReportQuality, request, timeout=TIMEOUT_S))
 
     # -- keys and grants ---------------------------------------------------------------------------------
 
@@ -183,7 +177,7 @@ class Duties:
             self._unsure = False
             return
         request = directory_pb2.PublishBundleRequest(bundle=self._keys.bundle)
-        await self._call(partial(self._stub().PublishBundle, request, timeout=TIMEOUT_S))
+        await self._call(partial(self._linked().directory.PublishBundle, request, timeout=TIMEOUT_S))
         self._keys.confirm(self._keys.seq, self._keys.bundle_digest)
         self._unsure = False
         self._consumer.forget_plans()
@@ -194,11 +188,8 @@ class Duties:
         Raises:
             GatewayAway: there is no link, or what the gateway says.
         """
-        if self._channel is None:
-            raise GatewayAway("no link")
-        stub = case_pb2_grpc.CaseServiceStub(self._channel)
         request = case_pb2.SubmitCaseEventRequest(event=statement)
-        answer = await self._call(partial(stub.SubmitCaseEvent, request, timeout=TIMEOUT_S))
+        answer = await self._call(partial(self._linked().cases.SubmitCaseEvent, request, timeout=TIMEOUT_S))
         return int(answer.index)
 
     def _epoch_opened(self, epoch: Epoch, index: int) -> None:
@@ -216,7 +207,7 @@ class Duties:
         request = directory_pb2.ListBundlesRequest(
             organisation=who.organisation, agent=who.name, after_seq=max(0, self._keys.seq - 1)
         )
-        answer = await self._call(partial(self._stub().ListBundles, request, timeout=TIMEOUT_S))
+        answer = await self._call(partial(self._linked().directory.ListBundles, request, timeout=TIMEOUT_S))
         found = b""
         for statement in answer.bundles:
             body = read_bundle_body(statement)
@@ -239,20 +230,20 @@ class Duties:
 
     def _grant_changed(self, grant: Grant) -> None:
         self._consumer.forget_plans()
-        if self._channel is None or not self._acceptance.due(grant):
+        if self._gateway is None or not self._acceptance.due(grant):
             return
-        stub = grant_pb2_grpc.GrantServiceStub(self._channel)
-        self._spawn(self._acceptance.accept(grant, self._identity.statement_signer(), stub))
+        signer = self._identity.statement_signer()
+        self._spawn(self._acceptance.accept(grant, signer, self._gateway.grants))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _stub(self) -> "directory_pb2_grpc.DirectoryServiceAsyncStub":
-        if self._channel is None:
+    def _linked(self) -> GatewayStubs:
+        if self._gateway is None:
             raise GatewayAway("no link")
-        return directory_pb2_grpc.DirectoryServiceStub(self._channel)
+        return self._gateway
 
     async def _call(self, call: Callable[[], Awaitable[Any]]) -> Any:
         return await answered(call, hop="gateway", away=GatewayAway)
