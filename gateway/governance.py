@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from exchange.clock import Clock, NonceSource
 from exchange.errors import ExchangeError
 from exchange.identity import Identity
-from exchange.keystore import KeyStore
+from exchange.keystore import KeyStore, secret_in
 from exchange.statement import StatementSigner
 from exchange.trust import TrustAnchor
 from exchange.trust_feed import TrustFeed
@@ -28,7 +28,7 @@ from gateway.audit.sequencer import Sequencer
 from gateway.clocks.catalogue import CatalogueClocks
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks
-from gateway.evidence import Evidence, kept_key
+from gateway.evidence import Evidence
 from gateway.record import Exchange
 from gateway.registrar import Registrar
 from gateway.review.selection import Selection
@@ -125,7 +125,7 @@ class Governance:
                 log=p.log,
                 enter=lambda entry: p.registrar.record_made(lambda _: entry),
                 gateway=p.gateway,
-                key=kept_key(p.keystore, RISK_MARKS),
+                key=secret_in(p.keystore, RISK_MARKS, p.random),
                 registry=p.registry,
                 clock=p.clock,
                 random=p.random,
