@@ -15,7 +15,6 @@ from exchange.canonical import TRUST_LIST, digest
 from exchange.clock import Clock, Random, system_random
 from exchange.errors import (
     AuditUnavailable,
-    BadSignature,
     EntryErased,
     ExchangeError,
     Malformed,
@@ -25,6 +24,7 @@ from exchange.errors import (
     TrustStale,
 )
 from exchange.identity import Identity
+from exchange.statement import check_one_body
 from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, reason_pb2, trust_pb2
@@ -377,8 +377,7 @@ class Registrar:
         """Return who signed the same body besides."""
         for other in countersignatures:
             check_size(other)
-            if other.body != statement.body:
-                raise BadSignature("countersignature of another body")
+        check_one_body([statement, *countersignatures])
         return [
             self._anchor.verify_statement(other, _domain(act), at_ms=now_ms, trust=trust)
             for other in countersignatures
