@@ -1,5 +1,9 @@
 """The one way into the region's state: verify → check against the state → durable in the log → fold → tell.
 
+What people sign comes by `record`, with the signatures of others under the same body where an act needs two
+people; who must sign is the rule of its register or of `gateway/admission.py`. What the gateway itself finds
+comes by `record_made`. What changes no state (reads, refusals) is only entered.
+
 1. One change at a time: what is checked is what is changed, also when administrators race.
 2. Nothing is folded that is not durable; what is durable is folded, also when the caller is gone by then.
 3. The same body again gives the same index and no second entry.
