@@ -22,7 +22,6 @@ MAX_PURPOSES = 16
 MAX_MATTERS = 64
 MAX_GRANT_BYTES = 16 * 1024
 MAX_EVENT_BYTES = 4 * 1024
-MAX_QUOTAS = 4
 MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
 """Unix seconds of what an event may name: about the year 6325, within every calendar."""
 
