@@ -9,25 +9,20 @@ from pathlib import Path
 import grpc
 import structlog
 
-from agent.case_desk import CaseDesk
-from agent.cases import AgentCases
 from agent.config import AgentConfig, load
 from agent.consumer.ask import Consumer, ConsumerParts
 from agent.consumer.correction_view import CorrectionView
 from agent.consumer.local_api import Listening, LocalApi
 from agent.consumer.plan import Planner, Speaker
-from agent.consumer.quality import HOUR_MS, QualityBook
 from agent.consumer.receipts import ReceiptShelf
-from agent.corrections import AgentCorrections
 from agent.desk_view import AgentDesk
-from agent.disputes import AgentDisputes
 from agent.duties import Duties
 from agent.gateway_log import GatewayLog
+from agent.governance import Governance, GovernanceParts
 from agent.heads import Heads
 from agent.link import GatewayLink
 from agent.peers import Peers
 from agent.provider.acceptance import Acceptance
-from agent.provider.allow_list import AllowList
 from agent.provider.answer import Provider, ProviderParts
 from agent.provider.inspection import Inspector, InspectorParts
 from agent.provider.journal import Journal
@@ -37,18 +32,14 @@ from agent.provider.source import Source, build_source
 from agent.provider.synthetic_shapes import check_sandboxed
 from agent.provider.tag_keys import TagKeyRing, fetch_from_authority
 from agent.provider.tagging import Tagger
-from agent.provider.verify_limits import VerifyCounts
-from agent.provider.verify_store import VerifyStore
 from agent.region import RegionView
-from agent.region_rules import AgentRules
-from agent.stops import AgentStops
 from agent.stream import StreamParts
 from exchange.clock import NonceSource, SystemClock
 from exchange.configuration import read_passphrase
 from exchange.enrolment import IdentityFolder
 from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
-from exchange.keystore import FileKeyStore, secret_in
+from exchange.keystore import FileKeyStore
 from exchange.renewal import keep_renewed
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
@@ -63,8 +54,6 @@ from exchange.trust_feed import TrustFeed, watch_authority
 SWEEP_S = 0.25
 SECOND_S = 1.0
 KEYS_S = 20.0
-QUALITY_S = 30.0
-LAST_REPORT_S = 2.0
 WEEK_MS = 7 * 86_400_000
 
 
@@ -109,20 +98,18 @@ class Agent:
             trust=self._trust,
             clock=self._clock,
         )
-        self.rules = AgentRules(region=self.region)
-        self.stops = AgentStops(region=self.region, division=who.division, clock=self._clock)
-        self.cases = AgentCases(region=self.region, rules=self.rules, organisation=who.organisation)
-        self.corrections = AgentCorrections(
-            region=self.region, organisation=who.organisation, clock=self._clock
+        self.governance = Governance(
+            GovernanceParts(
+                config=config,
+                identity=who,
+                keystore=keystore,
+                keys=self.keys,
+                region=self.region,
+                signer=self.identity.statement_signer,
+                clock=self._clock,
+                random=self._nonces,
+            )
         )
-        self.disputes = AgentDisputes(
-            region=self.region,
-            keystore=keystore,
-            organisation=who.organisation,
-            agent=who.name,
-            private=self.keys.sealing_private,
-        )
-        self.disputes.erase_ended()
         self.heads = Heads(path=folder / "heads.json")
         self.book = BundleBook(anchor=anchor, path=folder / "bundles.db", clock=self._clock)
         self.log = GatewayLog(
@@ -149,13 +136,6 @@ class Agent:
         self.tag_keys = TagKeyRing(
             keystore=keystore, clock=self._clock, fetch=fetch_from_authority(self.identity)
         )
-        self._verify_store = VerifyStore(folder / "verify-counts.db")
-        self.verify_counts = VerifyCounts(
-            limits=lambda: self.rules.current.verify_limits,
-            key=secret_in(keystore, "verify-counts", self._nonces) if config.resource else bytes(32),
-            store=self._verify_store,
-            now_ms=self._clock.now_ms(),
-        )
         self.provider = self._make_provider()
         self.consumer = self._make_consumer()
         self.link = self._make_link()
@@ -177,14 +157,8 @@ class Agent:
             hop=self.consumer.hop,
             catalogue=self.desk,
             receipts=self.shelf,
-            cases=CaseDesk(
-                signer=self.identity.statement_signer,
-                cases=self.cases,
-                submit=self.duties.submit_case,
-                clock=self._clock,
-                random=self._nonces,
-            ),
-            corrections=CorrectionView(corrections=self.corrections, shelf=self.shelf),
+            cases=self.governance.case_desk(self.duties.submit_case),
+            corrections=CorrectionView(corrections=self.governance.corrections, shelf=self.shelf),
         )
 
     # -- wiring ------------------------------------------------------------------------------------------
@@ -222,9 +196,9 @@ class Agent:
             replay=ReplayWindow(started_ms=self._clock.now_ms()),
             trust=self._trust,
             answered=self.journal.known,
-            stops=self.stops.force,
-            check_case=self.cases.check,
-            allow=AllowList(self._config.allow),
+            stops=self.governance.stops.force,
+            check_case=self.governance.cases.check,
+            allow=self.governance.allow,
         )
         return Provider(
             ProviderParts(
@@ -237,8 +211,8 @@ class Agent:
                 clock=self._clock,
                 window=self._config.limits.provider_window,
                 receipt_after_s=self._config.limits.receipt_after_s,
-                stops=self.stops.force,
-                verify_counts=self.verify_counts,
+                stops=self.governance.stops.force,
+                verify_counts=self.governance.verify_counts,
                 unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
             )
         )
@@ -248,13 +222,6 @@ class Agent:
             identity=self._who, division=self._who.division, gateway=self.origin
         )
         self.shelf = ReceiptShelf()
-        self.quality = QualityBook(
-            region=self.region,
-            clock=self._clock,
-            random=self._nonces,
-            signer=self.identity.statement_signer,
-            every_ms=self._config.quality.report_every_hours * HOUR_MS,
-        )
         self.sessions = ConsumerSessions(clock=self._clock)
         return Consumer(
             ConsumerParts(
@@ -264,7 +231,7 @@ class Agent:
                 peers=self.peers,
                 sessions=self.sessions,
                 shelf=self.shelf,
-                observe=self.quality.observe,
+                observe=self.governance.quality.observe,
                 send=lambda digest, item, size: self.link.send(digest, item, size),
                 trust=self._trust,
                 head=lambda: self.heads.message(self.origin),
@@ -286,7 +253,7 @@ class Agent:
             acceptance=Acceptance(organisation=self._who.organisation, region=self.region, clock=self._clock),
             on_drain=lambda: self.link.redial(),
             log=self.log,
-            stops=self.stops,
+            stops=self.governance.stops,
         )
         parts = StreamParts(
             origin=self.origin,
@@ -347,8 +314,7 @@ class Agent:
                 self._every(SECOND_S, self._each_second),
                 keep_renewed(self.identity, clock=self._clock, renewed=self._renewed),
                 self._rotations(),
-                self._report_quality(),
-                self._write_counts(),
+                *self.governance.duties(self.duties.report_quality),
             ]
             if self.sources:
                 background.append(self.tag_keys.run())
@@ -359,15 +325,14 @@ class Agent:
             stack.push_async_callback(self.local.stop)
             ready(listening)
             await first_of(tasks, stop)
-            await self._report_last()
+            await self.governance.report_last(self.duties.report_quality)
 
     async def _close(self) -> None:
         await self.provider.close()
         for source in self.sources.values():
             await source.close()
         await self.journal.close()
-        await self.verify_counts.flush()
-        self._verify_store.close()
+        await self.governance.close()
         self.heads.save()
         self.region.close()
         self.book.close()
@@ -378,16 +343,11 @@ class Agent:
             act()
 
     def _each_second(self) -> None:
-        self.stops.sweep()
+        self.governance.sweep()
         self.provider.watch()
         self.sessions.forget_ended()
         self.opened.forget_ended()
         self.heads.save()
-
-    async def _write_counts(self) -> None:
-        while True:
-            await asyncio.sleep(SECOND_S)
-            await self.verify_counts.flush()
 
     async def _rotations(self) -> None:
         """Make and publish keys when they are due; what fails is tried again."""
@@ -401,28 +361,6 @@ class Agent:
                 await self.journal.prune(self._clock.now_ms() - WEEK_MS)
             except ExchangeError as error:
                 self._log.warning("keys not published", reason=error.name, subject=error.subject)
-
-    async def _report_quality(self) -> None:
-        """Report the quality of what was received when it is due; what fails is tried again."""
-        while True:
-            await asyncio.sleep(QUALITY_S)
-            try:
-                self.quality.keep()
-                await self.quality.report(self.duties.report_quality)
-            except ExchangeError as error:
-                self._log.warning("quality not reported", reason=error.name, subject=error.subject)
-
-    async def _report_last(self) -> None:
-        """Report what was counted before the agent stops, and keep what could not be reported."""
-        try:
-            async with asyncio.timeout(LAST_REPORT_S):
-                await self.quality.report(self.duties.report_quality, all_=True)
-        except (ExchangeError, TimeoutError) as error:
-            self._log.info("quality is reported after the next start", error=type(error).__name__)
-        try:
-            self.quality.keep_now()
-        except ExchangeError as error:
-            self._log.warning("quality not kept", reason=error.name, subject=error.subject)
 
     def _renewed(self) -> None:
         """Sign bundles with the new certificate, and make a stream with it beside the old one."""

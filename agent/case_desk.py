@@ -6,14 +6,13 @@ close it in the next moment.
 
 from collections.abc import Awaitable, Callable
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from agent.cases import AgentCases
 from exchange import canonical
 from exchange.cases import CLOSE, DAY_MS, OPEN, Case
 from exchange.clock import Clock, Random
 from exchange.errors import UnknownCase
 from exchange.statement import StatementSigner
+from exchange.timestamps import timestamp
 from exchange.v1 import agent_pb2, case_pb2, common_pb2
 
 DEFAULT_DAYS = 30
@@ -66,7 +65,7 @@ class CaseDesk:
             lead=lead,
             matter=request.matter,
             participants=[code for code in request.participants if code != lead],
-            expires_at=_moment(now_ms + (request.days or DEFAULT_DAYS) * DAY_MS),
+            expires_at=timestamp(now_ms + (request.days or DEFAULT_DAYS) * DAY_MS),
         )
         index = await self._step(signer, body, now_ms)
         return agent_pb2.OpenCaseResponse(index=index, expires_at=body.expires_at)
@@ -89,7 +88,7 @@ class CaseDesk:
             lead=held.lead,
             matter=held.matter,
             participants=sorted(held.parties - {held.lead}),
-            expires_at=_moment(held.expires_at_ms),
+            expires_at=timestamp(held.expires_at_ms),
         )
         return agent_pb2.CloseCaseResponse(index=await self._step(signer, body, now_ms))
 
@@ -100,9 +99,3 @@ class CaseDesk:
         index = await self._submit(statement)
         self._cases.take_statement(statement, now_ms)
         return index
-
-
-def _moment(milliseconds: int) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromMilliseconds(milliseconds)
-    return stamp

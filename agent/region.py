@@ -20,13 +20,14 @@ from agent.shelf import Shelf
 from exchange import canonical, grants
 from exchange.catalogue_review import reviewer_of
 from exchange.clock import Clock
-from exchange.errors import BadSignature, ExchangeError, StoreDamaged, UnknownResource, WrongState
+from exchange.errors import ExchangeError, StoreDamaged, UnknownResource, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.log_keys import Epoch, check_opening
 from exchange.region_rules import NO_RULES, RegionRules
 from exchange.resources import Resource, parse_resource
+from exchange.statement import check_one_body
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
@@ -174,8 +175,7 @@ class RegionView:
             BadSignature: the bodies differ, or a signature does not verify.
             NoIdentity, CertificateExpired, Revoked, Oversized.
         """
-        if any(statement.body != statements[0].body for statement in statements):
-            raise BadSignature("two different bodies")
+        check_one_body(statements)
         return [
             self._anchor.verify_statement(statement, domain, at_ms=at_ms, trust=self._trust()).identity
             for statement in statements

@@ -20,6 +20,7 @@ from exchange.errors import ExchangeError, GatewayAway, LinkLost, LogForked, Mal
 from exchange.link import PROTOCOL, TAKEN, Outbox, check_frame
 from exchange.rpc_errors import from_rpc_error
 from exchange.signing import BatchSigner
+from exchange.timestamps import milliseconds
 from exchange.trust import TrustedGateway
 from exchange.v1 import directory_pb2, directory_pb2_grpc, link_pb2
 
@@ -206,7 +207,7 @@ class LinkStream:
         if welcome.gateway != p.origin or not welcome.checkpoint:
             raise Malformed("welcome", hop=self.hop)
         self._check_events([notice.event for notice in frame.notices if notice.HasField("event")])
-        self.skew_ms = welcome.server_time.ToMilliseconds() - p.clock.now_ms()
+        self.skew_ms = milliseconds(welcome.server_time, "server_time") - p.clock.now_ms()
         p.roles.notices(frame.notices)
         offered = CheckpointCache(origin=p.origin, log_keys=p.log_keys()).open(welcome.checkpoint)
         held = p.heads.get(p.origin)

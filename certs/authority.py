@@ -29,6 +29,7 @@ from exchange.errors import (
 )
 from exchange.identity import OF_ORGANISATION, Identity, Role
 from exchange.statement import public_bytes
+from exchange.timestamps import milliseconds
 from exchange.trust import KID_BYTES, Verified
 from exchange.v1 import common_pb2, trust_pb2
 
@@ -115,7 +116,7 @@ class Authority:
             body = trust_pb2.CountersignBody.FromString(statement.body)
         except DecodeError as error:
             raise Malformed("countersignature") from error
-        if abs(body.issued_at.ToMilliseconds() - now_ms) > DAY_MS:
+        if abs(milliseconds(body.issued_at, "issued_at") - now_ms) > DAY_MS:
             raise BadSignature(f"{body.token_id}: countersignature too old")
         with self._records.begin() as connection:
             who, hosts = self._desk.described(connection, body.token_id, now_ms)

@@ -1,6 +1,7 @@
 """Writes the tables of modules in docs/architecture.md; `--check` only compares their names with the tree.
 
 A table stands between `<!-- modules FOLDER -->` and `<!-- end -->` and names every file of that folder alone.
+A folder that has none yet gets one, behind the folder of its package that comes before it.
 """
 
 import ast
@@ -53,9 +54,22 @@ def main(arguments: Sequence[str]) -> int:
         wrong = faults(text)
         print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
         return 1 if wrong else 0
-    filled = MARK.sub(lambda found: f"<!-- modules {found[1]} -->\n{table(found[1])}<!-- end -->", text)
+    filled = MARK.sub(
+        lambda found: f"<!-- modules {found[1]} -->\n{table(found[1])}<!-- end -->", _with_all(text)
+    )
     PAGE.write_text(filled, encoding="utf-8")
     return 0
+
+
+def _with_all(text: str) -> str:
+    """Return the page with a place for every folder's table."""
+    for folder in folders():
+        ends = {found[1]: found.end() for found in MARK.finditer(text)}
+        if folder not in ends:
+            before = max(one for one in ends if one < folder)
+            place = f"\n\n### `{folder}/`\n\n<!-- modules {folder} -->\n<!-- end -->"
+            text = text[: ends[before]] + place + text[ends[before] :]
+    return text
 
 
 def _tree(file: Path) -> ast.Module:

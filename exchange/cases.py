@@ -21,6 +21,7 @@ from exchange.codes import credit_code
 from exchange.errors import CaseNotOpen, Malformed, Oversized, Replayed, RoleNotAllowed, WrongState
 from exchange.identity import Identity, Role
 from exchange.resources import check_text
+from exchange.timestamps import milliseconds
 from exchange.v1 import case_pb2
 
 MAX_CASE_BYTES = 8 * 1024
@@ -95,7 +96,7 @@ def read_case(body: bytes) -> Case:
     check_text(told.matter, "matter", least=1, most=MAX_CODE)
     if len(told.participants) > MAX_PARTICIPANTS:
         raise Oversized("participants")
-    issued_ms, expires_ms = told.issued_at.ToMilliseconds(), told.expires_at.ToMilliseconds()
+    issued_ms, expires_ms = milliseconds(told.issued_at), milliseconds(told.expires_at)
     if told.action != CLOSE and not 0 < expires_ms - issued_ms <= MAX_TERM_MS:
         raise Malformed("expires_at")
     return Case(

@@ -16,6 +16,7 @@ from exchange.errors import Malformed, RoleNotAllowed, SecondPersonRequired, Wro
 from exchange.identity import Identity, Role
 from exchange.region_rules import RegionRules
 from exchange.resources import check_text, split_id
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, directory_pb2
 
 SUSPENSION = directory_pb2.RESOURCE_ACTION_UNSPECIFIED
@@ -68,7 +69,7 @@ def read_state(statement: common_pb2.Statement) -> ResourceState:
         version=body.version,
         suspended=body.suspended,
         revision=body.revision,
-        issued_at_ms=body.issued_at.ToMilliseconds(),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
         action=body.action,
     )
 

@@ -5,28 +5,24 @@ Bounds: 64 fields, 16 purposes, 64 matters, a term of at most five years; the ot
 verbatim.
 """
 
-import math
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.canonical import DIGEST_BYTES, GRANT, NONCE_BYTES, digest
 from exchange.errors import BadIdentifier, Malformed, Oversized
 from exchange.grant_limits import Limits, QuotaRule, RowFilter, check_codes, read_limits, shared
 from exchange.resources import MAX_FIELDS, check_kinds, check_text, split_id
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, grant_pb2
 
 MAX_PURPOSES = 16
 MAX_MATTERS = 64
 MAX_GRANT_BYTES = 16 * 1024
 MAX_EVENT_BYTES = 4 * 1024
-MAX_QUOTAS = 4
 MAX_TERM_MS = (5 * 366) * 24 * 3600 * 1000
-NANOS = 10**9
-MAX_SECONDS = 1 << 37
 """Unix seconds of what an event may name: about the year 6325, within every calendar."""
 
 
@@ -132,8 +128,8 @@ def read_grant(statement: common_pb2.Statement) -> Grant:
         matters=shared(frozenset(body.matters)),
         limits=read_limits(body),
         case_required=body.case_required,
-        not_before_ms=body.not_before.ToMilliseconds(),
-        not_after_ms=body.not_after.ToMilliseconds(),
+        not_before_ms=milliseconds(body.not_before, "term"),
+        not_after_ms=milliseconds(body.not_after, "term"),
         state=grant_pb2.GRANT_STATE_PENDING,
         revision=0,
         record=grant_pb2.GrantRecord(grant_id=grant_id, grant=statement, state=grant_pb2.GRANT_STATE_PENDING),
@@ -178,10 +174,10 @@ def _only(body: grant_pb2.GrantEventBody, name: str, action: int) -> int:
 
 
 def _ms(body: grant_pb2.GrantEventBody, name: str) -> int:
-    moment: Timestamp = getattr(body, name)
-    if not 0 < moment.seconds < MAX_SECONDS or not 0 <= moment.nanos < NANOS:
+    unix_ms = milliseconds(getattr(body, name), name)
+    if not unix_ms:
         raise Malformed(name)
-    return moment.ToMilliseconds()
+    return unix_ms
 
 
 def _check_body(body: grant_pb2.GrantBody) -> None:
@@ -197,11 +193,6 @@ def _check_body(body: grant_pb2.GrantBody) -> None:
     check_text(body.justification, "justification")
     if not body.HasField("not_before") or not body.HasField("not_after"):
         raise Malformed("term")
-    if not 0 < _span_ms(body.not_before, body.not_after) <= MAX_TERM_MS:
+    span_ms = milliseconds(body.not_after, "term") - milliseconds(body.not_before, "term")
+    if not 0 < span_ms <= MAX_TERM_MS:
         raise Malformed("term")
-
-
-def _span_ms(start: Timestamp, end: Timestamp) -> float:
-    if not all(0 <= at.seconds < 1 << 38 and 0 <= at.nanos < NANOS for at in (start, end)):
-        return math.inf
-    return end.ToMilliseconds() - start.ToMilliseconds()

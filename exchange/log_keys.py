@@ -37,6 +37,8 @@ from exchange.errors import (
 from exchange.identity import Identity, Role
 from exchange.lineage import MAX_EPOCH, split_origin
 from exchange.merkle import HASH_BYTES
+from exchange.statement import check_one_body
+from exchange.timestamps import milliseconds
 from exchange.trust import MAX_SKEW_MS, TrustAnchor, TrustList
 from exchange.v1 import audit_pb2, common_pb2
 
@@ -113,8 +115,8 @@ def read_key_change(body: bytes) -> KeyChange:
         origin=told.origin,
         previous_key=keys[0],
         next_key=keys[1],
-        overlap_until_ms=told.overlap_until.ToMilliseconds(),
-        issued_at_ms=told.issued_at.ToMilliseconds(),
+        overlap_until_ms=milliseconds(told.overlap_until, "log key: overlap"),
+        issued_at_ms=milliseconds(told.issued_at, "issued_at"),
     )
     if not 0 < change.overlap_until_ms - change.issued_at_ms <= MAX_OVERLAP_S * 1000:
         raise Malformed("log key: overlap")
@@ -182,7 +184,7 @@ def read_epoch(body: bytes) -> Epoch:
         lost_checkpoint=told.lost_checkpoint,
         log_key=told.log_key,
         note=told.note,
-        issued_at_ms=told.issued_at.ToMilliseconds(),
+        issued_at_ms=milliseconds(told.issued_at, "issued_at"),
         body=body,
     )
     if told.lost_checkpoint:
@@ -227,10 +229,9 @@ def check_opening(
     epoch = read_epoch(statements[0].body)
     if len(statements) > SIGNERS:
         raise Malformed("log epoch: signatures")
+    check_one_body(statements)
     people: list[Identity] = []
     for statement in statements:
-        if statement.body != epoch.body:
-            raise BadSignature(f"{epoch.origin}: two different bodies")
         if not statement.signature:
             continue
         signer = anchor.verify_statement(statement, LOG_EPOCH, at_ms=at_ms, trust=trust).identity

@@ -17,11 +17,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.canonical import BUNDLE, DIGEST_BYTES, KEY, NONCE_BYTES, digest
 from exchange.errors import BundleStale, ClockSkew, Malformed, Oversized, RoleNotAllowed
 from exchange.identity import Role
 from exchange.suites import SUITES
+from exchange.timestamps import milliseconds
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import common_pb2, directory_pb2
 
@@ -211,11 +213,8 @@ class _Moment(NamedTuple):
     to_ms: int
 
 
-def _term(begin: object, end: object) -> _Moment:
-    try:
-        term = _Moment(begin.ToMilliseconds(), end.ToMilliseconds())  # type: ignore[attr-defined]
-    except ValueError:
-        raise Malformed("time") from None
+def _term(begin: Timestamp, end: Timestamp) -> _Moment:
+    term = _Moment(milliseconds(begin), milliseconds(end))
     if not term.from_ms < term.to_ms:
         raise Malformed("time")
     return term

@@ -9,7 +9,8 @@ from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code
 from exchange.errors import Malformed, Oversized
 from exchange.resources import check_text, split_id
-from exchange.ticket_body import MAX_AGENT, field_names, moment_of
+from exchange.ticket_body import MAX_AGENT, field_names
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, ticket_pb2
 
 MAX_QUALITY_BYTES = 24 * 1024
@@ -62,7 +63,7 @@ def read_quality(statement: common_pb2.Statement) -> QualityReport:
         raise Malformed("nonce, version or issued_at")
     split_id(body.resource)
     check_text(body.agent, "agent", least=1, most=MAX_AGENT)
-    since_ms, until_ms = moment_of(body.since, "since"), moment_of(body.until, "until")
+    since_ms, until_ms = milliseconds(body.since, "since"), milliseconds(body.until, "until")
     if not 0 < until_ms - since_ms <= MAX_REPORT_MS:
         raise Malformed("period")
     if max(body.exchanges, body.records, body.oldest_s) > MAX_COUNT or body.exchanges < 1:
@@ -82,7 +83,7 @@ def read_quality(statement: common_pb2.Statement) -> QualityReport:
         dated=body.dated,
         stale=body.stale,
         oldest_s=body.oldest_s,
-        issued_at_ms=moment_of(body.issued_at, "issued_at"),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
     )
 
 

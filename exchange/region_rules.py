@@ -14,9 +14,11 @@ from google.protobuf.message import DecodeError
 
 from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code
-from exchange.errors import BadSignature, Malformed, Oversized, RoleNotAllowed, SecondPersonRequired
+from exchange.errors import Malformed, Oversized, RoleNotAllowed, SecondPersonRequired
 from exchange.identity import Identity, Role
 from exchange.resources import check_text
+from exchange.statement import check_one_body
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, rules_pb2
 
 MAX_RULES_BYTES = 48 * 1024
@@ -160,7 +162,7 @@ def read_rules(body: bytes) -> RegionRules:
         guards=_guards(told.guards),
         risk=_bounded(told.risk, "risk", MAX_RISK_CHARS),
         verify_limits=_limits(told.verify_limits) if told.HasField("verify_limits") else VerifyLimits(),
-        issued_at_ms=told.issued_at.ToMilliseconds(),
+        issued_at_ms=milliseconds(told.issued_at, "issued_at"),
     )
 
 
@@ -176,8 +178,7 @@ def check_signers(statements: Sequence[common_pb2.Statement], signers: Sequence[
         RoleNotAllowed: one of them is no administrator.
         BadSignature: the bodies differ.
     """
-    if any(statement.body != statements[0].body for statement in statements):
-        raise BadSignature("two different bodies")
+    check_one_body(statements)
     for signer in signers:
         if signer.role is not Role.ADMIN:
             raise RoleNotAllowed(str(signer))

@@ -40,6 +40,7 @@ from exchange.resource_body import (
     responsibility,
     split_id,
 )
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, directory_pb2
 
 __all__ = [
@@ -178,7 +179,7 @@ def parse_resource(
         kinds=_same(frozenset(body.kinds)),
         case_required=body.case_required,
         row_cap=body.row_cap,
-        issued_at_ms=body.issued_at.ToMilliseconds(),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
         shared=_same(frozenset(name for name, rule in fields.items() if rule.share_type != not_shared)),
         unconditional=_same(
             frozenset(name for name, rule in fields.items() if rule.share_type == unconditional)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, REVIEW_DRAW, digest
 from exchange.codes import citizen_id
 from exchange.errors import BadIdentifier, Malformed, Oversized
 from exchange.identity import CREDIT_CODE, MAX_URI_CHARS, SCHEME
 from exchange.resources import check_text
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, review_pb2
 
 VERSION = 1
@@ -157,7 +157,7 @@ def read_draw(statement: common_pb2.Statement) -> Draw:
         strategy=body.strategy,
         organisation=body.organisation,
         resource=body.resource,
-        issued_at_ms=_moment(body.issued_at),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
     )
 
 
@@ -193,7 +193,7 @@ def read_event(statement: common_pb2.Statement) -> Event:
         assignee=body.assignee,
         text=body.text,
         verdict=body.verdict,
-        issued_at_ms=_moment(body.issued_at),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
         selected=tuple(
             Selected(index=one.index, party=parties[one.party], rules=tuple(one.rules))
             for one in body.selected
@@ -274,13 +274,6 @@ def check_words(text: str, subject: str, *, least: int = 0) -> None:
         except BadIdentifier:
             continue
         raise Malformed(f"{subject}: a citizen id")
-
-
-def _moment(stamp: Timestamp) -> int:
-    try:
-        return stamp.ToMilliseconds()
-    except ValueError as error:
-        raise Malformed("issued_at") from error
 
 
 def _ascending(numbers: Sequence[int]) -> bool:

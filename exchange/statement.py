@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from exchange.errors import BadConfiguration
+from exchange.errors import BadConfiguration, BadSignature
 from exchange.identity import Identity, identity_of
 from exchange.v1 import common_pb2
 
@@ -58,6 +58,16 @@ class StatementSigner:
         """
         signature = self._key.sign(domain + body, _SIGNATURE)
         return common_pb2.Statement(body=body, signature=signature, chain=self._chain)
+
+
+def check_one_body(statements: Sequence[common_pb2.Statement]) -> None:
+    """Refuse statements of several people that are not about the same body.
+
+    Raises:
+        BadSignature: two bodies differ.
+    """
+    if any(statement.body != statements[0].body for statement in statements):
+        raise BadSignature("two different bodies")
 
 
 def public_bytes(key: object) -> bytes:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, STOP, digest
 from exchange.codes import credit_code
 from exchange.errors import BadIdentifier, Malformed, Oversized, RoleNotAllowed, SecondPersonRequired
 from exchange.identity import DIVISION, NAME, Identity, Role
 from exchange.resources import check_text, split_id
+from exchange.timestamps import milliseconds
 from exchange.v1 import stop_pb2
 
 MAX_STOP_BYTES = 4 * 1024
@@ -103,8 +103,8 @@ def read_stop(body: bytes) -> Stop:
         raise Malformed("nonce or issued_at")
     check_target(told.scope, told.target)
     check_text(told.note, "note")
-    issued_at_ms = _ms(told.issued_at)
-    until_ms = _ms(told.until) if told.HasField("until") else NEVER_MS
+    issued_at_ms = milliseconds(told.issued_at)
+    until_ms = milliseconds(told.until) if told.HasField("until") else NEVER_MS
     if until_ms <= issued_at_ms:
         raise Malformed("until")
     return Stop(
@@ -135,7 +135,7 @@ def read_lift(body: bytes) -> Lift:
     if len(told.stop_id) != DIGEST_BYTES:
         raise Malformed("stop_id")
     check_text(told.note, "note")
-    return Lift(stop_id=told.stop_id, issued_at_ms=_ms(told.issued_at), note=told.note)
+    return Lift(stop_id=told.stop_id, issued_at_ms=milliseconds(told.issued_at), note=told.note)
 
 
 def check_target(scope: int, target: str) -> None:
@@ -231,13 +231,6 @@ def _check_grant(target: str) -> None:
 def _check_region(target: str) -> None:
     if not DIVISION.fullmatch(target):
         raise BadIdentifier("division")
-
-
-def _ms(stamp: Timestamp) -> int:
-    """Return Unix milliseconds; a time that no clock shows is refused."""
-    if not 0 <= stamp.seconds < 1 << 38:
-        raise Malformed("time")
-    return stamp.ToMilliseconds()
 
 
 _TARGETS: Mapping[int, Callable[[str], object]] = {

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, TICKET, digest
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Oversized
 from exchange.resources import MAX_FIELDS, check_text, split_id
 from exchange.review import check_words
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, ticket_pb2
 
 MAX_TICKET_BYTES = 24 * 1024
@@ -126,7 +126,7 @@ def read_ticket(statement: common_pb2.Statement) -> Ticket:
         nonce=body.nonce,
         raised_by=credit_code(body.raised_by),
         text=body.text,
-        issued_at_ms=moment_of(body.issued_at, "issued_at"),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
         dispute=_dispute(body.dispute) if which == "dispute" else None,
         demand=_demand(body.demand) if which == "demand" else None,
     )
@@ -213,7 +213,7 @@ def read_event(statement: common_pb2.Statement) -> TicketEvent:
         assigned_to=credit_code(body.assigned_to) if body.assigned_to else "",
         resource=body.resource,
         fields=field_names(body.fields, "fields") if body.fields else frozenset(),
-        issued_at_ms=moment_of(body.issued_at, "issued_at"),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
     )
 
 
@@ -230,15 +230,3 @@ def field_names(told: Sequence[str], subject: str, *, least: int = 1) -> frozens
         if not 0 < len(name) <= MAX_FIELD_NAME or not name.isidentifier() or not name.isascii():
             raise BadIdentifier(subject)
     return names
-
-
-def moment_of(stamp: Timestamp, subject: str) -> int:
-    """Return Unix milliseconds.
-
-    Raises:
-        Malformed: it is no time; with the subject given.
-    """
-    try:
-        return stamp.ToMilliseconds()
-    except ValueError as error:
-        raise Malformed(subject) from error

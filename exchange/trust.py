@@ -34,6 +34,7 @@ from exchange.errors import (
 from exchange.identity import DIVISION, NAME, TRUST_DOMAIN, Identity, Role
 from exchange.lineage import Lineage, Start, split_origin
 from exchange.statement import MAX_STATEMENT_BYTES
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, trust_pb2
 
 MAX_SKEW_MS = 60_000
@@ -269,7 +270,7 @@ def read_trust_list(statement: common_pb2.Statement) -> TrustList:
         number=body.number,
         division=body.division,
         trust_domain=body.trust_domain,
-        issued_at_ms=body.issued_at.ToMilliseconds(),
+        issued_at_ms=milliseconds(body.issued_at, "trust list"),
         max_age_s=body.max_age_s,
         suite=body.suite,
         gateways=gateways,

@@ -28,39 +28,27 @@ from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
 from gateway import interceptors
-from gateway.access.guards import Guard, guard_faults, standard_guards
 from gateway.access.method_table import MethodTable
-from gateway.access.quota import Quotas
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
-from gateway.access.supervised import Supervised
-from gateway.audit.alerts import Alerts
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
-from gateway.clocks.catalogue import CatalogueClocks
-from gateway.clocks.escalation import Escalation
-from gateway.clocks.grants import GrantClocks
 from gateway.config import GatewayConfig, load
-from gateway.evidence import Evidence, EvidenceParts, kept_key
+from gateway.evidence import Evidence, EvidenceParts
+from gateway.governance import Governance, GovernanceParts
 from gateway.link_service import LinkService
 from gateway.membership import Membership
 from gateway.metrics import GatewayMetrics, PathMetrics
 from gateway.path import Path, PathParts
 from gateway.ready_face import ReadyFace
 from gateway.registrar import Registrar
-from gateway.review.selection import Selection
-from gateway.risk.setup import RISK_MARKS, Risk, RiskParts
 from gateway.routing.links import Links
 from gateway.server import GatewayServer
 from gateway.services import ServiceParts, add_services
 from gateway.state import RegionState
 from gateway.state_store import StateStore, state_key
-from gateway.stops.desk import DeskParts, StopDesk
-from gateway.stops.pending_file import PendingFile
 from gateway.subject_tags import AnswerTags, GatewayTagKeys
-from gateway.tickets.clocks import TicketClocks
-from gateway.tickets.corrections import Corrections
 from gateway.trust_watch import TrustWatch
 
 GRACE_S = 5.0
@@ -133,25 +121,6 @@ class Gateway:
             origin=self.origin,
             refusals=self.refusals,
         )
-        self.risk = Risk(
-            RiskParts(
-                state=self.state,
-                log=self.sequencer,
-                enter=lambda entry: self.registrar.record_made(lambda _: entry),
-                gateway=who,
-                key=kept_key(keystore, RISK_MARKS),
-                registry=self.registry,
-                clock=self._clock,
-                random=self._nonces,
-            )
-        )
-        self.selection = Selection(
-            log=self.sequencer,
-            reviews=self.state.reviews,
-            registrar=self.registrar,
-            signer=self.identity.statement_signer,
-            clock=self._clock,
-        )
         self.rotation = KeyRotation(
             folder=folder,
             keystore=keystore,
@@ -162,23 +131,7 @@ class Gateway:
             published=lambda state: write_log_keys(folder, state.verifying()),
             clock=self._clock,
         )
-        self.quotas = Quotas(state=self.state, used=self.sequencer.used)
         self.links = Links()
-        self.guards: Sequence[Guard] = (*standard_guards(self.state), self.risk.guard, self.quotas)
-        self.path = self._make_path(who.division)
-        self.stops = StopDesk(
-            DeskParts(
-                register=self.state.stops,
-                registrar=self.registrar,
-                links=self.links,
-                conclude=self.path.lose,
-                anchor=self._anchor,
-                trust_feed=self.feed,
-                file=PendingFile(folder / "stops-unlogged.pb"),
-                clock=self._clock,
-                hop=self._hop,
-            )
-        )
         self.evidence = Evidence(
             EvidenceParts(
                 config=config,
@@ -196,27 +149,27 @@ class Gateway:
                 random=self._nonces,
             )
         )
-        self.supervised = Supervised()
-        self.grant_clocks = GrantClocks(
-            grants=self.state.grants,
-            resource=lambda resource_id: self.state.catalogue.by_id.get(resource_id),
-            rules=lambda: self.state.rules.current,
-            supervised=self.supervised,
-            now_ms=self._clock.now_ms,
+        self.governance = Governance(
+            GovernanceParts(
+                folder=folder,
+                gateway=who,
+                hop=self._hop,
+                keystore=keystore,
+                log=self.sequencer,
+                state=self.state,
+                registrar=self.registrar,
+                evidence=self.evidence,
+                links=self.links,
+                conclude=lambda exchanges: self.path.lose(exchanges),
+                signer=self.identity.statement_signer,
+                anchor=self._anchor,
+                trust_feed=self.feed,
+                registry=self.registry,
+                clock=self._clock,
+                random=self._nonces,
+            )
         )
-        self.corrections = Corrections(
-            tickets=self.state.tickets,
-            registrar=self.registrar,
-            log=self.sequencer,
-            tagged=self.evidence.tagged,
-            find=self.evidence.searches.find,
-            gateway=who,
-        )
-        self.ticket_clocks = TicketClocks(tickets=self.state.tickets, rules=self.state.rules)
-        self.catalogue_clocks = CatalogueClocks(
-            entries=lambda: self.state.catalogue.entries(), rules=self.state.rules
-        )
-        self.escalation = self._make_escalation()
+        self.path = self._make_path(who.division)
         self.ready_face = ReadyFace(registry=self.registry, refresh=self._refresh, faults=self.faults)
 
     # -- wiring ------------------------------------------------------------------------------------------
@@ -234,31 +187,16 @@ class Gateway:
                 links=self.links,
                 sequencer=self.sequencer,
                 requests=RequestCheck(origin=self.origin, division=division, state=self.state, replay=replay),
-                guards=self.guards,
-                release_guards=(self.risk.release,),
+                guards=self.governance.guards,
+                release_guards=self.governance.release_guards,
                 tags=AnswerTags(keys=self.tag_keys),
                 refusals=self.refusals,
                 trust=self._trust,
                 clock=self._clock,
                 random=self._nonces,
                 metrics=PathMetrics(self.registry),
-                concluded=self.risk.concluded,
+                concluded=self.governance.concluded,
             )
-        )
-
-    def _make_escalation(self) -> Escalation:
-        alerts = Alerts(
-            append=self.sequencer.append,
-            gateway=self.identity.identity(),
-            origin=self.origin,
-            clock=self._clock,
-            random=self._nonces,
-        )
-        return Escalation(
-            sources=(self.grant_clocks.due, self.ticket_clocks.due, self.catalogue_clocks.due),
-            enter=partial(alerts.enter, severity="warning"),
-            path=self._config.folder / "overdue.json",
-            clock=self._clock,
         )
 
     def _identify(self, context: Any) -> Verified:
@@ -267,21 +205,13 @@ class Gateway:
     def _add_services(self, server: grpc.aio.Server) -> LinkService:
         parts = ServiceParts(
             path=self.path,
-            guards=self.guards,
-            make_guards=standard_guards,
+            governance=self.governance,
             links=self.links,
-            quotas=self.quotas,
             registrar=self.registrar,
             state=self.state,
             log=self.sequencer,
             evidence=self.evidence,
-            selection=self.selection,
-            corrections=self.corrections,
-            ticket_clocks=self.ticket_clocks,
             rotation=self.rotation,
-            grant_clocks=self.grant_clocks,
-            supervised=self.supervised,
-            stops=self.stops,
             trust_feed=self.feed,
             limits=self._config.limits,
             faults=self.faults,
@@ -293,7 +223,7 @@ class Gateway:
 
     def faults(self) -> Sequence[ExchangeError]:
         """Return everything that keeps exchanges from succeeding, the log store first."""
-        return [*self.evidence.faults(), *self.membership.faults(), *guard_faults(self.guards)]
+        return [*self.evidence.faults(), *self.membership.faults(), *self.governance.faults()]
 
     def _refresh(self) -> None:
         trust, links = self.feed.current, list(self.links)
@@ -301,7 +231,7 @@ class Gateway:
         self._metrics.links.set(len(links))
         self._metrics.pending.set(sum(len(link.pending) for link in links))
         self.evidence.measure(self._metrics)
-        self.risk.measure()
+        self.governance.measure()
         if trust is not None:
             self._metrics.trust_age.set((self._clock.now_ms() - trust.issued_at_ms) / 1000)
 
@@ -322,10 +252,8 @@ class Gateway:
             self._stop_where_ended(self.feed.current)
             for error in self.registrar.open():
                 self._log.warning("bundle not in force", reason=error.name, subject=error.subject)
-            self.stops.open()
             stack.push_async_callback(self.registrar.close)
-            self.grant_clocks.open()
-            self.registrar.subscribe(self.grant_clocks.changed)
+            self.governance.open()
             await self._record_opening()
             self.feed.subscribe(self._trust_changed)
             self.feed.subscribe(self.evidence.tails.trust_changed)
@@ -344,11 +272,7 @@ class Gateway:
                 *self.membership.duties(listen.advertise or [f"127.0.0.1:{port}"]),
                 TrustWatch(registrar=self.registrar, feed=self.feed).run(),
                 *self.evidence.duties(),
-                self.selection.run(),
-                self.escalation.run(),
-                self.stops.run(),
-                self.corrections.run(),
-                *self.risk.duties(),
+                *self.governance.duties(),
                 self._each_second(),
                 keep_rotating(self.rotation, self._trust, partial(asyncio.sleep, SECOND_S)),
             ]

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from exchange.clock import Clock
 from exchange.errors import UnknownCase
-from exchange.identity import OF_ORGANISATION, Identity
+from exchange.identity import Identity
+from exchange.timestamps import timestamp
 from exchange.v1 import audit_pb2, case_pb2, case_pb2_grpc
 from gateway.calls import Calls
 from gateway.cases.register import CaseRegister
@@ -49,16 +48,14 @@ class CaseService(case_pb2_grpc.CaseServiceServicer):
 
     async def _get(self, request: case_pb2.GetCaseRequest, caller: Identity) -> case_pb2.GetCaseResponse:
         held = self._cases.held(request.case_number)
-        party = caller.organisation if caller.role in OF_ORGANISATION else ""
+        party = caller.organisation  # Of nobody who oversees.
         if held is None or (party and party not in held.case.parties):
             # Whoever takes no part learns nothing of a case, not even that it is there.
             raise UnknownCase("case")
         leaf = self._registrar.leaf(held.indexes[-1])
-        opened_at = Timestamp()
-        opened_at.FromMilliseconds(held.opened_ms)
         record = case_pb2.CaseRecord(
             newest=audit_pb2.AuditEntry.FromString(leaf).administrative.statement,
             open=held.case.is_open(self._clock.now_ms()),
-            opened_at=opened_at,
+            opened_at=timestamp(held.opened_ms),
         )
         return case_pb2.GetCaseResponse(record=record)

@@ -11,10 +11,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from exchange.clock import Clock, NonceSource, system_random
+from exchange.clock import Clock, NonceSource
 from exchange.errors import ExchangeError
 from exchange.identity import Identity
-from exchange.keystore import KeyStore
+from exchange.keystore import KeyStore, secret_in
 from exchange.trust import TrustAnchor, TrustList
 from gateway.act_entries import ActEntries
 from gateway.audit.keeping import Keeper
@@ -141,7 +141,7 @@ class Evidence:
             log=p.log,
             keys=p.tag_keys,
             delayed_days=p.config.tracing.delayed_purpose_days,
-            mark_key=kept_key(p.keystore, TRACE_MARKS),
+            mark_key=secret_in(p.keystore, TRACE_MARKS, p.random),
             record_read=p.registrar.record_read,
             clock=p.clock,
         )
@@ -195,12 +195,3 @@ class Evidence:
         metrics.scrub_position.set(self.scrub.position)
         metrics.scrub_passes.set(self.scrub.passes)
         self.witnessing.measure()
-
-
-def kept_key(keystore: KeyStore, name: str) -> bytes:
-    """Return 32 random bytes that are drawn once and never leave the key store."""
-    key = keystore.get(name)
-    if key is None:
-        key = system_random(32)
-        keystore.put(name, key)
-    return key

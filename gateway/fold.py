@@ -1,7 +1,8 @@
 """Keeps the region's state folded from the log: at the start from projection and log, then entry by entry.
 
-Invariant: a state that is ready holds every change of the log below `applied_index`. The projection may
-lag, never lead: once it could not be written it is left alone until the next start.
+A state that is ready holds every change of the log below `applied_index`. The projection (`state.db`) has
+each grant as it stands, and the leaves of every other change that still counts; what it has seen is not read
+again. It may lag, never lead: once it could not be written it is left alone until the next start.
 """
 
 import gc
@@ -23,11 +24,13 @@ from gateway.state_store import StateStore
 
 SCAN = 512
 MANY = 100_000
+"""Grants from which on the garbage collector is told that they stay."""
+SETTLE_AFTER = 20_000
+"""Entries after which it is noted that the log was folded so far."""
 _OF_GRANTS = (audit_pb2.ACT_GRANT, audit_pb2.ACT_GRANT_EVENT)
 
 Applied = tuple[int, bytes, audit_pb2.AdministrativeEntry]
 """Index, leaf and act of an entry that changed the state."""
-SETTLE_AFTER = 20_000
 
 
 class Head(Protocol):

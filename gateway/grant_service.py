@@ -6,7 +6,7 @@ from typing import Any
 from exchange.canonical import GRANT, digest
 from exchange.errors import UnknownGrant
 from exchange.grants import Grant, read_event
-from exchange.identity import OF_ORGANISATION, Identity
+from exchange.identity import Identity
 from exchange.v1 import audit_pb2, grant_pb2, grant_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
@@ -84,7 +84,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
 
     async def _get(self, request: grant_pb2.GetGrantRequest, caller: Identity) -> grant_pb2.GetGrantResponse:
         grant = self._state.grants.one(request.grant_id)
-        if not sees(grant, _party(caller)):
+        if not sees(grant, caller.organisation or None):
             # The same answer as for a grant that is not there.
             raise UnknownGrant(grant.name)
         return grant_pb2.GetGrantResponse(grant=self._told(grant))
@@ -92,7 +92,7 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
     async def _list(
         self, request: grant_pb2.ListGrantsRequest, caller: Identity
     ) -> grant_pb2.ListGrantsResponse:
-        page = self._lists.page(request, _party(caller), pages.page_size(request.page_size))
+        page = self._lists.page(request, caller.organisation or None, pages.page_size(request.page_size))
         taken = await pages.read_fitting(
             page.grants,
             lambda one: self._told(one.grant),
@@ -118,8 +118,3 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         if grant.quotas:
             record.used.extend(self._taken(grant))
         return record
-
-
-def _party(caller: Identity) -> str | None:
-    """Return the organisation to which the caller's view is bound; None for overseers, who see all."""
-    return caller.organisation if caller.role in OF_ORGANISATION else None

@@ -4,11 +4,11 @@ admit(batch)
   1  identity, from the certificate
   2  the request: digest, signature, bundle, deadline, skew, audience, replay
   3  the resource, by longest division prefix
-  4  authorisation: grant, then the guards in their order
+  4  authorisation: the guards in their order, from stops to quotas
   5  forward on the provider's link
 complete(batch)
   6  match: the provider's signature, that it answers this request, and the tags of its subjects
-  7  release guards
+  7  release guards: what an answer would complete
   8  append the entries, tags beside them, wait until they are durable
   9  release, with receipts
 

@@ -1,5 +1,9 @@
 """The one way into the region's state: verify → check against the state → durable in the log → fold → tell.
 
+What people sign comes by `record`, with the signatures of others under the same body where an act needs two
+people; who must sign is the rule of its register or of `gateway/admission.py`. What the gateway itself finds
+comes by `record_made`. What changes no state (reads, refusals) is only entered.
+
 1. One change at a time: what is checked is what is changed, also when administrators race.
 2. Nothing is folded that is not durable; what is durable is folded, also when the caller is gone by then.
 3. The same body again gives the same index and no second entry.
@@ -15,7 +19,6 @@ from exchange.canonical import TRUST_LIST, digest
 from exchange.clock import Clock, Random, system_random
 from exchange.errors import (
     AuditUnavailable,
-    BadSignature,
     EntryErased,
     ExchangeError,
     Malformed,
@@ -25,6 +28,7 @@ from exchange.errors import (
     TrustStale,
 )
 from exchange.identity import Identity
+from exchange.statement import check_one_body
 from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, reason_pb2, trust_pb2
@@ -377,8 +381,7 @@ class Registrar:
         """Return who signed the same body besides."""
         for other in countersignatures:
             check_size(other)
-            if other.body != statement.body:
-                raise BadSignature("countersignature of another body")
+        check_one_body([statement, *countersignatures])
         return [
             self._anchor.verify_statement(other, _domain(act), at_ms=now_ms, trust=trust)
             for other in countersignatures

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from exchange.clock import Clock
 from exchange.errors import Malformed
-from exchange.identity import OF_ORGANISATION, Identity, Role
+from exchange.identity import Identity, Role
+from exchange.timestamps import milliseconds
 from exchange.v1 import report_pb2, report_pb2_grpc
 from gateway import pages
 from gateway.audit.projection import Projection
@@ -96,7 +95,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
         await self._enter_reading(caller, "ListDisclosures")
         found, after = disclosure.page(
             self._.state,
-            party=_party(caller) or None,
+            party=caller.organisation or None,
             after=-1 if position is None else position,
             most=most,
             ended_too=request.all,
@@ -109,7 +108,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
         self, request: report_pb2.GetUsageRequest, caller: Identity
     ) -> report_pb2.GetUsageResponse:
         now_ms = self._.clock.now_ms()
-        period = _period(request, now_ms, default_ms=_first_of_month(now_ms), party=_party(caller))
+        period = _period(request, now_ms, default_ms=_first_of_month(now_ms), party=caller.organisation)
         group = request.group or report_pb2.USAGE_GROUP_CONSUMER_RESOURCE
         if group not in report_pb2.UsageGroup.values():
             raise Malformed("group")
@@ -200,7 +199,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
 
     def _recent(self, request: Any, caller: Identity) -> Period:
         now_ms = self._.clock.now_ms()
-        return _period(request, now_ms, default_ms=now_ms - DEFAULT_DAYS * DAY_MS, party=_party(caller))
+        return _period(request, now_ms, default_ms=now_ms - DEFAULT_DAYS * DAY_MS, party=caller.organisation)
 
     async def _caught_up(self) -> None:
         await self._.usage.caught_up(self._.log_size())
@@ -210,23 +209,14 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
             await self._.registrar.record_read(caller, subject)
 
 
-def _party(caller: Identity) -> str:
-    """Return the organisation to which the caller's view is bound; empty for those who see all."""
-    return caller.organisation if caller.role in OF_ORGANISATION else ""
-
-
 def _period(request: Any, now_ms: int, *, default_ms: int, party: str) -> Period:
-    until_ms = _moment(request.until) if request.HasField("until") else now_ms
-    since_ms = _moment(request.since) if request.HasField("since") else min(default_ms, until_ms - 1)
+    until_ms = milliseconds(request.until, "until") if request.HasField("until") else now_ms
+    since_ms = (
+        milliseconds(request.since, "since") if request.HasField("since") else min(default_ms, until_ms - 1)
+    )
     if not 0 <= since_ms < until_ms or until_ms - since_ms > MAX_DAYS * DAY_MS:
         raise Malformed("since or until")
     return Period(since_ms, until_ms, party)
-
-
-def _moment(stamp: Timestamp) -> int:
-    if not 0 <= stamp.seconds < 1 << 38:
-        raise Malformed("since or until")
-    return stamp.ToMilliseconds()
 
 
 def _first_of_month(now_ms: int) -> int:

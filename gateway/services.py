@@ -27,39 +27,33 @@ from exchange.v1 import (
     ticket_pb2_grpc,
 )
 from gateway import interceptors
-from gateway.access.guards import Guard
-from gateway.access.quota import Quotas
-from gateway.access.supervised import Supervised
+from gateway.access.guards import standard_guards
 from gateway.admin_service import AdminService
 from gateway.audit.rotation import KeyRotation
 from gateway.audit.sequencer import Sequencer
 from gateway.calls import Calls
 from gateway.case_service import CaseService
-from gateway.clocks.grants import GrantClocks
 from gateway.clocks.workdays import Workdays
 from gateway.config import Limits
 from gateway.directory_service import DirectoryService
 from gateway.evidence import Evidence
 from gateway.exchange_service import ExchangeService
+from gateway.governance import Governance
 from gateway.grant_list import GrantLists
 from gateway.grant_service import GrantService
 from gateway.link_service import LinkParts, LinkService
 from gateway.path import Path
 from gateway.registrar import Registrar
 from gateway.report_service import ReportParts, ReportService
-from gateway.review.selection import Selection
 from gateway.review_service import ReviewService
 from gateway.risk_service import RiskService
 from gateway.routing.links import Links
-from gateway.rules.dry_run import DryRuns, MakeGuards
+from gateway.rules.dry_run import DryRuns
 from gateway.rules.explain import Explainer
 from gateway.rules_service import RulesService
 from gateway.state import RegionState
 from gateway.stop_service import StopService
-from gateway.stops.desk import StopDesk
 from gateway.ticket_service import TicketService
-from gateway.tickets.clocks import TicketClocks
-from gateway.tickets.corrections import Corrections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +61,17 @@ class ServiceParts:
     """What the services are made of.
 
     Attributes:
-        guards: of step 4, the path's own.
-        make_guards: makes such guards for another state.
         faults: returns what keeps exchanges from succeeding, now.
     """
 
     path: Path
-    guards: Sequence[Guard]
-    make_guards: MakeGuards
+    governance: Governance
     links: Links
-    quotas: Quotas
     registrar: Registrar
     state: RegionState
     log: Sequencer
     evidence: Evidence
-    selection: Selection
-    corrections: Corrections
-    ticket_clocks: TicketClocks
     rotation: KeyRotation
-    grant_clocks: GrantClocks
-    supervised: Supervised
-    stops: StopDesk
     trust_feed: TrustFeed
     limits: Limits
     faults: Callable[[], Sequence[ExchangeError]]
@@ -112,31 +96,15 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
         ),
         server,
     )
-    grant_pb2_grpc.add_GrantServiceServicer_to_server(
-        GrantService(
-            registrar=parts.registrar,
-            state=parts.state,
-            calls=calls,
-            clocks=parts.grant_clocks,
-            lists=GrantLists(state=parts.state, clocks=parts.grant_clocks, supervised=parts.supervised),
-            taken=lambda grant: parts.quotas.taken(grant, parts.clock.now_ms()),
-        ),
-        server,
-    )
+    grant_pb2_grpc.add_GrantServiceServicer_to_server(_grant_service(parts, calls), server)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(parts.evidence.service(calls), server)
     review_pb2_grpc.add_ReviewServiceServicer_to_server(_review_service(parts, calls), server)
     rules_pb2_grpc.add_RulesServiceServicer_to_server(_rules_service(parts, calls), server)
     report_pb2_grpc.add_ReportServiceServicer_to_server(_report_service(parts, calls), server)
-    stop_pb2_grpc.add_StopServiceServicer_to_server(
-        StopService(desk=parts.stops, stops=parts.state.stops, calls=calls, clock=parts.clock), server
-    )
-    cases = CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
-    case_pb2_grpc.add_CaseServiceServicer_to_server(cases, server)
+    stop_pb2_grpc.add_StopServiceServicer_to_server(_stop_service(parts, calls), server)
+    case_pb2_grpc.add_CaseServiceServicer_to_server(_case_service(parts, calls), server)
     ticket_pb2_grpc.add_TicketServiceServicer_to_server(_ticket_service(parts, calls), server)
-    risk_pb2_grpc.add_RiskServiceServicer_to_server(
-        RiskService(registrar=parts.registrar, findings=parts.state.findings, calls=calls, clock=parts.clock),
-        server,
-    )
+    risk_pb2_grpc.add_RiskServiceServicer_to_server(_risk_service(parts, calls), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(_admin_service(parts, calls), server)
     return links
 
@@ -155,8 +123,21 @@ def _link_service(parts: ServiceParts) -> LinkService:
             consumer_window=parts.limits.consumer_window,
             provider_window=parts.limits.provider_window,
             max_links=parts.limits.max_links,
-            stop_notices=parts.stops.notices,
+            stop_notices=parts.governance.stops.notices,
         )
+    )
+
+
+def _grant_service(parts: ServiceParts, calls: Calls) -> GrantService:
+    governance = parts.governance
+    clocks = governance.grant_clocks
+    return GrantService(
+        registrar=parts.registrar,
+        state=parts.state,
+        calls=calls,
+        clocks=clocks,
+        lists=GrantLists(state=parts.state, clocks=clocks, supervised=governance.supervised),
+        taken=lambda grant: governance.quotas.taken(grant, parts.clock.now_ms()),
     )
 
 
@@ -164,7 +145,7 @@ def _review_service(parts: ServiceParts, calls: Calls) -> ReviewService:
     return ReviewService(
         registrar=parts.registrar,
         reviews=parts.state.reviews,
-        selection=parts.selection,
+        selection=parts.governance.selection,
         calls=calls,
         check_head=parts.log.compare_head,
         gaps=parts.log.gaps,
@@ -189,7 +170,7 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
     explainer = Explainer(
         registrar=parts.registrar,
         state=parts.state,
-        guards=parts.guards,
+        guards=parts.governance.guards,
         trust=lambda: parts.trust_feed.current,
         clock=parts.clock,
     )
@@ -197,7 +178,7 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
         log=parts.log,
         registrar=parts.registrar,
         state=parts.state,
-        make_guards=parts.make_guards,
+        make_guards=standard_guards,
         trust=lambda: parts.trust_feed.current,
         clock=parts.clock,
     )
@@ -210,13 +191,27 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
     )
 
 
+def _stop_service(parts: ServiceParts, calls: Calls) -> StopService:
+    return StopService(desk=parts.governance.stops, stops=parts.state.stops, calls=calls, clock=parts.clock)
+
+
+def _case_service(parts: ServiceParts, calls: Calls) -> CaseService:
+    return CaseService(registrar=parts.registrar, cases=parts.state.cases, calls=calls, clock=parts.clock)
+
+
+def _risk_service(parts: ServiceParts, calls: Calls) -> RiskService:
+    return RiskService(
+        registrar=parts.registrar, findings=parts.state.findings, calls=calls, clock=parts.clock
+    )
+
+
 def _ticket_service(parts: ServiceParts, calls: Calls) -> TicketService:
     return TicketService(
         registrar=parts.registrar,
         tickets=parts.state.tickets,
         quality=parts.state.quality,
-        clocks=parts.ticket_clocks,
-        corrections=parts.corrections,
+        clocks=parts.governance.ticket_clocks,
+        corrections=parts.governance.corrections,
         find=parts.evidence.searches.find,
         calls=calls,
         clock=parts.clock,

@@ -1,9 +1,14 @@
 """The state of the region: a fold of the log's administrative entries.
 
-1. `apply` is pure and deterministic: the same entries in the same order make the same state. Grants may be
-   put back as they stood instead (`restore`), before what else there is is folded.
+Organisations, catalogue, bundles, grants and reviews are folded here. Every other act belongs to a register
+(`gateway/register.py`) that checks, folds and tells of its own acts: rules, stops, cases, tickets, quality,
+findings. A register may look at what stands beside it, never at what comes after.
+
+1. `apply` is deterministic: the same entries in the same order make the same state. Grants may be put back as
+   they stood instead (`restore`), before what else there is is folded.
 2. It checks no signature: an entry is in the log because its statement was checked before (`registrar`).
 3. It never refuses an entry of the log; one that does not fit means a damaged log, and it stops.
+4. What a register forgets (`forgotten`: cases long over) is told to nobody any more.
 """
 
 from array import array
@@ -108,12 +113,12 @@ class RegionState:
         self.stops = StopRegister(
             catalogue=self.catalogue, grants=self.grants, organisations=self.organisations
         )
-        self._registers: dict[int, Register] = {}
         self.tickets = TicketRegister(
             catalogue=self.catalogue, organisations=self.organisations, newest=self.bundles.newest
         )
         self.quality = QualityRegister(catalogue=self.catalogue, grants=self.grants)
         self.findings = FindingsRegister(resource=self.catalogue.find)
+        self._registers: dict[int, Register] = {}
         for register in (self.rules, self.stops, self.cases, self.tickets, self.quality, self.findings):
             self.add(register)
         self._forgetting: tuple[Forgetting, ...] = (self.cases,)

@@ -14,6 +14,7 @@ from exchange.clock import Clock
 from exchange.errors import Malformed, UnknownEntry, UnknownTicket
 from exchange.identity import Identity
 from exchange.tickets import CORRECT, CORRECTED, read_event, read_ticket
+from exchange.timestamps import milliseconds
 from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, ticket_pb2_grpc
 from gateway import pages
 from gateway.calls import Calls
@@ -215,10 +216,10 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
         self, request: ticket_pb2.ListQualityRequest, caller: Identity
     ) -> ticket_pb2.ListQualityResponse:
         now_ms = self._clock.now_ms()
-        until_ms = _moment(request.until.ToMilliseconds()) if request.HasField("until") else now_ms
+        until_ms = milliseconds(request.until, "until") if request.HasField("until") else now_ms
         since_ms = until_ms - DEFAULT_DAYS * DAY_MS
         if request.HasField("since"):
-            since_ms = _moment(request.since.ToMilliseconds())
+            since_ms = milliseconds(request.since, "since")
         if not 0 <= until_ms - since_ms <= KEPT_DAYS * DAY_MS:
             raise Malformed("since")
         names = {*self._quality.resources(), *self._tickets.disputed()}
@@ -235,9 +236,3 @@ def _position(token: str) -> int:
     if not key.removeprefix("-").isdecimal():
         raise Malformed("page_token")
     return int(key)
-
-
-def _moment(ms: int) -> int:
-    if ms < 0:
-        raise Malformed("since or until")
-    return ms

@@ -8,9 +8,9 @@ import grpc
 from exchange import canonical
 from exchange.cases import DAY_MS, OPEN
 from exchange.clock import Clock, Random
+from exchange.timestamps import timestamp
 from exchange.v1 import case_pb2, case_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, calling
-from shuqiao.forms import timestamp
 from shuqiao.regional import Signer
 from shuqiao.views import View, moment
 

@@ -13,9 +13,9 @@ import grpc
 from exchange import canonical
 from exchange.clock import Clock, Random
 from exchange.errors import UnknownResource, WrongState
+from exchange.timestamps import timestamp
 from exchange.v1 import directory_pb2, directory_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, Signer, all_pages, calling
-from shuqiao.form import timestamp
 
 PAGE = 500
 VERSIONS_PAGE = 100

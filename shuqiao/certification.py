@@ -7,9 +7,9 @@ import grpc
 from exchange import canonical
 from exchange.clock import Clock
 from exchange.errors import AuthorityAway, BadToken
+from exchange.timestamps import timestamp
 from exchange.v1 import common_pb2, trust_pb2, trust_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, calling
-from shuqiao.forms import timestamp
 from shuqiao.regional import PAGE, Signer
 
 HOP = "authority"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exchange.errors import BadConfiguration
@@ -35,13 +34,6 @@ def read_form(form: type[F], path: Path) -> F:
         return form.model_validate(read_toml(path))
     except ValidationError as error:
         raise BadConfiguration(f"{path}: {faults_of(error)}") from error
-
-
-def timestamp(unix_ms: int) -> Timestamp:
-    """Return Unix milliseconds as a Timestamp."""
-    moment = Timestamp()
-    moment.FromMilliseconds(unix_ms)
-    return moment
 
 
 def kinds(words: Sequence[str]) -> "list[common_pb2.Kind.ValueType]":

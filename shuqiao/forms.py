@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from exchange.canonical import NONCE_BYTES
 from exchange.clock import Clock, Random
+from exchange.timestamps import timestamp
 from exchange.v1 import directory_pb2, grant_pb2
 from shuqiao.form import Form as Form
 from shuqiao.form import Kind as Kind
 from shuqiao.form import kinds as kinds
 from shuqiao.form import read_form as read_form
-from shuqiao.form import timestamp as timestamp
 from shuqiao.resource_form import FieldForm as FieldForm
 from shuqiao.resource_form import ParameterForm as ParameterForm
 from shuqiao.resource_form import ResourceForm as ResourceForm

@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from exchange.canonical import LOG_EPOCH
 from exchange.clock import Clock
-from exchange.errors import BadConfiguration, RoleNotAllowed, SecondPersonRequired
-from exchange.files import read_bounded
+from exchange.errors import BadConfiguration, RoleNotAllowed
 from exchange.identity import Identity, Role
 from exchange.lineage import split_origin
 from exchange.log_keys import SIGNERS, Epoch, check_age, read_epoch
 from exchange.trust import TrustAnchor
 from exchange.v1 import common_pb2, trust_pb2
 from shuqiao.regional import Signer
-from shuqiao.words import Text, unread
-
-MAX_FILE_BYTES = 256 * 1024
+from shuqiao.signed_file import check_signs_once, read_message, signers_of, write_message
+from shuqiao.words import Text
 
 
 def write(path: Path, statements: Sequence[common_pb2.Statement]) -> None:
@@ -26,10 +22,7 @@ def write(path: Path, statements: Sequence[common_pb2.Statement]) -> None:
     Raises:
         BadConfiguration: it cannot be written.
     """
-    try:
-        path.write_bytes(trust_pb2.RegisterGatewayRequest(epoch=statements).SerializeToString())
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
+    write_message(path, trust_pb2.RegisterGatewayRequest(epoch=statements))
 
 
 def read(path: Path) -> tuple[Epoch, list[common_pb2.Statement]]:
@@ -39,24 +32,15 @@ def read(path: Path) -> tuple[Epoch, list[common_pb2.Statement]]:
         BadConfiguration: it cannot be read or is no such file.
         Malformed, Oversized: the body will not do.
     """
-    content = read_bounded(path, MAX_FILE_BYTES)
-    try:
-        statements = list(trust_pb2.RegisterGatewayRequest.FromString(content).epoch)
-    except DecodeError as error:
-        raise BadConfiguration(f"{path}: {unread(error)}") from error
+    statements = list(read_message(path, trust_pb2.RegisterGatewayRequest).epoch)
     if not 0 < len(statements) <= SIGNERS:
         raise BadConfiguration(f"{path}: no opening of an epoch")
     return read_epoch(statements[0].body), statements
 
 
 def signers(statements: Sequence[common_pb2.Statement], anchor: TrustAnchor, now_ms: int) -> list[Identity]:
-    """Return who has signed so far.
-
-    Raises:
-        ExchangeError: a signature does not verify.
-    """
-    signed = [one for one in statements if one.signature]
-    return [anchor.verify_statement(one, LOG_EPOCH, at_ms=now_ms, trust=None).identity for one in signed]
+    """Return who has signed so far; raises what `signers_of` does."""
+    return signers_of(statements, LOG_EPOCH, anchor, now_ms)
 
 
 def sign(
@@ -81,8 +65,7 @@ def sign(
     check_age(epoch, now_ms)
     if who.role is not Role.ADMIN or not epoch.origin.startswith(f"{who.division}.{who.trust_domain}/"):
         raise RoleNotAllowed(str(who))
-    if who.uri in [one.uri for one in signers(statements, anchor, now_ms)]:
-        raise SecondPersonRequired(f"{who}: signed already")
+    check_signs_once(who, signers(statements, anchor, now_ms))
     return [*(one for one in statements if one.signature), signer.sign(LOG_EPOCH, body)]
 
 

@@ -10,6 +10,7 @@ import grpc
 
 from exchange import canonical
 from exchange.clock import Clock, Random
+from exchange.timestamps import timestamp
 from exchange.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -30,7 +31,6 @@ from shuqiao.catalogue import publish_resource as publish_resource
 from shuqiao.catalogue import set_resource_state as set_resource_state
 from shuqiao.following import follow as follow
 from shuqiao.following import search as search
-from shuqiao.forms import timestamp
 
 PAGE = 500
 

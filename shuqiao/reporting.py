@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from exchange.timestamps import timestamp
 from exchange.v1 import grant_pb2, report_pb2, report_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.views import grant_state, moment
@@ -67,11 +68,7 @@ def performance(channel: grpc.Channel, since_ms: int, until_ms: int) -> list[Lin
 
 
 def _stamp(time_ms: int) -> Timestamp | None:
-    if not time_ms:
-        return None
-    stamp = Timestamp()
-    stamp.FromMilliseconds(time_ms)
-    return stamp
+    return timestamp(time_ms) if time_ms else None
 
 
 def _disclosure(told: report_pb2.Disclosure) -> Line:

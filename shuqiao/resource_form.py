@@ -9,8 +9,9 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from exchange.timestamps import timestamp
 from exchange.v1 import common_pb2, directory_pb2
-from shuqiao.form import Form, Kind, Level, ValueType, kinds, level, timestamp
+from shuqiao.form import Form, Kind, Level, ValueType, kinds, level
 
 MaskWord = Literal["keep", "year", "month", "redact", "prefix", "band", "pseudonym"]
 FetchWord = Literal["on_demand", "batch", "subscribe"]

@@ -15,9 +15,9 @@ from exchange.clock import Clock, Random
 from exchange.errors import DeadlinePassed, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.review import ASSIGN, CLOSE, CONFIRM, CONTEST, JUSTIFY, MAX_RANGE, VERSION
+from exchange.timestamps import timestamp
 from exchange.v1 import audit_pb2, common_pb2, review_pb2, review_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
-from shuqiao.forms import timestamp
 from shuqiao.regional import PAGE, Signer
 
 DRAWN = review_pb2.REVIEW_ITEM_STATE_DRAWN

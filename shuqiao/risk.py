@@ -7,9 +7,9 @@ import grpc
 from exchange import canonical
 from exchange.clock import Clock, Random
 from exchange.errors import BadConfiguration, UnknownFinding
+from exchange.timestamps import timestamp
 from exchange.v1 import risk_pb2, risk_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
-from shuqiao.forms import timestamp
 from shuqiao.regional import PAGE, Signer
 
 ID_HEX = 32

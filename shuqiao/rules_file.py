@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 from exchange.canonical import RULES
-from exchange.errors import BadConfiguration, BadSignature, RoleNotAllowed, SecondPersonRequired
-from exchange.files import read_bounded
+from exchange.errors import BadConfiguration, RoleNotAllowed, SecondPersonRequired
 from exchange.identity import Identity, Role
 from exchange.region_rules import SIGNERS, RegionRules, read_rules
+from exchange.statement import check_one_body
 from exchange.trust import TrustAnchor
 from exchange.v1 import common_pb2, rules_pb2
 from shuqiao.regional import Signer
-from shuqiao.words import unread
-
-MAX_FILE_BYTES = 256 * 1024
+from shuqiao.signed_file import check_signs_once, read_message, signers_of, write_message
 
 
 def write(path: Path, statements: Sequence[common_pb2.Statement]) -> None:
@@ -24,10 +20,7 @@ def write(path: Path, statements: Sequence[common_pb2.Statement]) -> None:
     Raises:
         BadConfiguration: it cannot be written.
     """
-    try:
-        path.write_bytes(rules_pb2.SetRulesRequest(rules=statements).SerializeToString())
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
+    write_message(path, rules_pb2.SetRulesRequest(rules=statements))
 
 
 def read(path: Path) -> tuple[RegionRules, list[common_pb2.Statement]]:
@@ -38,25 +31,16 @@ def read(path: Path) -> tuple[RegionRules, list[common_pb2.Statement]]:
         BadSignature: the statements are about different rules.
         Malformed, Oversized, BadIdentifier: the body will not do.
     """
-    content = read_bounded(path, MAX_FILE_BYTES)
-    try:
-        statements = list(rules_pb2.SetRulesRequest.FromString(content).rules)
-    except DecodeError as error:
-        raise BadConfiguration(f"{path}: {unread(error)}") from error
+    statements = list(read_message(path, rules_pb2.SetRulesRequest).rules)
     if not 0 < len(statements) <= SIGNERS:
         raise BadConfiguration(f"{path}: no rules")
-    if any(one.body != statements[0].body for one in statements):
-        raise BadSignature(f"{path}: two different bodies")
+    check_one_body(statements)
     return read_rules(statements[0].body), statements
 
 
 def signers(statements: Sequence[common_pb2.Statement], anchor: TrustAnchor, now_ms: int) -> list[Identity]:
-    """Return who has signed so far.
-
-    Raises:
-        ExchangeError: a signature does not verify.
-    """
-    return [anchor.verify_statement(one, RULES, at_ms=now_ms, trust=None).identity for one in statements]
+    """Return who has signed so far; raises what `signers_of` does."""
+    return signers_of(statements, RULES, anchor, now_ms)
 
 
 def sign(
@@ -71,8 +55,9 @@ def sign(
     """
     who = signer.identity
     check_administrator(who)
-    if len(statements) >= SIGNERS or who.uri in [one.uri for one in signers(statements, anchor, now_ms)]:
-        raise SecondPersonRequired(f"{who}: signed already")
+    if len(statements) >= SIGNERS:
+        raise SecondPersonRequired(f"{who}: two have signed already")
+    check_signs_once(who, signers(statements, anchor, now_ms))
     return [*statements, signer.sign(RULES, statements[0].body)]
 
 

@@ -17,11 +17,12 @@ from exchange.canonical import NONCE_BYTES
 from exchange.clock import Clock, Random
 from exchange.errors import BadConfiguration, ExchangeError, RulesInvalid
 from exchange.region_rules import RegionRules, read_rules
+from exchange.timestamps import timestamp
 from exchange.v1 import rules_pb2
 from gateway.risk.engine import check_rules
 from gateway.rules.guards import guards_compile
 from gateway.rules.policies import Fault, Guard, Guards, read_guards, schema_text
-from shuqiao.forms import Form, timestamp
+from shuqiao.forms import Form
 from shuqiao.rules_form import ALLOWED, CasesForm, RegionForm, form_faults, line_of
 
 REGION, CASES, RISK, SCHEMA = "region.toml", "cases.toml", "risk.toml", "guards.cedarschema"

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from exchange.canonical import LIFT, NONCE_BYTES, STOP
 from exchange.clock import Clock, Random
-from exchange.errors import BadConfiguration, SecondPersonRequired, UnknownStop
-from exchange.files import read_bounded
+from exchange.errors import BadConfiguration, UnknownStop
 from exchange.identity import Identity
 from exchange.stops import (
     MAX_SIGNERS,
@@ -19,15 +17,14 @@ from exchange.stops import (
     read_lift,
     read_stop,
 )
+from exchange.timestamps import timestamp
 from exchange.trust import TrustAnchor
 from exchange.v1 import common_pb2, stop_pb2, stop_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
-from shuqiao.forms import timestamp
 from shuqiao.regional import Signer
+from shuqiao.signed_file import check_signs_once, read_message, signers_of, write_message
 from shuqiao.views import View, moment
-from shuqiao.words import unread
 
-MAX_FILE_BYTES = 256 * 1024
 ID_HEX = 64
 SCOPES = {
     name.removeprefix("STOP_SCOPE_").lower(): number
@@ -123,10 +120,7 @@ def write(path: Path, record: stop_pb2.StopRecord) -> None:
     Raises:
         BadConfiguration: it cannot be written.
     """
-    try:
-        path.write_bytes(record.SerializeToString())
-    except OSError as error:
-        raise BadConfiguration(f"{path}: {error.strerror}") from error
+    write_message(path, record)
 
 
 def read(path: Path) -> stop_pb2.StopRecord:
@@ -136,10 +130,7 @@ def read(path: Path) -> stop_pb2.StopRecord:
         BadConfiguration: it cannot be read or is no such file.
         Malformed, Oversized, BadIdentifier: a body will not do.
     """
-    try:
-        record = stop_pb2.StopRecord.FromString(read_bounded(path, MAX_FILE_BYTES))
-    except DecodeError as error:
-        raise BadConfiguration(f"{path}: {unread(error)}") from error
+    record = read_message(path, stop_pb2.StopRecord)
     if not 0 < len(record.stop) <= MAX_SIGNERS or len(record.lift) > MAX_SIGNERS:
         raise BadConfiguration(f"{path}: neither a stop nor a lift")
     stop = read_stop(record.stop[0].body)
@@ -155,7 +146,7 @@ def signers(record: stop_pb2.StopRecord, anchor: TrustAnchor, now_ms: int) -> li
         ExchangeError: a signature does not verify.
     """
     signed, domain = (record.lift, LIFT) if record.lift else (record.stop, STOP)
-    return [anchor.verify_statement(one, domain, at_ms=now_ms, trust=None).identity for one in signed]
+    return signers_of(signed, domain, anchor, now_ms)
 
 
 def sign(
@@ -168,8 +159,7 @@ def sign(
         ExchangeError: what was signed before does not verify, or the signer is no officer.
     """
     before = signers(record, anchor, now_ms)
-    if signer.identity.uri in [one.uri for one in before]:
-        raise SecondPersonRequired(f"{signer.identity}: signed already")
+    check_signs_once(signer.identity, before)
     stop, people = read_stop(record.stop[0].body), [signer.identity, *before]
     if record.lift:
         check_lift_signers(stop, people)

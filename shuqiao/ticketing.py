@@ -19,10 +19,10 @@ from exchange.keys import PeerKeys, open_bundle
 from exchange.resources import parse_resource
 from exchange.sealed_text import seal_text
 from exchange.tickets import ACKNOWLEDGE
+from exchange.timestamps import timestamp
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import directory_pb2, directory_pb2_grpc, ticket_pb2, ticket_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
-from shuqiao.forms import timestamp
 from shuqiao.regional import PAGE, Signer, find_resource
 
 ID_BYTES = 32

@@ -17,6 +17,7 @@ from exchange.evidence.ranges import range_root
 from exchange.evidence.records import Kind, Record, parse
 from exchange.identity import Identity, Role
 from exchange.merkle import EMPTY_ROOT
+from exchange.timestamps import milliseconds
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import common_pb2, evidence_pb2
 
@@ -100,7 +101,7 @@ def check_manifest(
     with findings.during(Check.MANIFEST):
         statement = parse(content, common_pb2.Statement)
         body = _body(statement)
-        at_ms = body.issued_at.ToMilliseconds()
+        at_ms = milliseconds(body.issued_at, "issued_at")
         signer = anchor.verify_statement(statement, EVIDENCE, at_ms=at_ms, trust=trust)
         if signer.identity.role not in EXPORTERS:
             raise RoleNotAllowed(str(signer.identity))

@@ -1,7 +1,9 @@
 """Step 4 of the path as one list: each guard lets an exchange pass or raises the refusal.
 
-The order is the order in which a person would ask: is the trust list fresh, is it the same resource, was it
-granted, for what, does a rule of the region forbid it. What reserves something comes last.
+The order is the order in which a person would ask: was it stopped, is the trust list fresh, is it the same
+resource, was it granted, is its case open, for what, does a rule of the region forbid it. These look at the
+state alone, so that other rules can be tried on it; `gateway/governance.py` adds what counts: risk, and last
+quotas, which reserve something.
 """
 
 from collections.abc import Callable, Sequence

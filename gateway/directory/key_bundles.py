@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from exchange.canonical import BUNDLE, NONCE_BYTES, digest
 from exchange.errors import BundleRollback, ExchangeError, Malformed
 from exchange.keys import BundleBook, PeerKeys
+from exchange.timestamps import milliseconds
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, directory_pb2
 
@@ -67,7 +68,7 @@ def read_bundle(statement: common_pb2.Statement) -> Bundle:
         seq=body.seq,
         digest=digest(BUNDLE, statement.body),
         previous=body.previous,
-        expires_at_ms=body.expires_at.ToMilliseconds(),
+        expires_at_ms=milliseconds(body.expires_at),
         statement=statement,
     )
 

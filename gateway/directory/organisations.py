@@ -17,6 +17,7 @@ from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Replayed, UnknownOrganisation, WrongState
 from exchange.identity import division_covers
 from exchange.resources import GOVERNMENT, check_text
+from exchange.timestamps import milliseconds
 from exchange.v1 import common_pb2, directory_pb2
 
 MAX_NAME = 100
@@ -78,7 +79,7 @@ def read_organisation(statement: common_pb2.Statement) -> Organisation:
         name_zh=body.name_zh,
         name_en=body.name_en,
         division=division_code(body.division),
-        issued_at_ms=body.issued_at.ToMilliseconds(),
+        issued_at_ms=milliseconds(body.issued_at, "issued_at"),
         kind=body.kind,
         statement=statement,
     )

@@ -1,9 +1,8 @@
 """Grants as they are disclosed: who may have what, for which purpose and how long. No personal data."""
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from exchange import grants
 from exchange.grants import Grant
+from exchange.timestamps import timestamp
 from exchange.v1 import grant_pb2, report_pb2
 from gateway.state import RegionState
 
@@ -61,13 +60,7 @@ def _disclosure(state: RegionState, grant: Grant) -> report_pb2.Disclosure:
         legal_bases=bases,
         scope=grant_pb2.GrantScope.ValueType(grant.limits.scope),
         matters=sorted(grant.matters),
-        not_before=_stamp(grant.not_before_ms),
-        not_after=_stamp(grant.not_after_ms),
+        not_before=timestamp(grant.not_before_ms),
+        not_after=timestamp(grant.not_after_ms),
         state=grant_pb2.GrantState.ValueType(grant.state),
     )
-
-
-def _stamp(time_ms: int) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromMilliseconds(time_ms)
-    return stamp

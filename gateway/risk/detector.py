@@ -3,11 +3,11 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import Rule
-from gateway.risk.windows import EVIDENCE, HASH, PANES, Cells, Counts, Shown, Sightings
+from gateway.risk.windows import EVIDENCE, HASH, PANES, C, Cells, Counts, Shown, Sightings
 
 TAG_BYTES = 32
 KNOWN_RESOURCES = 4096
@@ -87,19 +87,21 @@ class Key:
         return (lambda o: o.resource) if self.resource else (lambda o: "")
 
 
-class Detector:
+class Detector(Generic[C]):
     """One rule at work.
 
     Args:
         rule: the rule.
         scope: what it tells apart.
+        make: makes an empty cell.
     """
 
     refused = False
     """Whether it looks at refusals; otherwise at answers."""
 
-    def __init__(self, rule: Rule, scope: str) -> None:
+    def __init__(self, rule: Rule, scope: str, make: Callable[[], C]) -> None:
         self.rule = rule
+        self._cells = Cells(make, most=rule.max_keys)
         self.window_ms = rule.window * 1000
         self.pane_ms = max(self.window_ms // PANES, 1)
         self._scope = Scoped(rule)
@@ -109,12 +111,12 @@ class Detector:
     @property
     def evicted(self) -> int:
         """How many cells were dropped for want of room."""
-        return 0
+        return self._cells.evicted
 
     @property
     def held(self) -> int:
         """How many cells there are."""
-        return 0
+        return self._cells.size
 
     def look(self, seen: Observed) -> Alarm | None:
         """Take in one exchange; return an alarm where the rule fits now."""
@@ -144,24 +146,13 @@ class Detector:
         return alarm
 
 
-class Tally(Detector):
+class Tally(Detector[Counts]):
     """Counts: what is under one key within the window."""
 
     def __init__(self, rule: Rule, scope: str, least: int) -> None:
-        super().__init__(rule, scope)
+        super().__init__(rule, scope, Counts)
         self._least = least
-        self._cells: Cells[Counts] = Cells(Counts, most=rule.max_keys)
         self._first = Sightings()
-
-    @property
-    def evicted(self) -> int:
-        """See `Detector`."""
-        return self._cells.evicted
-
-    @property
-    def held(self) -> int:
-        """See `Detector`."""
-        return self._cells.size
 
     def _again(self, seen: Observed, key: Hashable, mark: int = 0) -> Counts | None:
         """Return the cell of a key that was seen before within the window; None where it was not.

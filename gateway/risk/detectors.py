@@ -36,12 +36,12 @@ class RefusalTally(Tally):
     @property
     def evicted(self) -> int:
         """See `Detector`."""
-        return self._cells.evicted + (self._attempts.evicted if self._attempts else 0)
+        return super().evicted + (self._attempts.evicted if self._attempts else 0)
 
     @property
     def held(self) -> int:
         """See `Detector`."""
-        return self._cells.size + (self._attempts.size if self._attempts else 0)
+        return super().held + (self._attempts.size if self._attempts else 0)
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`; what a provider says of a consumer counts only where the rule wants it."""
@@ -84,25 +84,14 @@ class CaseTally(Tally):
         return self._count(seen, key, b"\0" + seen.case.encode())
 
 
-class SubjectCount(Detector):
+class SubjectCount(Detector[Distinct]):
     """Different subjects (`rules_file.Subjects`)."""
 
     def __init__(self, rule: Subjects) -> None:
-        super().__init__(rule, rule.by)
         places = places_for(rule.least)
-        self._cells: Cells[Distinct] = Cells(lambda: Distinct(places), most=rule.max_keys)
+        super().__init__(rule, rule.by, lambda: Distinct(places))
         self._least = rule.least
         self._filled = filled_at(rule.least)
-
-    @property
-    def evicted(self) -> int:
-        """See `Detector`."""
-        return self._cells.evicted
-
-    @property
-    def held(self) -> int:
-        """See `Detector`."""
-        return self._cells.size
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`. Of an answer about several the first tag alone counts: the others may be decoys."""
@@ -182,23 +171,12 @@ class Sharers:
         self.quiet_until_ms = 0
 
 
-class SharedPseudonym(Detector):
+class SharedPseudonym(Detector[Sharers]):
     """One pseudonym, several organisations (`rules_file.SharedOperator`)."""
 
     def __init__(self, rule: SharedOperator) -> None:
-        super().__init__(rule, "operator")
+        super().__init__(rule, "operator", Sharers)
         self._least = rule.least
-        self._cells: Cells[Sharers] = Cells(Sharers, most=rule.max_keys)
-
-    @property
-    def evicted(self) -> int:
-        """See `Detector`."""
-        return self._cells.evicted
-
-    @property
-    def held(self) -> int:
-        """See `Detector`."""
-        return self._cells.size
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`."""

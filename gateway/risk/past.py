@@ -3,7 +3,7 @@
 from gateway.risk.detector import Alarm, Detector
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import NewPair, Volume
-from gateway.risk.windows import MAX_RESOURCES, Cells, Counts
+from gateway.risk.windows import MAX_RESOURCES, Counts
 
 RISE = 2
 """One window raises what counts as the highest of the past to at most twice as much."""
@@ -27,11 +27,11 @@ class Past:
         self.resources: tuple[str, ...] = ()
 
 
-class AgainstPast(Detector):
+class AgainstPast(Detector[Past]):
     """Volume against its own past (`rules_file.Volume`), and new pairs (`rules_file.NewPair`)."""
 
     def __init__(self, rule: Volume | NewPair) -> None:
-        super().__init__(rule, rule.by if isinstance(rule, Volume) else "consumer+resource")
+        super().__init__(rule, rule.by if isinstance(rule, Volume) else "consumer+resource", Past)
         self._new = isinstance(rule, NewPair)
         self.pane_ms = self.window_ms
         self._least = rule.least
@@ -39,17 +39,6 @@ class AgainstPast(Detector):
         self._learn_ms = 0 if isinstance(rule, NewPair) else rule.learn * 1000
         self._remember_ms = rule.remember * 1000
         self._fade = 0.5 ** (self.window_ms / self._remember_ms)
-        self._cells: Cells[Past] = Cells(Past, most=rule.max_keys)
-
-    @property
-    def evicted(self) -> int:
-        """See `Detector`."""
-        return self._cells.evicted
-
-    @property
-    def held(self) -> int:
-        """See `Detector`."""
-        return self._cells.size
 
     def look(self, seen: Observed) -> Alarm | None:
         """See `Detector`."""

@@ -18,6 +18,7 @@ from exchange.grants import check_issued
 from exchange.identity import Identity, Role
 from exchange.resources import Resource, check_text
 from exchange.subject_tags import names_a_person
+from exchange.timestamps import milliseconds
 from exchange.v1 import audit_pb2, common_pb2, risk_pb2
 from gateway.audience import NOBODY, Audience
 from gateway.register import Submitted
@@ -153,11 +154,10 @@ class FindingsRegister:
             signer.role is Role.STEWARD and self.answers_for(signer, row.record)
         ):
             raise RoleNotAllowed(str(signer))
-        check_issued(told.issued_at.ToMilliseconds(), submitted.now_ms)
-        if told.verdict != DISMISS:
-            left_ms = told.until.ToMilliseconds() - submitted.now_ms
-            if not 0 < left_ms <= MAX_DECISION_MS:
-                raise Malformed("until")
+        check_issued(milliseconds(told.issued_at, "issued_at"), submitted.now_ms)
+        left_ms = milliseconds(told.until, "until") - submitted.now_ms
+        if told.verdict != DISMISS and not 0 < left_ms <= MAX_DECISION_MS:
+            raise Malformed("until")
         if len(row.decisions) >= MAX_DECISIONS:
             raise Oversized("decisions")
         return told.finding_id.hex()
@@ -180,7 +180,7 @@ class FindingsRegister:
                 return
             row = found
             row.decisions.append(act.statement)
-            row.verdict, row.until_ms = told.verdict, told.until.ToMilliseconds()
+            row.verdict, row.until_ms = told.verdict, milliseconds(told.until)
         for callback in self._told:
             callback(row)
 

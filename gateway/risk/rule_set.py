@@ -1,6 +1,7 @@
 """The windows of one set of rules, each exchange taken through all of them."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from exchange.region_rules import RegionRules
 from exchange.resources import Resource
@@ -75,7 +76,7 @@ class Windows:
         return sum(one.held for one in self._detectors) + self.combinations.held
 
 
-def _detector(rule: Rule, region: RegionRules) -> Detector:
+def _detector(rule: Rule, region: RegionRules) -> Detector[Any]:
     match rule:
         case Refusals():
             return RefusalTally(rule)

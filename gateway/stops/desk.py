@@ -16,13 +16,13 @@ import structlog
 from exchange.clock import Clock
 from exchange.errors import (
     AuditUnavailable,
-    BadSignature,
     ExchangeError,
     Malformed,
     RoleNotAllowed,
     TrustStale,
 )
 from exchange.identity import Identity
+from exchange.statement import check_one_body
 from exchange.stops import MAX_SIGNERS, Stop, read_stop
 from exchange.trust import TrustAnchor
 from exchange.trust_feed import TrustFeed
@@ -180,12 +180,12 @@ class StopDesk:
         trust, now_ms = p.trust_feed.current, p.clock.now_ms()
         if trust is None:
             raise TrustStale("no trust list")
-        found = []
         for one in statements:
             check_size(one)
-            if one.body != statements[0].body:
-                raise BadSignature("two different bodies")
-            found.append(p.anchor.verify_statement(one, domain_of(act), at_ms=now_ms, trust=trust))
+        check_one_body(statements)
+        found = [
+            p.anchor.verify_statement(one, domain_of(act), at_ms=now_ms, trust=trust) for one in statements
+        ]
         if found[0].identity != caller:
             raise RoleNotAllowed("the signer is not the caller")
         return Submitted(

@@ -16,6 +16,7 @@ from exchange.canonical import NONCE_BYTES, RULES
 from exchange.clock import Random, system_random
 from exchange.errors import BadConfiguration, WrongState
 from exchange.identity import Role
+from exchange.timestamps import timestamp
 from exchange.v1 import grant_pb2, rules_pb2, rules_pb2_grpc
 from shuqiao import applications, regional
 from shuqiao.calling import CALL_TIMEOUT_S, calling
@@ -25,7 +26,7 @@ from shuqiao.demo.members import Member
 from shuqiao.demo.staging import Stage
 from shuqiao.demo.world import AUTHORITY, GATEWAY, World
 from shuqiao.enrolling import write_private
-from shuqiao.forms import GrantForm, OrganisationForm, timestamp
+from shuqiao.forms import GrantForm, OrganisationForm
 from shuqiao.sandbox.catalogue import Entry, Provider, invented_code, providers_of, region_of, source_block
 
 TRUST_DOMAIN = f"{SANDBOX}shuqiao.example"

@@ -26,10 +26,10 @@ from exchange.enrolment_file import EnrolmentFile
 from exchange.identity import Identity, Role
 from exchange.keystore import FileKeyStore
 from exchange.statement import StatementSigner
+from exchange.timestamps import timestamp
 from exchange.tls import CHANNEL_OPTIONS, channel_credentials
 from exchange.v1 import common_pb2, directory_pb2, grant_pb2
 from shuqiao import regional
-from shuqiao.forms import timestamp
 from tests.benchmarks.processes import Child, Children
 
 DIVISION, DOMAIN = "970100", "yunchuan.example"

@@ -30,7 +30,7 @@ async def _events(house: House) -> None:
     stub = rules_pb2_grpc.RulesServiceStub(await house.channel(admins[0]))
     await stub.SetRules(rules_pb2.SetRulesRequest(rules=signed))
     for agent in (house.provider, house.consumer):
-        await until(lambda agent=agent: not agent.rules.current.claims, "the rules are known")
+        await until(lambda agent=agent: not agent.governance.rules.current.claims, "the rules are known")
 
 
 async def _outcome(house: House, **changes: object) -> tuple[str, audit_pb2.ExchangeEntry]:
@@ -76,4 +76,4 @@ async def test_a_provider_refuses_a_case_that_its_gateway_lets_pass(
     assert desk is not None
     await desk.open_case(_opening(matter="housing"))
     assert (await _outcome(house))[0] == "CASE_NOT_OPEN"
-    assert HEALTH in house.provider.cases.get(CASE).parties  # type: ignore[union-attr]
+    assert HEALTH in house.provider.governance.cases.get(CASE).parties  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
 from exchange import canonical
@@ -216,6 +217,13 @@ async def test_a_decision_out_of_bounds_is_refused(
     with pytest.raises(error):
         await region.decide(**({"finding_id": finding_id, "verdict": APPROVE} | changes))
     assert region.holds() == "refuse"
+
+
+async def test_a_dismissal_until_a_time_that_no_clock_shows_is_never_logged(region: Watched) -> None:
+    finding_id, size = await region.found(), region.log.head.size
+    with pytest.raises(e.Malformed, match="until"):
+        await region.decide(finding_id, DISMISS, until=Timestamp(seconds=1 << 60))
+    assert region.log.head.size == size
 
 
 async def test_rules_that_cannot_be_read_are_never_logged(region: Watched) -> None:

@@ -1,0 +1,1 @@
+"""Where exchanges go: the links of agents."""
