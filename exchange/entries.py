@@ -5,9 +5,23 @@ that logs the right digests under another purpose, case or department would dece
 """
 
 from exchange.canonical import DIGEST_BYTES
-from exchange.errors import ReceiptBroken
+from exchange.errors import ReceiptBroken, ResponseMismatch
 from exchange.receipt import ENTRY_VERSION
 from exchange.v1 import audit_pb2, exchange_pb2
+
+MAX_AS_OF_MS = 1 << 48
+"""A time that no clock shows before the year 10000."""
+_METERINGS = frozenset(exchange_pb2.Metering.values())
+
+
+def check_told(body: exchange_pb2.ResponseBody) -> None:
+    """Refuse an answer that says beside its columns what no log entry can repeat.
+
+    Raises:
+        ResponseMismatch: its metering is no step, or its data are of no time.
+    """
+    if body.metering not in _METERINGS or not 0 <= body.data_as_of_ms < MAX_AS_OF_MS:
+        raise ResponseMismatch("metering or data_as_of_ms")
 
 
 def check_entry(entry: audit_pb2.AuditEntry, header: exchange_pb2.RequestHeader) -> None:
