@@ -47,6 +47,7 @@ from exchange.errors import (
 )
 from exchange.keys import OwnKeys
 from exchange.merkle import InclusionMemo
+from exchange.region_rules import NO_RULES, RegionRules
 from exchange.rpc_errors import from_failure, to_failure
 from exchange.session import ConsumerSessions, Parties
 from exchange.signing import BatchVerifier
@@ -65,7 +66,11 @@ Send = Callable[[bytes, link_pb2.LinkItem, int], LinkStream]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerParts:
-    """What a consumer is made of."""
+    """What a consumer is made of.
+
+    Attributes:
+        rules: returns the region's, as the agent knows them.
+    """
 
     speaker: Speaker
     keys: OwnKeys
@@ -80,6 +85,7 @@ class ConsumerParts:
     random: Random
     capacity: int
     observe: Observe = unobserved
+    rules: Callable[[], RegionRules] = lambda: NO_RULES
 
 
 class Consumer:
@@ -297,7 +303,7 @@ class Consumer:
             if place >= len(memos):
                 raise ReceiptBroken("checkpoint")
             entry = outcome.check_receipt(pending, released.receipt, memos[place], digest)  # 6
-            outcome.check_decision(entry, body)
+            outcome.check_decision(entry, body, self._.rules())
             response.receipt.index = released.receipt.index
             response.receipt.receipt.CopyFrom(released.receipt)
             response.receipt.checkpoint = checkpoints[place].note

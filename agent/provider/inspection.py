@@ -53,6 +53,7 @@ class Job:
         secret: of the sealing session.
         subject: whom a verification is about, as it is counted.
         tagged: period and number of the tags of its answer, once that is made.
+        counted: metering and time of the data of its answer, as that tells them.
         error: why it is refused; None while it is well.
     """
 
@@ -67,6 +68,7 @@ class Job:
     claims: dict[str, str] = field(default_factory=dict)
     subject: bytes = b""
     tagged: tuple[str, int] = ("", 0)
+    counted: tuple[int, int] = (0, 0)
     error: ExchangeError | None = None
 
 

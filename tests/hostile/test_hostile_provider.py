@@ -509,7 +509,7 @@ async def test_a_log_that_fails_releases_nothing_and_owes_the_provider_its_recei
 ) -> None:
     from exchange.errors import AuditUnavailable
 
-    def fails(leaves: Any, done: Any, beside: Any) -> None:
+    def fails(leaves: Any, done: Any, beside: Any, charges: Any) -> None:
         raise AuditUnavailable("test")
 
     with monkeypatch.context() as patch:
