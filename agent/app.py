@@ -226,6 +226,7 @@ class Agent:
             stops=self.stops.force,
             check_case=self.cases.check,
             allow=AllowList(self._config.allow),
+            rules=self._rules_now,
         )
         return Provider(
             ProviderParts(

@@ -33,6 +33,7 @@ from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.keys import OwnKeys, PeerKeys
 from exchange.link import MAX_REQUEST_BYTES
+from exchange.region_rules import NO_RULES, RegionRules, check_purpose
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from exchange.resources import CLAIM, DEFAULT_PADDING, Resource
 from exchange.session import ProviderSessions
@@ -106,6 +107,7 @@ class InspectorParts:
     stops: StopSet
     check_case: Callable[[exchange_pb2.RequestHeader, int], None]
     allow: AllowList = field(default_factory=AllowList)
+    rules: Callable[[], RegionRules] = lambda: NO_RULES
 
 
 class Inspector:
@@ -194,6 +196,7 @@ class Inspector:
             now_ms=now_ms,
         )
         self._.check_case(header, now_ms)
+        check_purpose(self._.rules(), header.purpose, header.matter, resource.id)
         self._.allow.check(header, now_ms)
         job.resource, job.grant = resource, grant
 

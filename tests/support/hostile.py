@@ -214,6 +214,7 @@ class Department:
                     rules=self.rules,
                     organisation=self.identity.organisation,
                 ).check,
+                rules=lambda: self.rules.current,
             )
         )
         return Provider(
