@@ -34,6 +34,7 @@ from gateway.access.quota import Quotas
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.access.supervised import Supervised
+from gateway.access.two_roles import TwoRolesWatch
 from gateway.audit.alerts import Alerts
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
@@ -247,7 +248,7 @@ class Gateway:
         )
 
     def _make_escalation(self) -> Escalation:
-        alerts = Alerts(
+        self.alerts = Alerts(
             append=self.sequencer.append,
             gateway=self.identity.identity(),
             origin=self.origin,
@@ -256,7 +257,7 @@ class Gateway:
         )
         return Escalation(
             sources=(self.grant_clocks.due, self.ticket_clocks.due, self.catalogue_clocks.due),
-            enter=partial(alerts.enter, severity="warning"),
+            enter=partial(self.alerts.enter, severity="warning"),
             path=self._config.folder / "overdue.json",
             clock=self._clock,
         )
@@ -329,7 +330,12 @@ class Gateway:
             await self._record_opening()
             self.feed.subscribe(self._trust_changed)
             self.feed.subscribe(self.evidence.tails.trust_changed)
-            chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
+            chain = interceptors.chain(
+                identify=self._identify,
+                table=MethodTable(),
+                registrar=self.registrar,
+                nobody=TwoRolesWatch(alerts=self.alerts, clock=self._clock).refused,
+            )
             server = GatewayServer(interceptors=chain)
             link_service = self._add_services(server.grpc)
             port = server.bind(
