@@ -32,6 +32,7 @@ from agent.peers import Peers, Resolved
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock, Random
+from exchange.codes import holds_citizen_id
 from exchange.envelope import ColumnPlan, direction_key, seal
 from exchange.errors import (
     BundleStale,
@@ -176,6 +177,9 @@ class Consumer:
         now_ms = p.clock.now_ms()
         if question.kind not in KINDS or question.timeout_ms > MAX_TIMEOUT_MS:
             raise Malformed("kind or timeout")
+        if holds_citizen_id(question.case_number) or holds_citizen_id(question.operator):
+            # The gateway and its log would keep it for good.
+            raise Malformed("case_number or operator: a citizen id")
         plan = self._plan(question, resolved, now_ms)  # 1
         kid = p.keys.signing_kid
         parties = Parties(

@@ -619,3 +619,12 @@ async def test_streams_that_never_say_hello_take_few_places(world: World) -> Non
         task.cancel()
     await asyncio.gather(*waiting, other, return_exceptions=True)
     await world.still_works()
+
+
+@pytest.mark.parametrize("name", ["case_number", "operator"])
+async def test_an_agent_sends_no_citizen_id_as_a_number_or_pseudonym(world: World, name: str) -> None:
+    """The gateway and its log would keep it for good."""
+    before = len(world.entries())
+    assert outcome(await world.ask(world.question(**{name: f"LJ {PERSON}"}))) == "MALFORMED"
+    assert len(world.entries()) == before
+    await world.still_works()
