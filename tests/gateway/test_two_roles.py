@@ -7,11 +7,11 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from certs.profiles import Issuer, Lifetimes, make_issuing, make_leaf, make_root
+from certs.profiles import Lifetimes, make_issuing, make_leaf, make_root
 from exchange.clock import SystemClock, system_random
 from exchange.errors import AuditUnavailable, NoIdentity, TwoRoles
 from exchange.identity import Identity, Role
@@ -24,6 +24,7 @@ from gateway.access.two_roles import DAY_MS, MOST, TwoRolesWatch
 from gateway.audit.alerts import Alerts
 from gateway.interceptors import chain
 from gateway.server import GatewayServer
+from tests.support.names import with_names
 from tests.support.region import DIVISION, DOMAIN, ORIGIN, MemoryLog, Region
 
 PEM = serialization.Encoding.PEM
@@ -59,26 +60,8 @@ class Authority:
             self.issuing, identity, key.public_key(), now_ms=self.now_ms, lifetime_ms=WEEK_MS, hosts=hosts
         )
         if more:
-            leaf = _with_names(leaf, self.issuing, [identity, *more])
+            leaf = with_names(leaf, self.issuing, [identity, *more])
         return Held(key, leaf.public_bytes(PEM) + self.issuing.certificate.public_bytes(PEM))
-
-
-def _with_names(leaf: x509.Certificate, issuer: Issuer, names: list[Identity]) -> x509.Certificate:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(leaf.subject)
-        .issuer_name(leaf.issuer)
-        .public_key(leaf.public_key())
-        .serial_number(leaf.serial_number)
-        .not_valid_before(leaf.not_valid_before_utc)
-        .not_valid_after(leaf.not_valid_after_utc)
-    )
-    for extension in leaf.extensions:
-        value = extension.value
-        if isinstance(value, x509.SubjectAlternativeName):
-            value = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(one.uri) for one in names])
-        builder = builder.add_extension(value, critical=extension.critical)
-    return builder.sign(issuer.key, hashes.SHA256())
 
 
 def named(role: Role, name: str) -> Identity:
