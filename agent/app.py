@@ -40,6 +40,7 @@ from exchange.enrolment import IdentityFolder
 from exchange.errors import AuthorityAway, BadConfiguration, ExchangeError
 from exchange.keys import BundleBook, OwnKeys
 from exchange.keystore import FileKeyStore
+from exchange.region_rules import RegionRules
 from exchange.renewal import keep_renewed
 from exchange.replay import ReplayWindow
 from exchange.serving import cancel_all, first_of, keep_private, say_ready, serve_until_told
@@ -199,6 +200,7 @@ class Agent:
             stops=self.governance.stops.force,
             check_case=self.governance.cases.check,
             allow=self.governance.allow,
+            rules=self._rules_now,
         )
         return Provider(
             ProviderParts(
@@ -214,6 +216,7 @@ class Agent:
                 stops=self.governance.stops.force,
                 verify_counts=self.governance.verify_counts,
                 unreceipted_per_hour=self._config.limits.unreceipted_per_hour,
+                rules=self._rules_now,
             )
         )
 
@@ -238,8 +241,12 @@ class Agent:
                 clock=self._clock,
                 random=self._nonces,
                 capacity=self._config.limits.questions,
+                rules=self._rules_now,
             )
         )
+
+    def _rules_now(self) -> RegionRules:
+        return self.governance.rules.current
 
     def _make_link(self) -> GatewayLink:
         self.duties = Duties(

@@ -19,12 +19,14 @@ from exchange.errors import BadIdentifier, Malformed
 
 CREDIT_CODE, CITIZEN_ID, DIVISION = "credit_code", "citizen_id", "division"
 FIRST_BIRTH_YEAR = 1800
+CITIZEN_ID_CHARS = 18
 
 _CREDIT_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _CREDIT_FORM = re.compile(rf"[{_CREDIT_ALPHABET}]{{2}}[0-9]{{6}}[{_CREDIT_ALPHABET}]{{10}}")
 _CREDIT_VALUES = MappingProxyType({character: value for value, character in enumerate(_CREDIT_ALPHABET)})
 _CREDIT_WEIGHTS = tuple(pow(3, place, 31) for place in range(17))
 _CITIZEN_FORM = re.compile(r"[1-9][0-9]{16}[0-9X]")
+_CITIZEN_WITHIN = re.compile(r"(?<![0-9A-Za-z])[0-9]{17}[0-9Xx](?![0-9A-Za-z])")
 _CITIZEN_WEIGHTS = tuple(pow(2, 17 - place, 11) for place in range(17))
 _CITIZEN_CHECKS = "10X98765432"
 _DIVISION_FORM = re.compile(r"[1-9][0-9]{5}")
@@ -75,6 +77,19 @@ def citizen_id(text: str, strict: bool = True, *, today: datetime.date | None = 
     if born.year < FIRST_BIRTH_YEAR or (today is not None and born > today):
         raise BadIdentifier(CITIZEN_ID)
     return code
+
+
+def holds_citizen_id(text: str) -> bool:
+    """Whether a text holds a citizen id, by birth date and check character, that stands by itself."""
+    if len(text) < CITIZEN_ID_CHARS:
+        return False
+    for found in _CITIZEN_WITHIN.findall(text):
+        try:
+            citizen_id(found.upper())
+        except BadIdentifier:
+            continue
+        return True
+    return False
 
 
 def citizen_id_check(first: str) -> str:

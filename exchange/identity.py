@@ -124,15 +124,18 @@ def identity_of(certificate: x509.Certificate) -> Identity:
     """Return the identity in a certificate's only URI name. The certificate itself is not verified.
 
     Raises:
-        NoIdentity: it has no URI name, more than one, or one without a known form.
+        TwoRoles: it has more than one URI name; the subject tells its serial number.
+        NoIdentity: it has none, or one without a known form.
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except EXTENSION_FAULTS as error:
         raise NoIdentity("certificate without names") from error
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if len(uris) != 1:
-        raise (TwoRoles if uris else NoIdentity)(f"{len(uris)} URI names in one certificate")
+    if not uris:
+        raise NoIdentity("certificate without a URI name")
+    if len(uris) > 1:
+        raise TwoRoles(f"certificate {certificate.serial_number:x}: {len(uris)} URI names")
     return parse_uri(uris[0])
 
 

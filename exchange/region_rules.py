@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code
-from exchange.errors import Malformed, Oversized, RoleNotAllowed, SecondPersonRequired
+from exchange.errors import Malformed, Oversized, PurposeUnknown, RoleNotAllowed, SecondPersonRequired
 from exchange.identity import Identity, Role
 from exchange.resources import check_text
 from exchange.statement import check_one_body
@@ -184,6 +184,24 @@ def check_signers(statements: Sequence[common_pb2.Statement], signers: Sequence[
             raise RoleNotAllowed(str(signer))
     if len(signers) != SIGNERS or len({signer.uri for signer in signers}) != SIGNERS:
         raise SecondPersonRequired("two different administrators")
+
+
+def check_purpose(rules: RegionRules, purpose: str, matter: str, subject: str) -> None:
+    """Refuse a purpose that the rules no longer know, or not for this matter; where they name none, any goes.
+
+    Args:
+        rules: of the region.
+        purpose, matter: as a request states them.
+        subject: of the error: the resource.
+
+    Raises:
+        PurposeUnknown.
+    """
+    if not rules.purposes:
+        return
+    known = rules.purposes.get(purpose)
+    if known is None or (known.matters and matter not in known.matters):
+        raise PurposeUnknown(subject)
 
 
 def _purposes(told: Sequence[rules_pb2.Purpose]) -> Mapping[str, Purpose]:

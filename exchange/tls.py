@@ -143,6 +143,7 @@ def peer(
 
     Raises:
         NoIdentity: no TLS 1.3, no certificate, or no identity in it.
+        TwoRoles: a certificate with more than one identity.
         CertificateExpired, Revoked, BadSignature: the certificate will not do.
     """
     found: Any = context.auth_context()

@@ -10,12 +10,14 @@
 6. A review is drawn and taken step by step as `gateway.review` says.
 7. A change of the log's key is entered by the gateway itself.
 8. What a register of the state takes is checked by it (`gateway.register`).
-9. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
+9. Words hold no citizen id. That is asked here and not where logs are read back: older entries stay readable.
+10. What is dated was signed within five minutes of now: an old statement cannot be kept back and used later.
 """
 
 from collections.abc import Callable, Sequence
 
 from exchange.catalogue_review import check_state_signer, read_state
+from exchange.codes import holds_citizen_id
 from exchange.errors import BundleRollback, Malformed, Oversized, RoleNotAllowed
 from exchange.grants import (
     apply_event,
@@ -157,6 +159,7 @@ class Admission:
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
     ) -> str:
         change = read_state(statement)
+        _check_words(directory_pb2.ResourceStateBody.FromString(statement.body).note)
         entry = self._state.catalogue.entry(change.id)
         waiting = entry.waiting
         check_state_signer(
@@ -191,6 +194,7 @@ class Admission:
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
     ) -> str:
         grant = parse_grant(statement, verified)
+        _check_words(grant_pb2.GrantBody.FromString(statement.body).justification)
         self._state.organisations.get(grant.consumer)
         self._state.organisations.get(grant.provider)
         resource = self._state.catalogue.exactly(grant.resource)
@@ -208,6 +212,7 @@ class Admission:
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList
     ) -> str:
         event = read_event(statement)
+        _check_words(grant_pb2.GrantEventBody.FromString(statement.body).note)
         grant = self._state.grants.one(event.grant_id)
         resource, rules = self._state.catalogue.by_id.get(grant.resource), self._state.rules.current
         apply_event(grant, statement, verified, resource, rules)
@@ -250,6 +255,12 @@ class Admission:
         if named.name != verified.identity.name or change.next_key not in named.log_keys:
             raise RoleNotAllowed(str(verified.identity))
         return change.next_key.hex()
+
+
+def _check_words(text: str) -> None:
+    """Refuse words that hold a citizen id: what is in the log stays there."""
+    if holds_citizen_id(text):
+        raise Malformed("words: a citizen id")
 
 
 def check_size(statement: common_pb2.Statement) -> None:

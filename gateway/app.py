@@ -31,6 +31,7 @@ from gateway import interceptors
 from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
+from gateway.access.two_roles import TwoRolesWatch
 from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
 from gateway.audit.log_state import load_state, signer_of
 from gateway.audit.rotation import KeyRotation, keep_rotating
@@ -257,7 +258,12 @@ class Gateway:
             await self._record_opening()
             self.feed.subscribe(self._trust_changed)
             self.feed.subscribe(self.evidence.tails.trust_changed)
-            chain = interceptors.chain(identify=self._identify, table=MethodTable(), registrar=self.registrar)
+            chain = interceptors.chain(
+                identify=self._identify,
+                table=MethodTable(),
+                registrar=self.registrar,
+                nobody=TwoRolesWatch(alerts=self.governance.alerts, clock=self._clock).refused,
+            )
             server = GatewayServer(interceptors=chain)
             link_service = self._add_services(server.grpc)
             port = server.bind(

@@ -150,12 +150,12 @@ class Governance:
 
     def _make_escalation(self) -> Escalation:
         p = self._parts
-        alerts = Alerts(
+        self.alerts = Alerts(
             append=p.log.append, gateway=p.gateway, origin=p.log.origin, clock=p.clock, random=p.random
         )
         return Escalation(
             sources=(self.grant_clocks.due, self.ticket_clocks.due, self.catalogue_clocks.due),
-            enter=partial(alerts.enter, severity="warning"),
+            enter=partial(self.alerts.enter, severity="warning"),
             path=p.folder / "overdue.json",
             clock=p.clock,
         )

@@ -1,6 +1,6 @@
 """The chain that every call passes before its service sees it, as one list.
 
-1. identity: TLS 1.3, a certificate under the pinned root, one role, not revoked
+1. identity: TLS 1.3, a certificate under the pinned root, one role, not revoked; two roles are an alert
 2. role: the method table, default deny; a refusal is a log entry
 """
 
@@ -39,12 +39,19 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
         identify: tells who calls from the call's context; raises an ExchangeError.
         table: which role may call what.
         registrar: logs refusals.
+        nobody: told why a caller is nobody; raises an ExchangeError where it cannot take note.
     """
 
     def __init__(
-        self, *, identify: Callable[[Any], Verified], table: MethodTable, registrar: Registrar
+        self,
+        *,
+        identify: Callable[[Any], Verified],
+        table: MethodTable,
+        registrar: Registrar,
+        nobody: Callable[[ExchangeError], Awaitable[None]],
     ) -> None:
         self._identify = identify
+        self._nobody = nobody
         self._table = table
         self._registrar = registrar
 
@@ -91,6 +98,10 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
         try:
             verified = self._identify(context)
         except ExchangeError as error:
+            try:
+                await self._nobody(error)
+            except ExchangeError as not_durable:
+                await abort(context, not_durable)
             await abort(context, error)
         _verified.set(verified)
         try:
@@ -101,7 +112,11 @@ class Gatekeeper(grpc.aio.ServerInterceptor):
 
 
 def chain(
-    *, identify: Callable[[Any], Verified], table: MethodTable, registrar: Registrar
+    *,
+    identify: Callable[[Any], Verified],
+    table: MethodTable,
+    registrar: Registrar,
+    nobody: Callable[[ExchangeError], Awaitable[None]],
 ) -> Sequence[grpc.aio.ServerInterceptor]:
     """Return the whole chain, outermost first."""
-    return [Gatekeeper(identify=identify, table=table, registrar=registrar)]
+    return [Gatekeeper(identify=identify, table=table, registrar=registrar, nobody=nobody)]

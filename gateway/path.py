@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from google.protobuf.message import DecodeError
 
 from exchange.clock import Clock, Random
+from exchange.entries import check_told
 from exchange.errors import (
     AuditUnavailable,
     CertificateExpired,
@@ -209,9 +210,7 @@ class Path:
         try:
             if header.request_digest != exchange.digest:
                 raise ResponseMismatch("request digest")
-            exchange.answer_digest = p.requests.check_answer(exchange, answer)
-            exchange.tags = p.tags.take(exchange, body, p.clock.now_ms())
-            exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
+            self._take(exchange, body, answer)
         except ExchangeError as error:
             exchange.tags = None
             return exchange.stop(error, rule=exchange.rule, hop=hop)
@@ -246,12 +245,18 @@ class Path:
             return None
         exchange = replace(held, answered_ns=time.perf_counter_ns(), owed=True, reservation=None)
         try:
-            exchange.answer_digest = self._.requests.check_answer(exchange, answer)
-            exchange.tags = self._.tags.take(exchange, body, self._.clock.now_ms())
+            self._take(exchange, body, answer)
         except ExchangeError:
             return None
         exchange.answer = answer
         return exchange
+
+    def _take(self, exchange: Exchange, body: exchange_pb2.ResponseBody, answer: common_pb2.Signed) -> None:
+        """Take over what the entry repeats of an answer, once that was shown to be the provider's."""
+        exchange.answer_digest = self._.requests.check_answer(exchange, answer)
+        check_told(body)
+        exchange.tags = self._.tags.take(exchange, body, self._.clock.now_ms())
+        exchange.data_as_of_ms, exchange.metering = body.data_as_of_ms, body.metering
 
     def lose(self, exchanges: list[Exchange]) -> None:
         """Conclude exchanges whose provider's link broke, or that were stopped; each already says why."""

@@ -11,9 +11,37 @@ from grpc_reflection.v1alpha import reflection
 
 from exchange.errors import BadConfiguration
 from exchange.tls import SERVER_OPTIONS, reloading_server_credentials
-from exchange.v1 import admin_pb2, audit_pb2, directory_pb2, exchange_pb2, grant_pb2, link_pb2, review_pb2
+from exchange.v1 import (
+    admin_pb2,
+    audit_pb2,
+    case_pb2,
+    directory_pb2,
+    exchange_pb2,
+    grant_pb2,
+    link_pb2,
+    report_pb2,
+    review_pb2,
+    risk_pb2,
+    rules_pb2,
+    stop_pb2,
+    ticket_pb2,
+)
 
-SERVICES = (admin_pb2, audit_pb2, directory_pb2, exchange_pb2, grant_pb2, link_pb2, review_pb2)
+SERVICES = (
+    admin_pb2,
+    audit_pb2,
+    case_pb2,
+    directory_pb2,
+    exchange_pb2,
+    grant_pb2,
+    link_pb2,
+    report_pb2,
+    review_pb2,
+    risk_pb2,
+    rules_pb2,
+    stop_pb2,
+    ticket_pb2,
+)
 
 
 class GatewayServer:

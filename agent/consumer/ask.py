@@ -32,6 +32,7 @@ from agent.peers import Peers, Resolved
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock, Random
+from exchange.codes import holds_citizen_id
 from exchange.envelope import ColumnPlan, direction_key, seal
 from exchange.errors import (
     BundleStale,
@@ -47,6 +48,7 @@ from exchange.errors import (
 )
 from exchange.keys import OwnKeys
 from exchange.merkle import InclusionMemo
+from exchange.region_rules import NO_RULES, RegionRules
 from exchange.rpc_errors import from_failure, to_failure
 from exchange.session import ConsumerSessions, Parties
 from exchange.signing import BatchVerifier
@@ -65,7 +67,11 @@ Send = Callable[[bytes, link_pb2.LinkItem, int], LinkStream]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerParts:
-    """What a consumer is made of."""
+    """What a consumer is made of.
+
+    Attributes:
+        rules: returns the region's, as the agent knows them.
+    """
 
     speaker: Speaker
     keys: OwnKeys
@@ -80,6 +86,7 @@ class ConsumerParts:
     random: Random
     capacity: int
     observe: Observe = unobserved
+    rules: Callable[[], RegionRules] = lambda: NO_RULES
 
 
 class Consumer:
@@ -170,6 +177,9 @@ class Consumer:
         now_ms = p.clock.now_ms()
         if question.kind not in KINDS or question.timeout_ms > MAX_TIMEOUT_MS:
             raise Malformed("kind or timeout")
+        if holds_citizen_id(question.case_number) or holds_citizen_id(question.operator):
+            # The gateway and its log would keep it for good.
+            raise Malformed("case_number or operator: a citizen id")
         plan = self._plan(question, resolved, now_ms)  # 1
         kid = p.keys.signing_kid
         parties = Parties(
@@ -297,7 +307,7 @@ class Consumer:
             if place >= len(memos):
                 raise ReceiptBroken("checkpoint")
             entry = outcome.check_receipt(pending, released.receipt, memos[place], digest)  # 6
-            outcome.check_decision(entry, body)
+            outcome.check_decision(entry, body, self._.rules())
             response.receipt.index = released.receipt.index
             response.receipt.receipt.CopyFrom(released.receipt)
             response.receipt.checkpoint = checkpoints[place].note

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from agent.consumer.asker import Deliver
 from agent.consumer.plan import Plan
 from agent.stream import LinkStream
-from exchange.entries import check_entry, check_tags
+from exchange.entries import check_entry, check_repeated, check_standing, told_by
 from exchange.envelope import direction_key, open_
 from exchange.errors import (
     BadInput,
@@ -27,6 +27,7 @@ from exchange.errors import (
 )
 from exchange.keys import PeerKeys
 from exchange.merkle import InclusionMemo, leaf_hash
+from exchange.region_rules import RegionRules
 from exchange.replay import MAX_SKEW_MS
 from exchange.resources import VERIFY_PADDING
 from exchange.signing import BatchVerifier
@@ -101,8 +102,10 @@ def check_receipt(
     return entry
 
 
-def check_decision(entry: audit_pb2.ExchangeEntry, body: exchange_pb2.ResponseBody) -> None:
-    """Refuse an answer whose entry does not say that it was released, or with which failure and tags.
+def check_decision(
+    entry: audit_pb2.ExchangeEntry, body: exchange_pb2.ResponseBody, rules: RegionRules
+) -> None:
+    """Refuse an answer whose entry does not say that it was released, or what it says of it is not so.
 
     Raises:
         ReceiptBroken.
@@ -110,7 +113,8 @@ def check_decision(entry: audit_pb2.ExchangeEntry, body: exchange_pb2.ResponseBo
     released = entry.decision == RELEASED and not entry.reason
     if released == bool(body.failure) or (body.failure and entry.reason != by_reason(body.failure).reason):
         raise ReceiptBroken("entry's decision")
-    check_tags(entry, body.tag_period, len(body.subject_tags))
+    check_repeated(entry, told_by(body))
+    check_standing(entry, rules)
 
 
 def check_signature(

@@ -19,7 +19,7 @@ A slow source delays its own resource's questions and no other's.
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ from agent.provider.verify_limits import VerifyCounts
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
-from exchange.entries import check_entry, check_tags
+from exchange.entries import Told, check_entry, check_repeated, check_standing
 from exchange.errors import (
     ExchangeError,
     Internal,
@@ -51,6 +51,7 @@ from exchange.errors import (
 )
 from exchange.link import MAX_RESPONSE_BYTES
 from exchange.merkle import InclusionMemo, leaf_hash
+from exchange.region_rules import NO_RULES, RegionRules
 from exchange.rpc_errors import to_failure
 from exchange.stop_set import StopSet
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
@@ -58,13 +59,17 @@ from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, link_pb2
 HOUR_MS = 3_600_000
 Finished = tuple[Job, bytes]
 """A request and the body of its answer."""
-Sent = tuple[exchange_pb2.RequestHeader, str, int]
-"""The header of a request that was answered, period and number of the answer's tags."""
+Sent = tuple[exchange_pb2.RequestHeader, Told]
+"""The header of a request that was answered, and what the answer tells beside its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderParts:
-    """What a provider is made of."""
+    """What a provider is made of.
+
+    Attributes:
+        rules: returns the region's, as the agent knows them.
+    """
 
     hop: str
     inspector: Inspector
@@ -78,6 +83,7 @@ class ProviderParts:
     stops: StopSet
     verify_counts: VerifyCounts
     unreceipted_per_hour: int = 5000
+    rules: Callable[[], RegionRules] = lambda: NO_RULES
 
 
 class Provider:
@@ -281,7 +287,10 @@ class Provider:
             except ExchangeError:
                 lost.append(exchange_id)
             else:
-                self._sent.setdefault(stream, {})[exchange_id] = job.header, *job.tagged
+                self._sent.setdefault(stream, {})[exchange_id] = (
+                    job.header,
+                    Told(*job.tagged, *job.counted),
+                )
         if lost:
             await p.journal.lost(lost)
 
@@ -315,9 +324,10 @@ class Provider:
                 for sent in self._sent.values():
                     told = sent.pop(entry.exchange_id, None)
                     if told is not None:
-                        header, period, count = told
+                        header, answered = told
                         check_entry(leaf, header)
-                        check_tags(entry, period, count)
+                        check_repeated(entry, answered)
+                        check_standing(entry, self._.rules())
             except (ExchangeError, DecodeError) as error:
                 self._alarm(ReceiptBroken(type(error).__name__, hop=self._.hop))
                 continue

@@ -33,6 +33,7 @@ from exchange.grants import Grant
 from exchange.identity import Identity
 from exchange.keys import OwnKeys, PeerKeys
 from exchange.link import MAX_REQUEST_BYTES
+from exchange.region_rules import NO_RULES, RegionRules, check_purpose
 from exchange.replay import MAX_SKEW_MS, ReplayWindow
 from exchange.resources import CLAIM, DEFAULT_PADDING, Resource
 from exchange.session import ProviderSessions
@@ -53,6 +54,7 @@ class Job:
         secret: of the sealing session.
         subject: whom a verification is about, as it is counted.
         tagged: period and number of the tags of its answer, once that is made.
+        counted: metering and time of the data of its answer, as that tells them.
         error: why it is refused; None while it is well.
     """
 
@@ -67,6 +69,7 @@ class Job:
     claims: dict[str, str] = field(default_factory=dict)
     subject: bytes = b""
     tagged: tuple[str, int] = ("", 0)
+    counted: tuple[int, int] = (0, 0)
     error: ExchangeError | None = None
 
 
@@ -104,6 +107,7 @@ class InspectorParts:
     stops: StopSet
     check_case: Callable[[exchange_pb2.RequestHeader, int], None]
     allow: AllowList = field(default_factory=AllowList)
+    rules: Callable[[], RegionRules] = lambda: NO_RULES
 
 
 class Inspector:
@@ -192,6 +196,7 @@ class Inspector:
             now_ms=now_ms,
         )
         self._.check_case(header, now_ms)
+        check_purpose(self._.rules(), header.purpose, header.matter, resource.id)
         self._.allow.check(header, now_ms)
         job.resource, job.grant = resource, grant
 

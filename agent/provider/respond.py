@@ -51,6 +51,8 @@ class Responder:
         """Return the body of a failure."""
         header = self._header(job, [], now_ms).SerializeToString()
         body = exchange_pb2.ResponseBody(header=header, failure=reason)
+        # An answer that was given up had told something else.
+        job.tagged, job.counted = ("", 0), (0, 0)
         self._tagger.failure(body, job, now_ms)
         return body.SerializeToString()
 
@@ -82,6 +84,7 @@ class Responder:
         ]
         body = self._answer(job, table, records, version, now_ms)
         body.data_as_of_ms = as_of_ms
+        job.counted = body.metering, as_of_ms
         self._tagger.answer(body, job, columns, records, now_ms)
         return body.SerializeToString()
 
@@ -101,6 +104,7 @@ class Responder:
         ]
         body = self._answer(job, table, 1, version, now_ms)
         body.data_as_of_ms = as_of_ms
+        job.counted = body.metering, as_of_ms
         self._tagger.verdict(body, job, now_ms)
         return body.SerializeToString()
 

@@ -9,7 +9,8 @@ quotas, which reserve something.
 from collections.abc import Callable, Sequence
 
 from exchange import grants
-from exchange.errors import BundleStale, ExchangeError, NoGrant, PurposeUnknown, TrustStale
+from exchange.errors import BundleStale, ExchangeError, NoGrant, TrustStale
+from exchange.region_rules import check_purpose
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2
 from gateway.cases.guard import CaseIsOpen
@@ -89,13 +90,8 @@ class PurposeIsKnown:
 
     def __call__(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
         """Look the purpose up; where the rules name none, any may be named."""
-        exchange.rule = "purpose"
-        purposes = self._rules.current.purposes
-        if not purposes:
-            return
-        known = purposes.get(exchange.header.purpose)
-        if known is None or (known.matters and exchange.header.matter not in known.matters):
-            raise PurposeUnknown(exchange.header.resource)
+        exchange.rule, header = "purpose", exchange.header
+        check_purpose(self._rules.current, header.purpose, header.matter, header.resource)
 
 
 def guard_faults(guards: Sequence[Guard]) -> Sequence[ExchangeError]:

@@ -4,7 +4,7 @@ from exchange.receipt import ENTRY_VERSION
 from exchange.v1 import audit_pb2, exchange_pb2
 from gateway.record import Exchange
 
-MAX_TEXT = 200
+MAX_UINT32 = (1 << 32) - 1
 
 
 def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int) -> bytes:
@@ -41,7 +41,8 @@ def exchange_leaf(exchange: Exchange, *, salt: bytes, gateway: str, time_ms: int
     if exchange.forwarded_ns:
         body.admit_us = (exchange.forwarded_ns - exchange.admitted_ns) // 1000
     if exchange.answer is not None:
-        body.provider_us = (exchange.answered_ns - exchange.forwarded_ns) // 1000
+        # An answer may come more than an hour late: it has its entry all the same.
+        body.provider_us = min((exchange.answered_ns - exchange.forwarded_ns) // 1000, MAX_UINT32)
         body.response_digest = exchange.answer_digest
         body.response_bytes = len(exchange.answer.body)
         body.data_as_of_ms = exchange.data_as_of_ms

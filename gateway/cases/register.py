@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from exchange.cases import OPEN, REMEMBERED_MS, Case, check_signer, follows, read_case
-from exchange.errors import QueueFull
+from exchange.codes import holds_citizen_id
+from exchange.errors import Malformed, QueueFull
 from exchange.grants import check_issued
 from exchange.v1 import audit_pb2
 from gateway.audience import Audience
@@ -100,6 +101,8 @@ class CaseRegister:
     def check(self, submitted: Submitted) -> str:
         """Refuse a step that does not follow, or that its signer may not take."""
         case, now_ms = read_case(submitted.statement.body), submitted.now_ms
+        if holds_citizen_id(case.number):
+            raise Malformed("case_number: a citizen id")
         check_issued(case.issued_at_ms, now_ms)
         check_signer(case, submitted.signer.identity, self._rules.current.case_services)
         held = self._held.get(case.number)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from exchange import canonical
+from exchange.codes import holds_citizen_id
 from exchange.errors import (
     Malformed,
     SecondPersonRequired,
@@ -130,6 +131,7 @@ class StopRegister:
         if ordered is None:
             raise UnknownStop(lift.stop_id.hex()[:8])
         check_lift_signers(ordered.stop, signers)
+        _check_note(lift.note)
         if not ordered.holds(submitted.now_ms):
             raise WrongState(ordered.stop.name)
         check_issued(lift.issued_at_ms, submitted.now_ms, within_ms=_within_ms(len(signers)))
@@ -160,6 +162,7 @@ class StopRegister:
         check_issued(stop.issued_at_ms, submitted.now_ms, within_ms=_within_ms(1 + len(submitted.others)))
         if stop.until_ms <= submitted.now_ms:
             raise WrongState("until has passed")
+        _check_note(stop.note)
         self._check_target(stop, submitted)
         if alone and stop.wide and not stop.rehearsal and self._lately_alone(stop, submitted.now_ms):
             raise SecondPersonRequired("stopped by one officer alone within a day")
@@ -194,6 +197,11 @@ class StopRegister:
 def domain_of(act: int) -> bytes:
     """Return under which domain a stop or lift is signed."""
     return canonical.STOP if act == audit_pb2.ACT_STOP else canonical.LIFT
+
+
+def _check_note(note: str) -> None:
+    if holds_citizen_id(note):
+        raise Malformed("note: a citizen id")
 
 
 def _within_ms(signers: int) -> int:

@@ -20,7 +20,7 @@ from exchange.errors import ExchangeError, QueueFull
 from exchange.resources import DEFAULT_PADDING
 from exchange.signing import BatchSigner
 from exchange.trust import Verified
-from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2
+from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, exchange_pb2, grant_pb2, reason_pb2
 from gateway.routing.links import MAX_LINKS_PER_AGENT
 from tests.support.hostile import PERSON, Table, World, error_of, outcome, until
 from tests.support.hostile_requests import (
@@ -29,7 +29,7 @@ from tests.support.hostile_requests import (
     session_of,
     signed_request,
 )
-from tests.support.region import CIVIL, HEALTH
+from tests.support.region import CIVIL, HEALTH, moment
 
 
 def names(**changes: Any) -> Callable[[World], dict[str, Any]]:
@@ -97,7 +97,8 @@ async def test_the_gateway_refuses(
     before = len(world.entries())
     assert await gateway_reason(world, signed_request(world, **changes(world))) == reason
     entry = world.entries()[before]
-    assert entry.decision != audit_pb2.DECISION_RELEASED and entry.reason
+    assert entry.decision != audit_pb2.DECISION_RELEASED
+    assert entry.reason == reason_pb2.Reason.Value(f"REASON_{reason}")
     assert world.table.reads == 0
     await world.still_works()
 
@@ -619,3 +620,42 @@ async def test_streams_that_never_say_hello_take_few_places(world: World) -> Non
         task.cancel()
     await asyncio.gather(*waiting, other, return_exceptions=True)
     await world.still_works()
+
+
+@pytest.mark.parametrize("name", ["case_number", "operator"])
+async def test_an_agent_sends_no_citizen_id_as_a_number_or_pseudonym(world: World, name: str) -> None:
+    """The gateway and its log would keep it for good."""
+    before = len(world.entries())
+    assert outcome(await world.ask(world.question(**{name: f"LJ {PERSON}"}))) == "MALFORMED"
+    assert len(world.entries()) == before
+    await world.still_works()
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        (grant_pb2.GRANT_ACTION_PAUSE, "GRANT_PAUSED"),
+        (grant_pb2.GRANT_ACTION_REVOKE, "GRANT_REVOKED"),
+        (None, "GRANT_EXPIRED"),
+    ],
+)
+async def test_a_grant_that_is_not_in_force_gives_nothing_and_the_entry_says_why(
+    world: World, action: "grant_pb2.GrantAction.ValueType | None", reason: str
+) -> None:
+    grant_id = world.grant
+    if action is None:
+        grant_id = await world.region.apply(not_after=moment(world.clock.ms + 60_000))
+        await world.region.decide(grant_id, grant_pb2.GRANT_ACTION_ACCEPT, 1)
+        world.clock.ms += 61_000
+        world.tell_trust()
+    else:
+        await world.region.decide(grant_id, action, 2)
+    signed = signed_request(world, grant_id=grant_id)
+    before = len(world.entries())
+    assert await gateway_reason(world, signed) == reason
+    assert world.entries()[before].reason == reason_pb2.Reason.Value(f"REASON_{reason}")
+    assert world.entries()[before].grant_id == grant_id
+    index = world.region.registrar.next_index
+    await until(lambda: world.police.view.cursor >= index)
+    assert await provider_reason(world, signed_request(world, grant_id=grant_id)) == reason
+    assert world.table.reads == 0

@@ -112,6 +112,13 @@ async def test_a_receipt_that_says_something_else_than_what_came_is_refused(worl
         {"request_digest": b"d" * 32},
         {"response_digest": b"d" * 32},
         {"exchange_id": b"e" * 16},
+        {"step": "other"},
+        {"application": "other"},
+        {"metering": exchange_pb2.METERING_MORE},
+        {"data_as_of_ms": 1},
+        {"case_standing": audit_pb2.CASE_STANDING_OPEN},
+        {"case_standing": audit_pb2.CASE_STANDING_NOT_OPEN},
+        {"case_standing": audit_pb2.CASE_STANDING_UNSPECIFIED},
     ],
     ids=lambda lie: next(iter(lie)),
 )

@@ -15,7 +15,7 @@ from exchange.signing import BatchSigner
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, link_pb2, reason_pb2
 from gateway.audit.entry import exchange_leaf
 from tests.support.hostile import ADDRESS, NAME, World, outcome, until
-from tests.support.region import CIVIL
+from tests.support.region import CIVIL, POLICE
 
 HeaderChange = Callable[[exchange_pb2.ResponseHeader], None]
 BodyChange = Callable[[exchange_pb2.ResponseBody], None]
@@ -226,6 +226,62 @@ async def test_an_answer_after_the_deadline_is_not_released(world: World) -> Non
     await until(lambda: not world.police.journal.open_items)
     assert [entry.decision for entry in world.entries()[-2:]] == [audit_pb2.DECISION_FAILED] * 2
     await world.still_works()
+
+
+async def test_an_answer_that_comes_two_hours_late_is_entered_and_disturbs_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its microseconds are more than an entry can hold."""
+    held: list[Any] = []
+
+    def hold(frame: link_pb2.LinkRequest) -> Any:
+        if any(item.HasField("response") for item in frame.items):
+            held.append(frame)
+            return None
+        return frame
+
+    world.police.wire.up = hold
+    asking = asyncio.create_task(world.ask())
+    await until(lambda: bool(held))
+    world.clock.ms += 10_001
+    world.path.expire()
+    assert outcome(await asking) == "DEADLINE_PASSED"
+    (late,) = world.links.newest(POLICE, "police-1").late.values()
+    late.admitted_ns, late.forwarded_ns = (at - 7200 * 10**9 for at in (late.admitted_ns, late.forwarded_ns))
+    world.police.wire._to_gateway.put_nowait(held[0])
+    await until(lambda: not world.police.journal.open_items)
+    assert world.entries()[-1].provider_us == (1 << 32) - 1
+    world.police.wire.up = lambda frame: frame
+    await world.still_works()
+
+
+@pytest.mark.parametrize("told", [{"metering": -1}, {"metering": 99}, {"as_of": -1}, {"as_of": 1 << 62}])
+async def test_an_answer_that_tells_what_no_entry_can_repeat_fails_alone(
+    world: World, told: dict[str, int]
+) -> None:
+    """Its entry could not be made, and with it those of every answer of the same frame would be lost."""
+    bare = exchange_pb2.ResponseBody(data_as_of_ms=told.get("as_of", 0)).SerializeToString()
+    if "metering" in told:
+        # Only on the wire: the library sets no step that it does not know.
+        number = exchange_pb2.ResponseBody.METERING_FIELD_NUMBER
+        bare += bytes([number << 3]) + _varint(told["metering"] % (1 << 64))
+
+    def overstate(body: exchange_pb2.ResponseBody) -> None:
+        body.MergeFromString(bare)
+
+    on_answer(world, overstate)
+    assert outcome(await world.ask()) == "RESPONSE_MISMATCH"
+    entry = world.entries()[-1]
+    assert (entry.decision, entry.rule) == (audit_pb2.DECISION_FAILED, "match")
+    await world.still_works()
+
+
+def _varint(number: int) -> bytes:
+    groups = []
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])
 
 
 async def test_an_oversized_answer_is_refused_by_the_gateway(world: World) -> None:
@@ -453,7 +509,7 @@ async def test_a_log_that_fails_releases_nothing_and_owes_the_provider_its_recei
 ) -> None:
     from exchange.errors import AuditUnavailable
 
-    def fails(leaves: Any, done: Any, beside: Any) -> None:
+    def fails(leaves: Any, done: Any, beside: Any, charges: Any) -> None:
         raise AuditUnavailable("test")
 
     with monkeypatch.context() as patch:

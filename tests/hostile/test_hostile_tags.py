@@ -128,7 +128,7 @@ async def test_an_entry_with_other_tags_than_the_answers_is_refused_by_both_part
 async def test_an_answer_withheld_while_the_log_was_down_is_entered_with_its_tags_afterwards(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(leaves: Any, done: Any, beside: Any) -> None:
+    def fails(leaves: Any, done: Any, beside: Any, charges: Any) -> None:
         assert [len(one) for one in beside] == [32]
         raise AuditUnavailable("test")
 

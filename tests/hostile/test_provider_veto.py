@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from agent.provider.allow_list import AllowConfig, AllowList
-from exchange.v1 import common_pb2, grant_pb2
+from exchange import canonical
+from exchange.identity import Role
+from exchange.v1 import audit_pb2, common_pb2, grant_pb2, rules_pb2
 from tests.support.hostile import World, outcome, until
 from tests.support.hostile_requests import provider_reason, signed_request
 from tests.support.region import CIVIL, HEALTH, RESOURCE, moment
+from tests.support.rules import rules_body
 
 
 async def knows(world: World, grant_id: bytes, revision: int) -> None:
@@ -67,6 +70,51 @@ async def test_a_grant_whose_term_is_over_is_refused_and_one_not_accepted_yet_to
     assert await provider_reason(world, signed_request(world, grant_id=short)) == ""
     world.clock.ms += 61_000
     assert await provider_reason(world, signed_request(world, grant_id=short)) == "GRANT_EXPIRED"
+
+
+PURPOSE = {"title_zh": "出生", "legal_basis": "Act 5"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ({"purposes": [{"code": "other", **PURPOSE}]}, "PURPOSE_UNKNOWN"),
+        ({"purposes": [{"code": "birth", "matters": ["other"], **PURPOSE}]}, "PURPOSE_UNKNOWN"),
+        ({"purposes": [{"code": "birth", "matters": ["newborn"], **PURPOSE}]}, ""),
+        ({"case_mode": rules_pb2.CASE_MODE_EVENTS}, "CASE_NOT_OPEN"),
+        ({"case_mode": rules_pb2.CASE_MODE_CLAIMS}, ""),
+    ],
+)
+async def test_the_provider_holds_a_gateway_that_forgets_them_to_the_regions_rules(
+    world: World, rules: Mapping[str, Any], reason: str
+) -> None:
+    body = rules_body(1, world.clock.ms, **rules)
+    first, second = world.region.admin, world.authority.person(Role.ADMIN, "admin-2")
+    await world.region.registrar.record(
+        audit_pb2.ACT_RULES,
+        first.identity,
+        first.sign(canonical.RULES, body),
+        countersignatures=[second.sign(canonical.RULES, body)],
+    )
+    await until(lambda: world.police.rules.current.version == 1)
+    assert await provider_reason(world, signed_request(world)) == reason
+    assert world.table.reads == (0 if reason else 1)
+    asked = outcome(await world.ask())
+    assert asked == (reason or "ANSWER")
+    assert world.entries()[-1].rules_version == 1
+
+
+async def test_a_step_that_was_not_granted_is_refused(world: World) -> None:
+    kinds = [common_pb2.KIND_QUERY]
+    scope = {"scope": grant_pb2.GRANT_SCOPE_SCENARIO, "steps": ["newborn/household"]}
+    stepped = await world.region.apply(kinds=kinds, **scope)
+    await world.region.decide(stepped, grant_pb2.GRANT_ACTION_ACCEPT, 1)
+    await knows(world, stepped, 1)
+    for step in ("", "other", "newborn/household"):
+        request = signed_request(world, grant_id=stepped, step=step)
+        assert await provider_reason(world, request) == "STEP_NOT_GRANTED"
+    assert world.table.reads == 0
+    assert await provider_reason(world, signed_request(world, grant_id=stepped, step="household")) == ""
 
 
 @pytest.mark.parametrize(

@@ -113,11 +113,11 @@ async def test_an_answer_that_is_being_made_durable_is_not_released_once_it_is_s
 ) -> None:
     submit, held = world.sequencer.submit, []
 
-    def later(leaves: Any, done: Any, beside: Any = ()) -> None:
+    def later(leaves: Any, done: Any, beside: Any = (), charges: Any = ()) -> None:
         def outcomes(result: Any) -> None:
             held.append(lambda: done(result))
 
-        submit(leaves, outcomes, beside)
+        submit(leaves, outcomes, beside, charges)
 
     monkeypatch.setattr(world.sequencer, "submit", later)
     asking = asyncio.create_task(world.ask())

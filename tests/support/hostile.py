@@ -211,9 +211,10 @@ class Department:
                 stops=self.stops.force,
                 check_case=AgentCases(
                     region=self.view,
-                    rules=AgentRules(region=self.view),
+                    rules=self.rules,
                     organisation=self.identity.organisation,
                 ).check,
+                rules=lambda: self.rules.current,
             )
         )
         return Provider(
@@ -229,6 +230,7 @@ class Department:
                 receipt_after_s=30.0,
                 stops=self.stops.force,
                 verify_counts=self.verify_counts,
+                rules=lambda: self.rules.current,
             )
         )
 
@@ -248,6 +250,7 @@ class Department:
                 clock=self.world.clock,
                 random=system_random,
                 capacity=256,
+                rules=lambda: self.rules.current,
             )
         )
 
