@@ -22,6 +22,8 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="沙箱目录 | The sandbox's folder")]
 FAILED = 1
+CASE, MATTER = "SANDBOX-1", "trial"
+"""What the commands to try name."""
 
 
 @app.command("init", help="由目录建立沙箱 | Make a sandbox from a catalogue")
@@ -193,6 +195,7 @@ def _result(call: Invocation, item: "Item") -> Cell:
 
 def _say(call: Invocation, world: "World", plan: "Plan") -> None:
     """Say where the consumer's agent listens, which keys find a record, and how to ask."""
+    from exchange.identity import parse_uri
     from shuqiao.sandbox.region import CONSUMER
     from shuqiao.sandbox.samples import samples
 
@@ -207,6 +210,9 @@ def _say(call: Invocation, world: "World", plan: "Plan") -> None:
         "grpc": str(told["grpc"]),
         "tokens": tokens,
         "people": str(root / "people"),
+        "participants": [
+            parse_uri(str(world.processes[agent].told["spiffe_id"])).organisation for agent in plan.providers
+        ],
         "samples": [sample._asdict() for sample in keys],
     }
     call.out.show(document, lambda: _guide(call, document, keys, plan))
@@ -233,12 +239,31 @@ def _guide(call: Invocation, document: "dict[str, object]", keys: "Sequence[Samp
             (Text("查无记录", "finds none"), json.dumps(nobody, ensure_ascii=False)),
         ]
         out.facts(Text(resource, resource), shown)
-    resource, found, _ = keys[0]
-    asked = {"resource": resource, "parameters": found, "purpose": plan.purposes[0], "operator": "op-1"}
-    if plan.matters:
-        asked["matter"] = plan.matters[0]
+    out.raw(calls_to_try(document, keys[0], plan))
+
+
+def calls_to_try(document: "dict[str, object]", sample: "Sample", plan: "Plan") -> str:
+    """Return commands that run as they are; where cases are events the first of them opens one."""
+    import json
+
+    tokens = document["tokens"]
+    assert isinstance(tokens, dict)
     path = next(iter(tokens.values()))
-    out.raw(
-        f'\n  curl -s http://{document["http"]}/v1/query -H "Authorization: Bearer $(cat {path})" \\\n'
-        f"    -H 'Content-Type: application/json' -d '{json.dumps(asked, ensure_ascii=False)}'\n\n"
+    matter = plan.matters[0] if plan.matters else MATTER
+    asked: dict[str, object] = {
+        "resource": sample.resource,
+        "parameters": sample.found,
+        "purpose": plan.purposes[0],
+        "matter": matter,
+        "case": CASE,
+        "operator": "op-1",
+    }
+    bodies = [("query", asked)]
+    if plan.events:
+        opened = {"case": CASE, "matter": matter, "participants": document["participants"], "days": 30}
+        bodies.insert(0, ("cases", opened))
+    return "\n" + "".join(
+        f'  curl -s http://{document["http"]}/v1/{name} -H "Authorization: Bearer $(cat {path})" \\\n'
+        f"    -H 'Content-Type: application/json' -d '{json.dumps(body, ensure_ascii=False)}'\n\n"
+        for name, body in bodies
     )
