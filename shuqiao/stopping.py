@@ -21,7 +21,7 @@ from exchange.stops import (
 )
 from exchange.trust import TrustAnchor
 from exchange.v1 import common_pb2, stop_pb2, stop_pb2_grpc
-from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
+from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling, not_one
 from shuqiao.forms import timestamp
 from shuqiao.regional import Signer
 from shuqiao.views import View, moment
@@ -110,7 +110,7 @@ def find(channel: grpc.Channel, text: str) -> stop_pb2.StopRecord:
         raise BadConfiguration(f"stop id: {text}")
     fitting = [one for one in list_stops(channel, everything=False) if one.stop_id.hex().startswith(wanted)]
     if len(fitting) != 1:
-        raise UnknownStop(f"{text}: {len(fitting)}", hop=HOP)
+        raise UnknownStop(not_one(text, len(fitting)), hop=HOP)
     return fitting[0]
 
 
