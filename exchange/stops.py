@@ -190,14 +190,14 @@ def check_stop_signers(stop: Stop, signers: Sequence[Identity]) -> None:
     """
     _check_officers(signers)
     if stop.wide and len(signers) < MAX_SIGNERS and stop.until_ms - stop.issued_at_ms > MAX_ALONE_MS:
-        raise SecondPersonRequired("one officer alone stops this for an hour at most")
+        raise SecondPersonRequired(f"{stop.target}: --minutes 60 / --out FILE")
 
 
 def check_lift_signers(stop: Stop, signers: Sequence[Identity]) -> None:
     """Refuse a lift that its officers did not sign; raises as `check_stop_signers`."""
     _check_officers(signers)
     if stop.wide and len(signers) < MAX_SIGNERS:
-        raise SecondPersonRequired("two officers lift this")
+        raise SecondPersonRequired(f"{stop.target}: --out FILE")
 
 
 def ends_ms(stop: Stop, signers: int, at_ms: int) -> int:

@@ -30,6 +30,11 @@ class Signer(Protocol):
         ...
 
 
+def not_one(text: str, fitting: int) -> str:
+    """Return the subject of an error about an id typed short: how many it fits, where it fits several."""
+    return f"{text}… × {fitting}" if fitting else text
+
+
 @contextmanager
 def calling(hop: str = HOP, away: type[ExchangeError] = GatewayAway) -> Iterator[None]:
     """Turn what a call raises into the error that the other side raised.

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text as Rich
 
 from exchange.errors import ExchangeError
+from shuqiao.usage import translated
 from shuqiao.words import Language, Text
 
 PIPE_WIDTH = 160
@@ -174,12 +175,14 @@ class Output:
 
     def usage(self, message: str, *, code: int) -> None:
         """Print that the command was used wrongly."""
+        said = translated(message)
         if self.json_mode:
-            self.line({"ok": False, "error": {"code": "USAGE", "exit": code, "reason": {"en": message}}})
+            reason = {"zh": said.zh, "en": said.en}
+            self.line({"ok": False, "error": {"code": "USAGE", "exit": code, "reason": reason}})
             return
         lead = Text("用法有误", "Wrong usage").of(self.language)
         hint = Text("用 --help 查看用法", "See --help").of(self.language)
-        self._errors.print(Rich("✗ ", style=BAD) + Rich(f"{lead}: {message}"), soft_wrap=True)
+        self._errors.print(Rich("✗ ", style=BAD) + Rich(f"{lead}: {said.of(self.language)}"), soft_wrap=True)
         self._errors.print(Rich(f"  {hint}", style="dim"))
 
     def _particulars(self, error: ExchangeError) -> list[tuple[Text, str]]:

@@ -9,7 +9,7 @@ from exchange.clock import Clock, Random
 from exchange.errors import BadConfiguration, UnknownFinding
 from exchange.timestamps import timestamp
 from exchange.v1 import risk_pb2, risk_pb2_grpc
-from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
+from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling, not_one
 from shuqiao.regional import PAGE, Signer
 
 ID_HEX = 32
@@ -53,7 +53,7 @@ def find(channel: grpc.Channel, text: str) -> risk_pb2.FindingRow:
         raise BadConfiguration(f"finding id: {text}")
     fitting = [row for row in list_findings(channel) if row.finding.finding_id.hex().startswith(wanted)]
     if len(fitting) != 1:
-        raise UnknownFinding(f"{text}: {len(fitting)}", hop=HOP)
+        raise UnknownFinding(not_one(text, len(fitting)), hop=HOP)
     return fitting[0]
 
 

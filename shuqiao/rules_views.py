@@ -1,6 +1,7 @@
 """The region's rules as plain values, and how two versions of them differ."""
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -25,6 +26,34 @@ PARTS = {
     "verify_limits": Text("核验上限", "Bounds on verifications"),
 }
 """The parts of a region's rules, in the order in which they are shown."""
+
+
+WORDS = {
+    "code": Text("代码", "code"),
+    "title_zh": Text("中文名称", "Chinese title"),
+    "title_en": Text("英文名称", "English title"),
+    "legal_basis": Text("依据", "legal basis"),
+    "matters": Text("事项", "matters"),
+    "max_term_days": Text("最长天数", "days at most"),
+    "organisation": Text("监管部门", "supervisor"),
+    "grants": Text("授权", "grants"),
+    "catalogue": Text("目录", "catalogue"),
+    "unconditional_days": Text("无条件审批", "unconditional decision"),
+    "conditional_days": Text("有条件审批", "conditional decision"),
+    "supervise_days": Text("监督", "supervision"),
+    "dispute_days": Text("争议", "dispute"),
+    "demand_days": Text("需求", "demand"),
+    "attest_days": Text("声明删除", "attestation of deletion"),
+    "review_days": Text("目录审核", "catalogue review"),
+    "per_subject_day": Text("一主体一天", "of a subject in a day"),
+    "mismatches_per_subject_day": Text("一主体一天不一致", "mismatches of a subject in a day"),
+    "mismatched_subjects_hour": Text("一小时不一致的主体", "mismatched subjects in an hour"),
+    "claims": Text("使用部门自述", "claims of the consumer"),
+    "events": Text("由签名的事件开办与办结", "opened and closed by signed events"),
+    "true": Text("是", "yes"),
+    "false": Text("否", "no"),
+}
+"""What stands in the rules, in words."""
 
 
 class Change(NamedTuple):
@@ -69,11 +98,14 @@ def guard(one: Guard) -> View:
 def difference(before: RegionRules, after: RegionRules) -> list[Change]:
     """Return what differs between two rules, part by part; guards by their text, not by their place."""
     old, new = (dict(_flat(_compared(rules))) for rules in (before, after))
-    return [
+    changes = [
         Change(name, old.get(name, ""), new.get(name, ""))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
+    if before.risk != after.risk and not any(one.what.startswith("risk.") for one in changes):
+        changes.append(Change("risk", before.risk, after.risk))  # in its comments alone
+    return changes
 
 
 def steps(answer: rules_pb2.ExplainResponse) -> list[View]:
@@ -106,9 +138,36 @@ def lines(value: object) -> object:
     """Return a part of a document for people, a line for each thing in it."""
     if isinstance(value, Text):
         return value
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_words(below)}" for name, below in value.items())
-    return _words(value)
+    if value in ("", [], {}):
+        return None
+    told = [_line(*one) for one in value.items()] if isinstance(value, Mapping) else [_in_words(value)]
+    return _joined(told)
+
+
+def titled(what: str) -> Text:
+    """Return what a change is about, in words: "clocks.dispute_days" is a part and a place in it."""
+    part, _, rest = what.partition(".")
+    name, _, last = rest.rpartition(".")
+    below, title = WORDS.get(last, Text(last, last)), PARTS[part]
+    return Text(
+        *(" ".join(filter(None, told)) for told in ((title.zh, name, below.zh), (title.en, name, below.en)))
+    )
+
+
+def shown(value: str) -> object:
+    """Return what a change says before or after, in words where it is one of a few."""
+    return WORDS.get(value, value)
+
+
+def risk_rules(text: str) -> dict[str, str]:
+    """Return risk rules by id as they are written, without comments; {"": text} where they cannot be read."""
+    try:
+        rules = tomllib.loads(text).get("rule", [])
+        return {
+            rule["id"]: "\n".join(f"{name} = {_words(of)}" for name, of in rule.items()) for rule in rules
+        }
+    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError):
+        return {"": text}
 
 
 def _purpose(one: Any) -> View:
@@ -133,6 +192,7 @@ def _step(step: rules_pb2.ExplainStep) -> View:
 def _compared(rules: RegionRules) -> dict[str, Any]:
     told = document(rules)
     told["guards"] = {name: view["policy"] for name, view in told["guards"].items()}
+    told["risk"] = risk_rules(rules.risk)
     del told["version"], told["issued_at"]
     return told
 
@@ -145,6 +205,25 @@ def _flat(told: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
         else:
             found.append((f"{before}{name}", _words(value)))
     return found
+
+
+def _joined(told: Sequence[Text]) -> Text:
+    return Text("\n".join(one.zh for one in told), "\n".join(one.en for one in told))
+
+
+def _line(name: str, value: object) -> Text:
+    head, told = WORDS.get(name, Text(name, name)), _in_words(value)
+    return Text(f"{head.zh}：{told.zh}", f"{head.en}: {told.en}")
+
+
+def _in_words(value: object) -> Text:
+    if isinstance(value, Mapping):
+        told = [
+            _line(name, below) for name, below in value.items() if name != "code" and below not in ("", [], 0)
+        ]
+        return Text("，".join(one.zh for one in told), ", ".join(one.en for one in told))
+    word = _words(value)
+    return WORDS.get(word, Text(word, word))
 
 
 def _words(value: object) -> str:

@@ -20,7 +20,7 @@ from exchange.stops import (
 from exchange.timestamps import timestamp
 from exchange.trust import TrustAnchor
 from exchange.v1 import common_pb2, stop_pb2, stop_pb2_grpc
-from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
+from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling, not_one
 from shuqiao.regional import Signer
 from shuqiao.signed_file import check_signs_once, read_message, signers_of, write_message
 from shuqiao.views import View, moment
@@ -107,7 +107,7 @@ def find(channel: grpc.Channel, text: str) -> stop_pb2.StopRecord:
         raise BadConfiguration(f"stop id: {text}")
     fitting = [one for one in list_stops(channel, everything=False) if one.stop_id.hex().startswith(wanted)]
     if len(fitting) != 1:
-        raise UnknownStop(f"{text}: {len(fitting)}", hop=HOP)
+        raise UnknownStop(not_one(text, len(fitting)), hop=HOP)
     return fitting[0]
 
 

@@ -22,7 +22,7 @@ from exchange.tickets import ACKNOWLEDGE
 from exchange.timestamps import timestamp
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import directory_pb2, directory_pb2_grpc, ticket_pb2, ticket_pb2_grpc
-from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling
+from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling, not_one
 from shuqiao.regional import PAGE, Signer, find_resource
 
 ID_BYTES = 32
@@ -231,7 +231,7 @@ def find_ticket(channel: grpc.Channel, text: str, *, demands: bool) -> bytes:
     fitting = [one.ticket_id for one in list_tickets(channel, demands=demands) if wanted]
     fitting = [one for one in fitting if one.hex().startswith(wanted)]
     if len(fitting) != 1:
-        raise UnknownTicket(f"{text}: {len(fitting)}", hop=HOP)
+        raise UnknownTicket(not_one(text, len(fitting)), hop=HOP)
     return fitting[0]
 
 

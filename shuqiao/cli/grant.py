@@ -243,7 +243,7 @@ def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
             fitting.append(record.grant_id)
     if len(fitting) != 1:
         named = ", ".join(grant_id.hex()[:SHORT_HEX] for grant_id in fitting)
-        raise UnknownGrant(f"{text}: {named or 0}", hop=HOP)
+        raise UnknownGrant(f"{text}: {named}" if named else text, hop=HOP)
     return fitting[0]
 
 

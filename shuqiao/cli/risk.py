@@ -112,7 +112,7 @@ def check(
 
     call = of(context)
     rules = read_risk_rules(read_bounded(file, 4 * MAX_RISK_CHARS).decode("utf-8", "replace"))
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "id": rule.id,
             "kind": rule.kind,
@@ -134,13 +134,22 @@ def check(
         Text("约束（秒）", "Hold, s"),
         Text("名称", "Title"),
     )
-    keys = ("id", "kind", "severity", "action", "window_s", "hold_s", "title")
-    call.out.show(
-        {"ok": True, "rules": found},
-        lambda: call.out.table(
-            Text("风险规则", "Risk rules"), columns, [[view[key] for key in keys] for view in found]
-        ),
-    )
+    language = call.out.language
+
+    def people() -> None:
+        rows = [
+            [
+                view["id"],
+                view["kind"],
+                Cell(term(view["severity"], language), SEVERITIES.get(view["severity"], "")),
+                term(view["action"], language),
+                *(view[key] for key in ("window_s", "hold_s", "title")),
+            ]
+            for view in found
+        ]
+        call.out.table(Text("风险规则", "Risk rules"), columns, rows)
+
+    call.out.show({"ok": True, "rules": found}, people)
 
 
 def _decide(

@@ -253,11 +253,17 @@ def moment_ms(text: str, now_ms: int) -> int:
 
 
 def _brief(part: str, value: object) -> object:
-    """Return a part of the rules for people: of a guard its reason, of the risk rules their length."""
+    """Return a part of the rules for people: of guards why they forbid, of the risk rules which there are."""
+    from shuqiao import rules_views
+
     if part == "guards" and isinstance(value, dict):
-        return {name: f"{one['reason_zh']} · {one['reason_en']}" for name, one in value.items()}
+        reasons = {name: Text(one["reason_zh"], one["reason_en"]) for name, one in value.items()}
+        return Text(
+            "\n".join(f"{name}：{reason.zh}" for name, reason in reasons.items()),
+            "\n".join(f"{name}: {reason.en}" for name, reason in reasons.items()),
+        )
     if part == "risk" and isinstance(value, str) and value:
-        return Text(f"{len(value)} 字", f"{len(value)} characters")
+        return list(rules_views.risk_rules(value))
     return value
 
 
@@ -284,7 +290,11 @@ def _compared(
             ],
         )
         empty = Text("与现行规则相同", "The same as the rules in force")
-        call.out.table(Text("变化", "Changes"), CHANGES, [list(change) for change in changes], empty=empty)
+        rows = [
+            [rules_views.titled(one.what), rules_views.shown(one.before), rules_views.shown(one.after)]
+            for one in changes
+        ]
+        call.out.table(Text("变化", "Changes"), CHANGES, rows, empty=empty)
         if said is not None:
             call.out.done(said)
 

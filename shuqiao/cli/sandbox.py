@@ -23,7 +23,8 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="沙箱目录 | The sandbox's folder")]
 FAILED = 1
-CASE = "LJ-SANDBOX-1"
+CASE, MATTER = "SANDBOX-1", "trial"
+"""What the commands to try name."""
 
 
 @app.command("init", help="由目录建立沙箱 | Make a sandbox from a catalogue")
@@ -195,6 +196,7 @@ def _result(call: Invocation, item: "Item") -> Cell:
 
 def _say(call: Invocation, world: "World", plan: "Plan") -> None:
     """Say where the consumer's agent listens, which keys find a record, and how to ask."""
+    from exchange.identity import parse_uri
     from shuqiao.sandbox.region import CONSUMER
     from shuqiao.sandbox.samples import samples
 
@@ -209,6 +211,9 @@ def _say(call: Invocation, world: "World", plan: "Plan") -> None:
         "grpc": str(told["grpc"]),
         "tokens": tokens,
         "people": str(root / "people"),
+        "participants": [
+            parse_uri(str(world.processes[agent].told["spiffe_id"])).organisation for agent in plan.providers
+        ],
         "samples": [sample._asdict() for sample in keys],
     }
     call.out.show(document, lambda: _guide(call, document, keys, plan))
@@ -233,24 +238,31 @@ def _guide(call: Invocation, document: "dict[str, object]", keys: "Sequence[Samp
             (Text("查无记录", "finds none"), json.dumps(nobody, ensure_ascii=False)),
         ]
         out.facts(Text(resource, resource), shown)
-    resource, found, _ = keys[0]
-    asked: dict[str, object] = {"resource": resource, "parameters": found, "purpose": plan.purposes[0]}
-    matter = plan.matters[0] if plan.matters else "sandbox"
+    out.raw(calls_to_try(document, keys[0], plan))
+
+
+def calls_to_try(document: "dict[str, object]", sample: "Sample", plan: "Plan") -> str:
+    """Return commands that run as they are; where cases are events the first of them opens one."""
+    import json
+
+    tokens = document["tokens"]
+    assert isinstance(tokens, dict)
     path = next(iter(tokens.values()))
-    if plan.events and plan.applications:
-        opening: dict[str, object] = {
-            "case": CASE,
-            "matter": matter,
-            "participants": list(plan.provider_codes),
-        }
-        out.raw("\n" + _curl(f"http://{document['http']}/v1/cases", path, opening))
-    asked |= {"matter": matter, "case": CASE, "operator": "op-1"}
-    out.raw("\n" + _curl(f"http://{document['http']}/v1/query", path, asked) + "\n")
-
-
-def _curl(address: str, token: object, body: "dict[str, object]") -> str:
-    """Return a command to run as it is."""
-    return (
-        f'  curl -s {address} -H "Authorization: Bearer $(cat {token})" \\\n'
-        f"    -H 'Content-Type: application/json' -d '{json.dumps(body, ensure_ascii=False)}'\n"
+    matter = plan.matters[0] if plan.matters else MATTER
+    asked: dict[str, object] = {
+        "resource": sample.resource,
+        "parameters": sample.found,
+        "purpose": plan.purposes[0],
+        "matter": matter,
+        "case": CASE,
+        "operator": "op-1",
+    }
+    bodies = [("query", asked)]
+    if plan.events:
+        opened = {"case": CASE, "matter": matter, "participants": document["participants"], "days": 30}
+        bodies.insert(0, ("cases", opened))
+    return "\n" + "".join(
+        f'  curl -s http://{document["http"]}/v1/{name} -H "Authorization: Bearer $(cat {path})" \\\n'
+        f"    -H 'Content-Type: application/json' -d '{json.dumps(body, ensure_ascii=False)}'\n\n"
+        for name, body in bodies
     )

@@ -48,6 +48,15 @@ TARGETS = {
     "agent": ("CODE/NAME", "前置节点：<信用代码>/<名称> | An agent: <credit code>/<name>"),
     "region": ("DIVISION", "本地区的行政区划代码 | The region's division"),
 }
+SCOPES = {
+    "field": Text("信息项", "field"),
+    "grant": Text("授权", "grant"),
+    "resource": Text("资源", "resource"),
+    "organisation": Text("部门", "organisation"),
+    "agent": Text("前置节点", "agent"),
+    "region": Text("全地区", "region"),
+}
+"""What is stopped, in words."""
 HELP = {
     "field": "停一个信息项 | Stop a field",
     "grant": "停一项授权 | Stop a grant",
@@ -216,7 +225,7 @@ def _send_stop(call: Invocation, statements: "Statements") -> None:
             )
         call.out.done(
             said.filled(
-                scope=term(str(document["scope"]), call.out.language),
+                scope=SCOPES[str(document["scope"])].of(call.out.language),
                 target=stop.target,
                 id=stop.name,
                 ms=milliseconds,
@@ -262,7 +271,7 @@ def _facts(call: Invocation, told: dict[str, Any]) -> None:
         title,
         [
             (Text("编号", "Stop"), told["stop_id"]),
-            (Text("范围", "Scope"), term(told["scope"], call.out.language)),
+            (Text("范围", "Scope"), SCOPES[told["scope"]]),
             (Text("对象", "Target"), told["target"]),
             (Text("演练", "Rehearsal"), told["rehearsal"]),
             (Text("下达", "Ordered"), told["issued_at"]),
@@ -281,7 +290,7 @@ def _row(call: Invocation, view: dict[str, Any]) -> list[object]:
     return [
         view["stop_id"][:ID_HEX],
         Cell(term(state, call.out.language), style),
-        term(view["scope"], call.out.language),
+        SCOPES[view["scope"]],
         view["target"],
         view["issued_at"][:19],
         view["until"][:19],

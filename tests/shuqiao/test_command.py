@@ -41,6 +41,27 @@ def test_wrong_usage_with_json_is_one_json_document(
     assert (ran.err, capsys.readouterr().out) == ("", "")
 
 
+SAID = [
+    (("grant", "list", "--state", "foo"), "--state 不能为 foo，只能是 pending"),
+    (("grant", "approve"), "缺少参数"),
+    (("rules", "propose", "folder"), "缺少选项 --out"),
+    (("grant", "aprove"), "没有命令 aprove"),
+    (("grant", "list", "--stat", "x"), "没有选项 --stat"),
+    (("rules", "show", "more"), "多余的参数：more"),
+    (("catalog", "search", "--standing", "nonsense"), "--standing 不能为 nonsense，只能是 published"),
+    (("case", "open", "LJ-1", "--matter", "m", "--days", "many"), "--days 的值不对"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), SAID)
+def test_wrong_usage_is_told_in_both_languages(
+    shuqiao: Shuqiao, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in shuqiao(*arguments).err
+    reason = shuqiao(*arguments, "--json").document["error"]["reason"]
+    assert said in reason["zh"] and reason["en"].isascii() and "Value error" not in reason["en"]
+
+
 def test_without_a_context_file_the_command_says_which_file_it_looked_for(
     shuqiao: Shuqiao, tmp_path: Path
 ) -> None:

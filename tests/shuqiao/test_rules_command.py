@@ -157,6 +157,7 @@ def test_two_administrators_set_rules_and_everybody_sees_them(
     signed = served.shuqiao(WANG, "rules", "sign", str(file), lang="en")
     assert signed.code == 0
     assert "l4-needs-case" in signed.out and "Proposed" in signed.out and "li" in signed.out
+    assert "Risk rules one-case-for-many" in signed.out and "# Risk rules" not in signed.out
     published = served.shuqiao(WANG, "--json", "rules", "publish", str(file))
     entries = served.region.log.entries
     assert published.document == {"ok": True, "version": 1, "index": len(entries) - 1}
@@ -167,6 +168,8 @@ def test_two_administrators_set_rules_and_everybody_sees_them(
     assert shown["guards"]["l4-needs-case"]["reason_zh"] == "查询含 L4 信息项的，须有办件编号"
     words = served.shuqiao(served.region.health, "rules", "show").out
     assert "新生儿出生一件事" in words and "l4-working-hours" in words
+    assert "使用部门自述" in words and "争议：10" in words and "one-case-for-many" in words
+    assert "title_zh" not in words and "dispute_days" not in words
 
 
 def test_a_change_is_shown_part_by_part_before_it_is_signed(

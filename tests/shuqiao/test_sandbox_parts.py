@@ -1,6 +1,7 @@
 """The parts of a sandbox that need no process: reading a catalogue, and the checklist."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from exchange.codes import credit_code
 from exchange.errors import BadConfiguration
 from exchange.v1 import audit_pb2, common_pb2, reason_pb2
 from shuqiao import examples
+from shuqiao.cli.sandbox import calls_to_try
 from shuqiao.sandbox.catalogue import (
     invented_code,
     providers_of,
@@ -22,6 +24,9 @@ from shuqiao.sandbox.catalogue import (
 )
 from shuqiao.sandbox.checklist import LAST, MEASURED, Item, checklist
 from shuqiao.sandbox.evidence import Record, Seen
+from shuqiao.sandbox.region import Plan
+from shuqiao.sandbox.samples import Sample
+from tests.support.region import HEALTH, POLICE
 
 RESOURCE = "970100/public-security/household"
 ENTRY: dict[str, Any] = {
@@ -190,3 +195,29 @@ def test_asking_again_after_a_loss_is_seen_and_not_required() -> None:
     assert _items(_whole())["retry"].done is False and not _items(_whole())["retry"].missing
     lost = (QUERY, FAILED, reason_pb2.REASON_LINK_LOST)
     assert _items([lost, *_whole()])["retry"].done is True
+
+
+@pytest.mark.parametrize(("events", "opened"), [(True, 1), (False, 0)])
+def test_what_a_sandbox_says_to_try_names_a_case_and_opens_it_where_cases_are_events(
+    events: bool, opened: int
+) -> None:
+    plan = Plan(
+        consumer=HEALTH,
+        purposes=["newborn"],
+        matters=["newborn"],
+        applications=["wards"],
+        events=events,
+        providers=["police"],
+        resources=[RESOURCE],
+        division="970100",
+    )
+    document: dict[str, object] = {
+        "http": "127.0.0.1:7480",
+        "tokens": {"wards": "wards/token"},
+        "participants": [POLICE],
+    }
+    told = calls_to_try(document, Sample(RESOURCE, {"citizen_id": "1"}, {}), plan)
+    bodies = [json.loads(body) for body in re.findall(r"-d '(.+)'", told)]
+    assert len(bodies) == 1 + opened and told.count("/v1/cases") == opened
+    assert {(body["case"], body["matter"]) for body in bodies} == {("SANDBOX-1", "newborn")}
+    assert not opened or bodies[0]["participants"] == [POLICE]

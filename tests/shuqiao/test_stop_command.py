@@ -181,7 +181,8 @@ def test_two_officers_stop_and_lift_the_region_by_a_file(
     assert shuqiao("two", "stop", "sign", file).code == 0
     assert signers(people, canonical.STOP, stops.stops[0]) == ["two", "one"]
     stop_id = read_stop(stops.stops[0][0].body).stop_id
-    assert "SECOND_PERSON_REQUIRED" in shuqiao("one", "--json", "stop", "lift", stop_id.hex()[:8]).out
+    alone = shuqiao("one", "--json", "stop", "lift", stop_id.hex()[:8]).document["error"]
+    assert (alone["code"], alone["subject"]) == ("SECOND_PERSON_REQUIRED", f"{DIVISION}: --out FILE")
     assert shuqiao("two", "stop", "lift", stop_id.hex()[:8], "--out", file).code == 0
     assert shuqiao("one", "--json", "stop", "show", file).document["lift"] is True
     assert shuqiao("one", "stop", "sign", file).code == 0

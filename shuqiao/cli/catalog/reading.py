@@ -92,8 +92,9 @@ def search(
     """Print the resources that fit."""
     from shuqiao import catalogue
 
-    if (share and share not in SHARES) or (standing and standing not in STANDINGS):
-        raise typer.BadParameter(share or standing)
+    for option, told, known in (("--share", share, SHARES), ("--standing", standing, STANDINGS)):
+        if told and told not in known:
+            raise typer.BadParameter(f"'{told}' is not one of {', '.join(known)}", param_hint=option)
     call = of(context)
     wanted = catalogue.Search(
         words=words or (),
