@@ -62,6 +62,17 @@ def check_entry(entry: audit_pb2.AuditEntry, header: exchange_pb2.RequestHeader)
             raise ReceiptBroken(f"entry: {item}")
 
 
+def counted_before(said: audit_pb2.ExchangeEntry) -> bool:
+    """Whether an exchange has an entry besides, so that this one counts for nothing.
+
+    An answer that came too late, or was held back or stopped, is entered a second time: only so that its
+    provider has the receipt of what it answered.
+    """
+    if said.decision == audit_pb2.DECISION_RELEASED or not said.response_digest:
+        return False
+    return said.rule == "deadline" or said.rule.startswith(("stop/", "risk/"))
+
+
 class Told(NamedTuple):
     """What an answer tells beside its columns, and its entry repeats.
 

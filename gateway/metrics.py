@@ -45,7 +45,10 @@ class PathMetrics:
         )
 
     def concluded(self, exchanges: list[Exchange]) -> None:
-        """Count a batch of concluded exchanges: once per batch and label, not once per exchange."""
+        """Count a batch of concluded exchanges, once per batch and label; what is owed was counted before."""
+        exchanges = [exchange for exchange in exchanges if not exchange.owed]
+        if not exchanges:
+            return
         for decision, count in Tally(exchange.decision for exchange in exchanges).items():
             self._decisions[decision].inc(count)
         failed = Tally(exchange.error.reason for exchange in exchanges if exchange.error is not None)

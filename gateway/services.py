@@ -88,7 +88,10 @@ def add_services(server: grpc.aio.Server, parts: ServiceParts) -> LinkService:
     links = _link_service(parts)
     link_pb2_grpc.add_LinkServiceServicer_to_server(links, server)
     exchange_pb2_grpc.add_ExchangeServiceServicer_to_server(
-        ExchangeService(path=parts.path, peer=interceptors.caller), server
+        ExchangeService(
+            path=parts.path, peer=interceptors.caller, consumer_window=parts.limits.consumer_window
+        ),
+        server,
     )
     directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
         DirectoryService(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from google.protobuf.message import DecodeError
 
 from exchange.canonical import GRANT, TICKET, digest
+from exchange.entries import counted_before
 from exchange.v1 import audit_pb2, exchange_pb2, grant_pb2, ticket_pb2
 from gateway.audit.projection_file import Projected
 from gateway.reports.steps import step_of
@@ -86,7 +87,7 @@ class UsageContent:
             if one.index < counted:
                 continue
             which = one.entry.WhichOneof("subject")
-            if which == "exchange":
+            if which == "exchange" and not counted_before(one.entry.exchange):
                 _count(db, one.entry.time_ms, one.entry.exchange)
             elif which == "administrative":
                 _note(db, one.entry.time_ms, one.entry.administrative)

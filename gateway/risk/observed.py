@@ -6,6 +6,7 @@ The same whether it comes from an exchange that was just concluded or, after a r
 from collections.abc import Callable
 from typing import NamedTuple
 
+from exchange.entries import counted_before
 from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, reason_pb2
 from gateway.record import Exchange
@@ -102,7 +103,7 @@ def observe_entry(
     released = told.decision == audit_pb2.DECISION_RELEASED
     if not released and (told.decision != audit_pb2.DECISION_REFUSED or told.reason in OWN_HOLDS):
         return None
-    if not released and not told.HasField("request_signature"):
+    if not released and (counted_before(told) or not told.HasField("request_signature")):
         return None
     fields = tuple(told.fields) if told.kind != common_pb2.KIND_VERIFY or not released else ()
     resource = find(told.resource)

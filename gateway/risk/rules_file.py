@@ -33,6 +33,7 @@ MAX_SIGHTINGS = 4
 MAX_COMPONENTS = 8
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 MAX_HOLD_S = DAY_S
+MAX_DOTS = 200
 MAX_WINDOW_S = 31 * DAY_S
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
@@ -332,9 +333,12 @@ def read_risk_rules(text: str) -> Sequence[Rule]:
     """
     if len(text) > MAX_RISK_CHARS:
         raise RulesInvalid(f"risk: more than {MAX_RISK_CHARS} characters")
+    if max((line.count(".") for line in text.splitlines()), default=0) > MAX_DOTS:
+        # A name of thousands of parts takes seconds to read.
+        raise RulesInvalid(f"risk: more than {MAX_DOTS} dots in a line")
     try:
         return _File.model_validate(tomllib.loads(text)).rule
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RulesInvalid(f"risk: {error}"[:MAX_FAULTS_CHARS]) from None
     except ValidationError as error:
         raise RulesInvalid(f"risk: {_faults(error)}"[:MAX_FAULTS_CHARS]) from None

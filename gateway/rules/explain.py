@@ -25,6 +25,8 @@ from gateway.state import RegionState
 MAX_TRIED = 64
 """Grants of a consumer for one resource that are tried, the newest first."""
 MAX_SUBJECT = 200
+LAST_MS = 4_102_444_800_000
+"""The year 2100: nobody asks about later times, and calendars end."""
 
 
 class Explainer:
@@ -136,7 +138,7 @@ def _check(request: rules_pb2.ExplainRequest) -> None:
     """Refuse what no request could say: the bounds of `gateway.access.requests`."""
     if request.kind not in KINDS or not 0 < len(request.fields) <= MAX_FIELDS:
         raise Malformed("kind or fields")
-    if len(request.grant_id) not in (0, DIGEST_BYTES) or request.at_ms < 0:
+    if len(request.grant_id) not in (0, DIGEST_BYTES) or not 0 <= request.at_ms < LAST_MS:
         raise Malformed("grant_id or at_ms")
     texts = (request.consumer, request.resource, request.purpose, request.matter, request.step)
     if max(map(len, (*texts, request.case_number, *request.fields))) > MAX_TEXT:

@@ -12,10 +12,11 @@ MAX_GUARD_TEXT = 4096
 MAX_NESTING = 24
 MAX_OPERATORS = 150
 
-_STRING = r'"(?:\\.|[^"\\])*"'
+# One that does not end goes to the end of the text: else each quote in it would be tried as a beginning.
+_STRING = r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)'
 _COMMENT = r"//[^\r\n]*"
 _PIECE = re.compile(f"{_STRING}|{_COMMENT}|.", re.DOTALL)
-_TOKEN = re.compile(rf"{_STRING}|{_COMMENT}|\w+|&&|\|\||[<>=!]=|\S")
+_TOKEN = re.compile(rf"{_STRING}|{_COMMENT}|\w+|&&|\|\||[<>=!]=|\S", re.DOTALL)
 _OPERATOR = re.compile(r"&&|\|\||[<>=!]=|[-<>+*!.:@\[]|if|then|else|in|has|like|is")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 

@@ -74,6 +74,19 @@ def usage() -> Usage:
     return Usage()
 
 
+@pytest.mark.parametrize(
+    ("rule", "decision"), [("deadline", FAILED), ("stop/5b0e77d1", REFUSED), ("risk/death-address", REFUSED)]
+)
+def test_an_exchange_that_is_entered_again_for_its_providers_receipt_counts_once(
+    usage: Usage, rule: str, decision: "audit_pb2.Decision.ValueType"
+) -> None:
+    usage.exchange(decision=decision, rule=rule)
+    usage.exchange(decision=decision, rule=rule, response_digest=bytes(32))
+    usage.exchange(decision=FAILED, rule="provider", response_digest=bytes(32))
+    (row,) = usage.by(report_pb2.USAGE_GROUP_CONSUMER_RESOURCE)
+    assert (row.refused, row.failed) == ((0, 2) if decision == FAILED else (1, 1))
+
+
 def test_released_refused_and_failed_are_summed_by_consumer_and_resource(usage: Usage) -> None:
     usage.exchange(metering=exchange_pb2.METERING_UP_TO_100)
     usage.exchange()

@@ -1,5 +1,6 @@
 """Risk rules as a text: what they may say, and every fault at once."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,15 @@ def test_what_others_can_steer_may_only_alert(kind: str, action: str) -> None:
 def test_a_combination_never_refuses_what_comes_next() -> None:
     with pytest.raises(RulesInvalid, match="carries only"):
         read_risk_rules(COMBINATION.replace('"approval"', '"refuse"'))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a=" + "[" * 8000, "a=" + "{b=" * 4000, ".".join("a" * 8000) + "=1", "[" + ".".join("a" * 8000) + "]"],
+    ids=["arrays", "tables", "dotted", "header"],
+)
+def test_a_text_that_nests_without_end_is_refused_at_once(text: str) -> None:
+    begun = time.thread_time()
+    with pytest.raises(RulesInvalid):
+        read_risk_rules(text)
+    assert time.thread_time() - begun < 0.5

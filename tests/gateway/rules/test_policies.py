@@ -2,6 +2,7 @@
 
 import builtins
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -233,3 +234,13 @@ def test_every_shipped_guard_forbids_something() -> None:
         )
         left = {name: guards for name, guards in left.items() if not guards.forbidding(asked)}
     assert not left
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + '\\"' * 16_000, '"' + '\\"' * 15_999 + "\\", '"' * 32_001, "/" * 32_000]
+)
+def test_a_text_that_never_ends_what_it_begins_is_read_once_and_whole(text: str) -> None:
+    """One person alone asks for a dry run: it must not stop the gateway for seconds."""
+    begun = time.thread_time()
+    assert [statement for _, statement in statements_of(text)] in ([text], [])
+    assert time.thread_time() - begun < 1
