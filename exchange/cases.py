@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from sys import intern
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code
 from exchange.errors import CaseNotOpen, Malformed, Oversized, Replayed, RoleNotAllowed, WrongState
@@ -82,12 +81,7 @@ def read_case(body: bytes) -> Case:
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a bound; the subject names the part.
     """
-    if len(body) > MAX_CASE_BYTES:
-        raise Oversized("case")
-    try:
-        told = case_pb2.CaseEventBody.FromString(body)
-    except DecodeError as error:
-        raise Malformed("case") from error
+    told = read_body(case_pb2.CaseEventBody, body, "case", most=MAX_CASE_BYTES)
     if len(told.nonce) != NONCE_BYTES or not told.HasField("issued_at") or not told.HasField("expires_at"):
         raise Malformed("nonce, issued_at or expires_at")
     if told.action not in _ACTIONS or told.revision < 1 or (told.action == OPEN) != (told.revision == 1):

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, cast
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import DIGEST_BYTES, GRANT, NONCE_BYTES, digest
-from exchange.errors import BadIdentifier, Malformed, Oversized
+from exchange.errors import BadIdentifier, Malformed
 from exchange.grant_limits import Limits, QuotaRule, RowFilter, check_codes, read_limits, shared
 from exchange.resources import MAX_FIELDS, check_kinds, check_text, split_id
 from exchange.timestamps import milliseconds
@@ -109,12 +108,7 @@ def read_grant(statement: common_pb2.Statement) -> Grant:
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
     """
-    if len(statement.body) > MAX_GRANT_BYTES:
-        raise Oversized("grant")
-    try:
-        body = grant_pb2.GrantBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("grant") from error
+    body = read_body(grant_pb2.GrantBody, statement.body, "grant", most=MAX_GRANT_BYTES)
     _check_body(body)
     grant_id = digest(GRANT, statement.body)
     return Grant(
@@ -142,12 +136,7 @@ def read_event(statement: common_pb2.Statement) -> GrantEvent:
     Raises:
         Malformed, Oversized: the body breaks a rule.
     """
-    if len(statement.body) > MAX_EVENT_BYTES:
-        raise Oversized("grant event")
-    try:
-        body = grant_pb2.GrantEventBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("grant event") from error
+    body = read_body(grant_pb2.GrantEventBody, statement.body, "grant event", most=MAX_EVENT_BYTES)
     if len(body.nonce) != NONCE_BYTES or len(body.grant_id) != DIGEST_BYTES:
         raise Malformed("nonce or grant id")
     if body.revision < 1 or not body.HasField("issued_at"):

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code
-from exchange.errors import Malformed, Oversized
+from exchange.errors import Malformed
 from exchange.resources import check_text, split_id
 from exchange.ticket_body import MAX_AGENT, field_names
 from exchange.timestamps import milliseconds
@@ -53,12 +52,7 @@ def read_quality(statement: common_pb2.Statement) -> QualityReport:
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
     """
-    if len(statement.body) > MAX_QUALITY_BYTES:
-        raise Oversized("quality report")
-    try:
-        body = ticket_pb2.QualityReportBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("quality report") from error
+    body = read_body(ticket_pb2.QualityReportBody, statement.body, "quality report", most=MAX_QUALITY_BYTES)
     if len(body.nonce) != NONCE_BYTES or not body.version or not body.HasField("issued_at"):
         raise Malformed("nonce, version or issued_at")
     split_id(body.resource)

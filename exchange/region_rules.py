@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import NONCE_BYTES
 from exchange.codes import credit_code
 from exchange.errors import Malformed, Oversized, PurposeUnknown, RoleNotAllowed, SecondPersonRequired
@@ -137,12 +136,7 @@ def read_rules(body: bytes) -> RegionRules:
     Raises:
         Malformed, Oversized, BadIdentifier: a part breaks its bound; the subject names it.
     """
-    if len(body) > MAX_RULES_BYTES:
-        raise Oversized("rules")
-    try:
-        told = rules_pb2.RegionRulesBody.FromString(body)
-    except DecodeError as error:
-        raise Malformed("rules") from error
+    told = read_body(rules_pb2.RegionRulesBody, body, "rules", most=MAX_RULES_BYTES)
     if len(told.nonce) != NONCE_BYTES or not told.HasField("issued_at") or told.version < 1:
         raise Malformed("nonce, issued_at or version")
     if told.case_mode not in _CASE_MODES:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, REVIEW_DRAW, digest
 from exchange.codes import holds_citizen_id
 from exchange.errors import Malformed, Oversized
@@ -119,12 +118,7 @@ def read_draw(statement: common_pb2.Statement) -> Draw:
     Raises:
         Malformed, Oversized: the body breaks a rule; the subject names the part.
     """
-    if len(statement.body) > MAX_DRAW_BYTES:
-        raise Oversized("draw")
-    try:
-        body = review_pb2.ReviewDrawBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("draw") from error
+    body = read_body(review_pb2.ReviewDrawBody, statement.body, "draw", most=MAX_DRAW_BYTES)
     if body.version != VERSION:
         raise Malformed("version")
     head = body.head
@@ -168,12 +162,7 @@ def read_event(statement: common_pb2.Statement) -> Event:
     Raises:
         Malformed, Oversized: the body breaks a rule; the subject names the part.
     """
-    if len(statement.body) > MAX_EVENT_BYTES:
-        raise Oversized("review event")
-    try:
-        body = review_pb2.ReviewEventBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("review event") from error
+    body = read_body(review_pb2.ReviewEventBody, statement.body, "review event", most=MAX_EVENT_BYTES)
     if len(body.nonce) != NONCE_BYTES or len(body.review_id) != DIGEST_BYTES:
         raise Malformed("nonce or review_id")
     if not body.HasField("issued_at") or body.action not in review_pb2.ReviewAction.values():

@@ -13,11 +13,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, STOP, digest
 from exchange.codes import credit_code
-from exchange.errors import BadIdentifier, Malformed, Oversized, RoleNotAllowed, SecondPersonRequired
+from exchange.errors import BadIdentifier, Malformed, RoleNotAllowed, SecondPersonRequired
 from exchange.identity import DIVISION, NAME, Identity, Role
 from exchange.resources import check_text, split_id
 from exchange.timestamps import milliseconds
@@ -93,12 +92,7 @@ def read_stop(body: bytes) -> Stop:
     Raises:
         Malformed, Oversized, BadIdentifier: a part breaks its bound; the subject names it.
     """
-    if len(body) > MAX_STOP_BYTES:
-        raise Oversized("stop")
-    try:
-        told = stop_pb2.StopBody.FromString(body)
-    except DecodeError as error:
-        raise Malformed("stop") from error
+    told = read_body(stop_pb2.StopBody, body, "stop", most=MAX_STOP_BYTES)
     if len(told.nonce) != NONCE_BYTES or not told.HasField("issued_at"):
         raise Malformed("nonce or issued_at")
     check_target(told.scope, told.target)
@@ -124,12 +118,7 @@ def read_lift(body: bytes) -> Lift:
     Raises:
         Malformed, Oversized: a part breaks its bound; the subject names it.
     """
-    if len(body) > MAX_STOP_BYTES:
-        raise Oversized("lift")
-    try:
-        told = stop_pb2.LiftBody.FromString(body)
-    except DecodeError as error:
-        raise Malformed("lift") from error
+    told = read_body(stop_pb2.LiftBody, body, "lift", most=MAX_STOP_BYTES)
     if len(told.nonce) != NONCE_BYTES or not told.HasField("issued_at"):
         raise Malformed("nonce or issued_at")
     if len(told.stop_id) != DIGEST_BYTES:

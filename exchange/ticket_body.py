@@ -7,8 +7,7 @@ A ticket's id is the digest of its body. Words go into the log for good: they ho
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import DIGEST_BYTES, NONCE_BYTES, TICKET, digest
 from exchange.codes import credit_code, division_code
 from exchange.errors import BadIdentifier, Malformed, Oversized
@@ -109,12 +108,7 @@ def read_ticket(statement: common_pb2.Statement) -> Ticket:
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
     """
-    if len(statement.body) > MAX_TICKET_BYTES:
-        raise Oversized("ticket")
-    try:
-        body = ticket_pb2.TicketBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("ticket") from error
+    body = read_body(ticket_pb2.TicketBody, statement.body, "ticket", most=MAX_TICKET_BYTES)
     if len(body.nonce) != NONCE_BYTES or not body.HasField("issued_at"):
         raise Malformed("nonce or issued_at")
     which = body.WhichOneof("subject")
@@ -182,12 +176,7 @@ def read_event(statement: common_pb2.Statement) -> TicketEvent:
     Raises:
         Malformed, Oversized, BadIdentifier: the body breaks a rule; the subject names the part.
     """
-    if len(statement.body) > MAX_EVENT_BYTES:
-        raise Oversized("ticket event")
-    try:
-        body = ticket_pb2.TicketEventBody.FromString(statement.body)
-    except DecodeError as error:
-        raise Malformed("ticket event") from error
+    body = read_body(ticket_pb2.TicketEventBody, statement.body, "ticket event", most=MAX_EVENT_BYTES)
     if len(body.nonce) != NONCE_BYTES or len(body.ticket_id) != DIGEST_BYTES:
         raise Malformed("nonce or ticket_id")
     action = body.action

@@ -1,10 +1,15 @@
 """Writes lines as an XLSX workbook: one sheet, titles in both languages, no text taken for a formula."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exchange.errors import BadConfiguration
 from shuqiao.words import Text
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
 
 MAX_WIDTH = 60
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -42,10 +47,20 @@ def write_sheet(
         width = max([len(str(_cell(line[key]))) for line in lines[:200]] + [2 * len(name.zh) + len(name.en)])
         sheet.column_dimensions[get_column_letter(number)].width = min(MAX_WIDTH, width + 2)
     sheet.auto_filter.ref = sheet.dimensions
-    draft = path.with_name(f".{path.name}.draft")
+    save_book(book, path)
+
+
+def save_book(book: "Workbook", path: Path) -> None:
+    """Write a workbook, whole or not at all.
+
+    Raises:
+        BadConfiguration: the file cannot be written.
+    """
     try:
-        book.save(draft)
-        draft.replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            book.save(draft)
+            draft.replace(path)
     except OSError as error:
         raise BadConfiguration(f"{path}: {error.strerror}") from error
 

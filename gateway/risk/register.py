@@ -10,8 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
-
+from exchange.bodies import read_body
 from exchange.canonical import NONCE_BYTES
 from exchange.errors import Malformed, Oversized, RoleNotAllowed, UnknownFinding
 from exchange.grants import check_issued
@@ -81,12 +80,7 @@ def read_decision(body: bytes) -> risk_pb2.FindingDecisionBody:
     Raises:
         Malformed, Oversized: a part breaks its bound.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise Oversized("decision")
-    try:
-        told = risk_pb2.FindingDecisionBody.FromString(body)
-    except DecodeError as error:
-        raise Malformed("decision") from error
+    told = read_body(risk_pb2.FindingDecisionBody, body, "decision", most=MAX_BODY_BYTES)
     if len(told.nonce) != NONCE_BYTES or len(told.finding_id) != ID_BYTES or not told.HasField("issued_at"):
         raise Malformed("nonce, finding_id or issued_at")
     if told.verdict not in _VERDICTS or (told.verdict != DISMISS and not told.HasField("until")):

@@ -4,8 +4,6 @@ A spreadsheet comes from outside: before it is opened its parts are counted and 
 formulas, macros, links to other files and document types are refused; rows and columns are bounded.
 """
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from shuqiao.catalogue_file.entries import (
     ReadFile,
 )
 from shuqiao.resource_form import FieldForm, ParameterForm, ResourceForm
+from shuqiao.spreadsheet import save_book
 from shuqiao.words import Text
 
 MAX_PARTS = 200
@@ -79,7 +78,7 @@ def write_workbook(path: Path, forms: Sequence[ResourceForm]) -> None:
     """Write entries to a spreadsheet, in place of what was there.
 
     Raises:
-        BadConfiguration: there are more than a file may hold.
+        BadConfiguration: there are more than a file may hold, or it cannot be written.
     """
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
@@ -111,7 +110,7 @@ def write_workbook(path: Path, forms: Sequence[ResourceForm]) -> None:
         sheet.append([cell(column.key) for column in columns])
         for form in rows[title]:
             sheet.append([cell(value) for value in values_of(columns, form)])
-    _save(book, path)
+    save_book(book, path)
 
 
 def read_workbook(path: Path) -> ReadFile:
@@ -268,14 +267,3 @@ def _form(row: _Row, form: Any, **more: object) -> Any:
     except ValidationError as error:
         row.refuse(error)
         return None
-
-
-def _save(book: Any, path: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".xlsx")
-    os.close(handle)
-    try:
-        book.save(name)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
