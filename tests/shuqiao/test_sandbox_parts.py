@@ -44,7 +44,7 @@ ENTRY: dict[str, Any] = {
         }
     ],
     "parameters": [{"name": "citizen_id", "level": "L4", "format": "citizen_id"}],
-    "responsibility": {"freshness_s": 7},
+    "responsibility": {"fresh_within_s": 7},
 }
 
 
