@@ -132,6 +132,12 @@ def versions_or_none(channel: grpc.Channel, resource: str) -> list[Version]:
         return []
 
 
+def waits(channel: grpc.Channel, resource: str, version: int) -> bool:
+    """Return whether a version waits for its review."""
+    told = versions_or_none(channel, resource)
+    return any(one.body.version == version and one.standing == IN_REVIEW for one in told)
+
+
 def in_force(told: Sequence[Version]) -> Version | None:
     """Return which of a resource's versions is in force, suspended or not; None where none is."""
     return next((one for one in reversed(told) if one.standing in IN_FORCE), None)

@@ -58,6 +58,8 @@ _BY: dict[str, Columns] = {
     "day": (("day", Text("日期", "Day")),),
     "application": (("consumer", Text("使用部门", "Consumer")), ("application", Text("应用", "Application"))),
 }
+SHARES = frozenset({"answered_permille"})
+"""What is of the exchanges that were due: nothing where there were none."""
 RESPONSIBILITIES: Columns = (
     ("resource", Text("资源", "Resource")),
     ("unit", Text("责任单位", "Unit")),
@@ -178,7 +180,10 @@ def _show(
         from shuqiao.spreadsheet import write_sheet
 
         write_sheet(xlsx, title.zh, columns, lines)
-    rows = [[_cell(call, key, line[key]) for key, _ in columns] for line in lines]
+    rows = [
+        [None if key in SHARES and not line["asked"] else _cell(call, key, line[key]) for key, _ in columns]
+        for line in lines
+    ]
     call.out.show({name: list(lines)}, lambda: call.out.table(title, [column for _, column in columns], rows))
 
 

@@ -125,6 +125,19 @@ def test_a_resource_is_withdrawn_at_the_version_in_force(shuqiao: Shuqiao, two: 
     assert (body.version, body.action) == (1, directory_pb2.RESOURCE_ACTION_WITHDRAW)
 
 
+def test_a_version_that_waits_for_its_review_is_not_called_published(
+    shuqiao: Shuqiao, region: Region, tmp_path: Path
+) -> None:
+    region.versions = [record(example(), 1)]
+    assert shuqiao("catalog", "publish", str(EXAMPLE), "--json").document["in_review"] is False
+    region.versions += [record(example(), 2, IN_REVIEW)]
+    file = EXAMPLE.read_text().replace('id = "', 'version = 2\nid = "', 1)
+    own = tmp_path / "resource.toml"
+    own.write_text(file)
+    said = shuqiao("catalog", "publish", str(own)).out
+    assert "已提交" in said and f"catalog approve {HOUSEHOLD}" in said and "已发布" not in said
+
+
 def published(region: Region) -> list[directory_pb2.ResourceBody]:
     return [
         directory_pb2.ResourceBody.FromString(one.resource.body)

@@ -44,7 +44,7 @@ ENTRY: dict[str, Any] = {
         }
     ],
     "parameters": [{"name": "citizen_id", "level": "L4", "format": "citizen_id"}],
-    "responsibility": {"freshness_s": 7},
+    "responsibility": {"fresh_within_s": 7},
 }
 
 
@@ -60,7 +60,8 @@ def test_an_exported_catalogue_and_a_resources_own_file_are_read(tmp_path: Path)
     schema = {"properties": {"name": {"enum": ["甲"]}}}
     entries = read_catalogue([_file(tmp_path, "970100/tax/premium", schema=schema), own])
     assert entries[0].form.id == "970100/tax/premium"
-    assert json.loads(entries[0].schema) == schema and entries[1].schema == ""
+    assert json.loads(entries[0].schema) == schema
+    assert json.loads(entries[1].schema)["required"] == ["name"]
     assert len(providers_of(entries)) == 2
 
 

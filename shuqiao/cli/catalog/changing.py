@@ -37,19 +37,26 @@ def publish(
         ),
     ],
 ) -> None:
-    """Sign and hand in a version of a catalogue entry."""
-    from shuqiao import forms, regional
+    """Sign and hand in a version of a catalogue entry; says whether it is in force or waits for a review."""
+    from shuqiao import catalogue, forms, regional
 
     call = of(context)
     form = forms.read_form(forms.ResourceForm, file)
     with call.gateway() as channel:
         version = form.version or regional.next_version(channel, form.id)
         index = regional.publish_resource(channel, call.signer, call.filler.resource(form, version=version))
+        waits = catalogue.waits(channel, form.id, version)
     said = Text(
         "已发布 {id} 第 {version} 版，记录 {index}", "Published {id} version {version}, entry {index}"
     )
+    if waits:
+        said = Text(
+            "已提交 {id} 第 {version} 版，记录 {index}；还需另一人审核：shuqiao catalog approve {id}",
+            "Handed in {id} version {version}, entry {index}; another person reviews it: "
+            "shuqiao catalog approve {id}",
+        )
     call.out.show(
-        {"ok": True, "id": form.id, "version": version, "index": index},
+        {"ok": True, "id": form.id, "version": version, "index": index, "in_review": waits},
         lambda: call.out.done(said.filled(id=form.id, version=version, index=index)),
     )
 
