@@ -431,8 +431,8 @@ SENTENCES: dict[str, Sentence] = {
     "PURPOSE_UNKNOWN": Sentence(
         "本地区规则中没有该用途，或不适用于该事项或期限",
         "The region's rules know no such purpose, or not for this matter or term.",
-        "从用途模板中选择",
-        "Choose one of the purposes that the rules list.",
+        "用 rules show 查看用途、事项和最长天数",
+        "Look at purposes, matters and terms by rules show.",
     ),
     "FORBIDDEN_BY_RULE": Sentence(
         "本地区的规则禁止该交换",

@@ -131,6 +131,9 @@ def find_context(option: Path | None, environ: Mapping[str, str]) -> Path:
     """Return which context file counts: the option, then SHUQIAO_CONTEXT, then the one in the home folder.
 
     A folder stands for the context.toml inside it.
+
+    Raises:
+        BadConfiguration: nobody said who acts, and the home folder has none; names the three ways to say it.
     """
     if option is not None:
         found = option
@@ -138,6 +141,8 @@ def find_context(option: Path | None, environ: Mapping[str, str]) -> Path:
         found = Path(environ[VARIABLE])
     else:
         found = Path(environ.get("HOME", ".")) / DEFAULT
+        if not found.exists():
+            raise BadConfiguration(f"--as DIR / {VARIABLE} / {found}")
     return found / DEFAULT.name if found.is_dir() else found
 
 

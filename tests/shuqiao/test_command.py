@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from exchange.errors import NoGrant, RoleNotAllowed
+from exchange.errors import BadConfiguration, NoGrant, RoleNotAllowed
 from exchange.sentences import SENTENCES
 from shuqiao.cli.app import hoist
+from shuqiao.context import find_context
 from shuqiao.words import Language, Text, language_from, pick
 from tests.support.command_region import Region, Shuqiao
 
@@ -68,6 +69,12 @@ def test_without_a_context_file_the_command_says_which_file_it_looked_for(
     ran = shuqiao("org", "list", context=tmp_path / "none.toml")
     assert ran.code == 2
     assert "none.toml" in ran.err
+
+
+def test_where_nobody_acts_the_ways_to_say_who_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        find_context(None, {"HOME": str(tmp_path)})
+    assert caught.value.subject == f"--as DIR / SHUQIAO_CONTEXT / {tmp_path}/.config/shuqiao/context.toml"
 
 
 def test_every_fault_of_a_context_file_is_reported_at_once(shuqiao: Shuqiao, tmp_path: Path) -> None:
