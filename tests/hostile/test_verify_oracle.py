@@ -39,7 +39,7 @@ async def test_trying_citizen_ids_is_refused_for_the_hour_with_an_entry_and_othe
     assert told == ["ANSWER"] * LIMIT_OF_SUBJECTS + ["VERIFY_LIMIT"] * 2
     entry = world.entries()[-1]
     assert (entry.decision, entry.rule, entry.reason) == (
-        audit_pb2.DECISION_FAILED,
+        audit_pb2.DECISION_REFUSED,
         "provider",
         reason_pb2.REASON_VERIFY_LIMIT,
     )
