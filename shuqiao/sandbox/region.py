@@ -47,7 +47,6 @@ class Plan:
         applications: names of the systems that may ask.
         events: whether cases are opened and closed by events; otherwise their numbers are claims.
         providers: names of the providers' agents.
-        provider_codes: credit codes of the providers, in the same order.
         resources: ids.
         division: of the region.
     """
@@ -58,7 +57,6 @@ class Plan:
     applications: Sequence[str]
     events: bool
     providers: Sequence[str]
-    provider_codes: Sequence[str]
     resources: Sequence[str]
     division: str
 
@@ -116,7 +114,6 @@ class Sandbox(Stage):
             applications=systems,
             events=events,
             providers=[provider.agent for provider in self._providers],
-            provider_codes=[provider.credit_code for provider in self._providers],
             resources=[entry.form.id for provider in self._providers for entry in provider.entries],
             division=division,
         )

@@ -7,6 +7,7 @@ import pytest
 
 from exchange import canonical
 from exchange.v1 import agent_pb2, audit_pb2, reason_pb2, rules_pb2, rules_pb2_grpc
+from gateway.record import Exchange
 from tests.support.casework import rules_body
 from tests.support.house import House, house_at, question, until
 from tests.support.running_authority import HEALTH, POLICE, admin_folder
@@ -65,11 +66,16 @@ async def test_an_exchange_passes_while_its_case_is_open_and_the_entries_say_so(
         assert (await _outcome(house, case_number=case))[0] == "CASE_NOT_OPEN"
 
 
+def _lets_pass(guard: object, exchange: Exchange, trust: object, now_ms: int) -> None:
+    """A gateway that lies: by an entry that says anything else the consumer would find it out."""
+    exchange.case_standing = audit_pb2.CASE_STANDING_OPEN
+
+
 async def test_a_provider_refuses_a_case_that_its_gateway_lets_pass(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _events(house)
-    monkeypatch.setattr("gateway.cases.guard.CaseIsOpen.__call__", lambda *_: None)
+    monkeypatch.setattr("gateway.cases.guard.CaseIsOpen.__call__", _lets_pass)
     outcome, entry = await _outcome(house)
     assert outcome == "CASE_NOT_OPEN" and entry.rule == "provider"
     desk = house.consumer.local._desk._cases

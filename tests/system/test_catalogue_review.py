@@ -61,7 +61,7 @@ async def test_exchanges_go_on_under_the_version_before_until_the_next_is_approv
     await set_rules(house)
     await house.publish(version=2)
     agents = (house.provider, house.consumer)
-    await until(lambda: all(a.rules.current.version == 1 for a in agents), "the rules are known")
+    await until(lambda: all(a.governance.rules.current.version == 1 for a in agents), "the rules are known")
     assert await answered(house)
     await house.enrol(Role.STEWARD, "police-second", POLICE)
     await approve(house, "police-second", 2)

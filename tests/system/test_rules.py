@@ -105,7 +105,7 @@ async def test_rules_of_two_administrators_are_in_force_at_once_and_reach_the_ag
     assert forbidden.failure.reason == reason_pb2.REASON_FORBIDDEN_BY_RULE
     assert forbidden.failure.subject == "no-addresses"
     for agent in (house.provider, house.consumer):
-        await until(lambda one=agent: one.rules.current.version == 1, "the agent knows the rules")
+        await until(lambda one=agent: one.governance.rules.current.version == 1, "the agent knows the rules")
     assert (await ask(house, "name")).HasField("answer")
     entry = audit_pb2.AuditEntry.FromString(house.gateway.registrar.leaf(index)).administrative
     assert entry.act == audit_pb2.ACT_RULES and len(entry.countersignatures) == 1

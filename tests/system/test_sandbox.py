@@ -31,7 +31,10 @@ CATALOGUE = {
             "kinds": ["query", "verify"],
             "case_required": True,
             "category": "base/population",
-            "schema": {"properties": {"sex": {"enum": ["男", "女"]}, "number": {"pattern": "^[0-9]{11}$"}}},
+            "schema": {
+                "type": "object",
+                "properties": {"sex": {"enum": ["男", "女"]}, "number": {"pattern": "^[0-9]{11}$"}},
+            },
             "fields": [
                 {**PARTS, "name": "name"},
                 {**PARTS, "name": "sex"},

@@ -95,7 +95,7 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
         "--field", "address", "--text", "住址与证件不符", "--detail-file", written(house, WRONG),
     )  # fmt: skip
     ticket = raised["ticket_id"]
-    await until(lambda: house.provider.disputes._held, "the provider's agent knows of the dispute")
+    await until(lambda: house.provider.governance.disputes._held, "the provider's agent knows of the dispute")
     (held,) = (await do("police-steward", "agent", "disputes", "--config", agent_file(house, "police-1")))[
         "disputes"
     ]
@@ -111,22 +111,25 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
         "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正"
     )
     assert (corrected["state"], corrected["told"]) == ("corrected", 1)
-    await until(house.consumer.corrections.listed, "the consumer's agent knows of the correction")
+    await until(house.consumer.governance.corrections.listed, "the consumer's agent knows of the correction")
     told = await do("health-steward", "agent", "corrections", "--config", agent_file(house, "health-1"))
     (correction,) = told["corrections"]
     assert (correction["exchanges"], correction["text"], correction["done"]) == ([exchange], "已更正", False)
-    house.consumer.corrections.mark_done(ticket)
+    house.consumer.governance.corrections.mark_done(ticket)
     await do("health-steward", "dispute", "acknowledge", ticket[:12])
     shown = await do("police-steward", "dispute", "show", ticket)
     assert (shown["told"], shown["acknowledged"], shown["told_all"]) == ([HEALTH], [HEALTH], True)
     # Nothing of what was wrong is with the gateway, nor with the provider once the dispute is over.
-    await until(lambda: house.provider.disputes._held[ticket].ended, "the provider's agent knows of the end")
+    await until(
+        lambda: house.provider.governance.disputes._held[ticket].ended,
+        "the provider's agent knows of the end",
+    )
     ended = await do("police-steward", "agent", "disputes", "--config", agent_file(house, "police-1"))
     assert ended["disputes"][0]["detail"] is None
     log = [house.gateway.registrar.leaf(index) for index in range(house.log_size)]
     assert not [leaf for leaf in log if WRONG.encode() in leaf]
 
-    await house.consumer.quality.report(house.consumer.duties.report_quality, all_=True)
+    await house.consumer.governance.quality.report(house.consumer.duties.report_quality, all_=True)
     await demanded(house, do)
     (quality,) = (await do("police-steward", "quality", "list"))["resources"]
     assert (quality["resource"], quality["exchanges"], quality["upheld"]) == (HOUSEHOLD, 3, 1)
