@@ -138,7 +138,7 @@ def run(folder: Path, kills: int) -> Load:
 @pytest.mark.alone
 @pytest.mark.timeout(170)
 def test_nothing_acknowledged_is_lost_when_the_gateway_is_killed_under_load(tmp_path: Path) -> None:
-    load = run(tmp_path / "world", 6)
+    load = run(tmp_path / "world", 4)
     assert load.failures.keys() <= {
         "LINK_LOST",
         "GATEWAY_AWAY",
