@@ -43,6 +43,7 @@ def test_the_suite_promises_every_row_of_the_budgets_once() -> None:
     assert set(ROW_IDS) >= NEEDED and len(set(ROW_IDS)) == len(ROW_IDS)
 
 
+@pytest.mark.slow
 async def test_groups_that_need_no_processes_yield_what_they_promise() -> None:
     alone = [group for group in GROUPS if not WITH_PROCESSES & set(group.ids)]
     rows = await measure(alone, TINY)
