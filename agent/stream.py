@@ -153,7 +153,8 @@ class LinkStream:
         """
         p = self._
         # Of a log that goes on after a loss: what was held of the epoch before.
-        prior = p.heads.before(p.origin) if p.heads.get(p.origin) is None else None
+        stated = p.heads.get(p.origin)
+        prior = p.heads.before(p.origin) if stated is None else None
         known = prior.checkpoint.origin if prior is not None else p.origin
         hello = link_pb2.Hello(
             protocol=PROTOCOL,
@@ -176,7 +177,7 @@ class LinkStream:
             raise GatewayAway("no welcome", hop=self.hop) from None
         if not isinstance(first, link_pb2.LinkResponse):
             await self._raise_status()
-        self._head = self._check_welcome(first)
+        self._head = self._check_welcome(first, stated)
         self._until = first.welcome.cursor
         await self._backlog(channel)
         await p.roles.linked(channel)
@@ -202,7 +203,12 @@ class LinkStream:
             self._outbox.close()
             self._.roles.lost(self, why)
 
-    def _check_welcome(self, frame: link_pb2.LinkResponse) -> Checkpoint:
+    def _check_welcome(self, frame: link_pb2.LinkResponse, stated: Checkpoint | None) -> Checkpoint:
+        """Return the welcome's head, proven to extend the one that the hello stated.
+
+        That one, not what is held by now: an older stream goes on meanwhile and may have seen more. Each of
+        two streams is proven from the same head; a fork between them shows at the next dial.
+        """
         p, welcome = self._, frame.welcome
         if welcome.gateway != p.origin or not welcome.checkpoint:
             raise Malformed("welcome", hop=self.hop)
@@ -210,11 +216,13 @@ class LinkStream:
         self.skew_ms = milliseconds(welcome.server_time, "server_time") - p.clock.now_ms()
         p.roles.notices(frame.notices)
         offered = CheckpointCache(origin=p.origin, log_keys=p.log_keys()).open(welcome.checkpoint)
-        held = p.heads.get(p.origin)
-        if held is None:
+        if stated is None:
             head = first_head(p.heads.before(p.origin), offered, welcome.consistency, p.epochs())
         else:
-            head = extend(held, offered, welcome.consistency)
+            head = extend(stated, offered, welcome.consistency)
+        held = p.heads.get(p.origin)
+        if held is not None and held.size == head.size and held.root != head.root:
+            raise LogForked(p.origin, hop=self.hop)
         p.heads.remember(Seen(head, welcome.checkpoint))
         if welcome.cursor > head.size:
             raise Malformed("welcome", hop=self.hop)

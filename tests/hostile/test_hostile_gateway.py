@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
+from agent.heads import Seen, extend
 from exchange.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from exchange.merkle import leaf_hash
 from exchange.resources import DEFAULT_PADDING
@@ -392,6 +393,28 @@ async def test_a_forked_log_at_the_welcome_is_found_from_the_head_on_disk(world:
     await world.still_works()
 
 
+@pytest.mark.parametrize(("more", "up"), [(1, True), (0, False)])
+async def test_an_older_stream_may_see_more_of_the_log_meanwhile_but_not_another_log(
+    world: World, more: int, up: bool
+) -> None:
+    assert outcome(await world.ask()) == "ANSWER"
+    await world.health.hang_up()
+
+    def meanwhile(frame: link_pb2.LinkResponse) -> link_pb2.LinkResponse:
+        if frame.HasField("welcome"):
+            note = frame.welcome.checkpoint
+            offered = open_checkpoint(note, origin=ORIGIN, log_keys=[bytes(world.log_key.verify_key)])
+            head = Checkpoint(ORIGIN, offered.size + more, leaf_hash(b"seen on the older stream"))
+            world.health.heads._heads[ORIGIN] = Seen(head, note)
+        return frame
+
+    world.health.wire.down = meanwhile
+    assert await world.health.dial() == up
+    if not up:
+        assert world.health.link.fault is not None
+        assert world.health.link.fault.name == "LOG_FORKED"
+
+
 async def test_a_log_set_back_is_found_from_the_head_on_disk(world: World) -> None:
     old = world.sequencer.checkpoint
     assert outcome(await world.ask()) == "ANSWER"
@@ -435,8 +458,6 @@ async def test_a_frame_with_too_many_items_ends_the_link(world: World) -> None:
 
 
 async def test_a_log_that_was_empty_at_the_welcome_may_grow(world: World) -> None:
-    from agent.heads import extend
-
     empty = Checkpoint(ORIGIN, 0, b"\0" * 32)
     grown = Checkpoint(ORIGIN, 4, leaf_hash(b"x"))
     assert extend(empty, grown, b"") == grown

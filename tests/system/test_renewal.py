@@ -20,9 +20,6 @@ def _serials(region: RealRegion) -> list[int]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xfail(
-    reason="two exchanges end in LINK_LOST at a renewal; its cause is being looked for", strict=False
-)
 def test_renewal_drops_no_exchange(short_folder: Path) -> None:
     with real_region(short_folder, Settings(lifetime="1m")) as region:
         seen = [{serial} for serial in _serials(region)]
