@@ -399,11 +399,6 @@ class ClockOverdue(NotNow):
     """A clock has run out."""
 
 
-@_reason(r.REASON_RISK_FINDING)
-class RiskFinding(NotNow):
-    """A risk rule fired."""
-
-
 class TooLate(ExchangeError):
     """Time ran out."""
 

@@ -536,12 +536,6 @@ SENTENCES: dict[str, Sentence] = {
         "由列出的部门办理",
         "Have the organisation named act.",
     ),
-    "RISK_FINDING": Sentence(
-        "风险规则触发",
-        "A risk rule fired.",
-        "由安全员处理",
-        "Have a security officer look at it.",
-    ),
     "QUOTA_EXCEEDED": Sentence(
         "授权的用量已用完",
         "The grant's quota is used up.",

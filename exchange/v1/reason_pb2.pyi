@@ -142,8 +142,6 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The region's rules do not hold together, or fail their own cases."""
     REASON_CLOCK_OVERDUE: _Reason.ValueType  # 119
     """A clock has run out."""
-    REASON_RISK_FINDING: _Reason.ValueType  # 120
-    """A risk rule fired; used in findings and alerts."""
     REASON_REPLAYED: _Reason.ValueType  # 60
     """The exchange id or statement was used before."""
     REASON_NOT_AUTHORITATIVE: _Reason.ValueType  # 61
@@ -330,8 +328,6 @@ REASON_RULES_INVALID: Reason.ValueType  # 118
 """The region's rules do not hold together, or fail their own cases."""
 REASON_CLOCK_OVERDUE: Reason.ValueType  # 119
 """A clock has run out."""
-REASON_RISK_FINDING: Reason.ValueType  # 120
-"""A risk rule fired; used in findings and alerts."""
 REASON_REPLAYED: Reason.ValueType  # 60
 """The exchange id or statement was used before."""
 REASON_NOT_AUTHORITATIVE: Reason.ValueType  # 61
