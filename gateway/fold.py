@@ -111,7 +111,7 @@ class Fold:
                 found = self._read(applied, min(SCAN, size - applied))
                 self._project(self._scan(found.entries), found.next_index)
                 applied = found.next_index
-            if len(self._state.grants.by_id) >= MANY:
+            if len(self._state.grants) >= MANY:
                 gc.freeze()
 
     def _restore(self) -> int:
@@ -120,7 +120,7 @@ class Fold:
         if not self._same_log(applied):
             applied = self._store.reset()
         try:
-            self._state.restore(self._store.grants())
+            self._state.restore(*self._store.grants())
         except StoreDamaged:
             applied = self._store.reset()
         for index, leaf in self._store.events():

@@ -4,11 +4,13 @@ What many grants have alike, their terms, is kept once and parsed once: the body
 resource, times and justification. A row holds the rest, and whatever events have changed:
 
     grant id 32 | consumer, provider, resource, terms: numbers of 4 bytes
-    not before, not after: Unix milliseconds, 8 bytes | state 1 | revision 4 | length of the history 4
+    not before, not after, since, deleted before: Unix milliseconds, 8 bytes
+    state 1 | revision 4 | length of the history 4
     history | JSON of what else differs from the terms, empty where nothing does
 
 Big-endian. A row is read again by whoever wrote it: where grants consist of other attributes, the projection
-is thrown away.
+is thrown away. Of a million rows at a start only the head is read (`Unpacker.head`); a grant is made when it
+is asked for.
 """
 
 import json
@@ -21,11 +23,12 @@ from google.protobuf.message import DecodeError
 
 from exchange.canonical import NONCE_BYTES
 from exchange.errors import ExchangeError, StoreDamaged
+from exchange.grant_events import PENDING, SUPERVISING
 from exchange.grants import Grant, read_grant
 from exchange.v1 import common_pb2, grant_pb2
-from gateway.access.grants import INDEX_BYTES, STEP_BYTES
+from gateway.access.grants import INDEX_BYTES, STEP_BYTES, layout
 
-_FIXED = struct.Struct(">32sIIIIqqBII")
+_FIXED = struct.Struct(">32sIIIIqqqqBII")
 _ROW = frozenset(
     (
         "grant_id",
@@ -34,6 +37,8 @@ _ROW = frozenset(
         "resource",
         "not_before_ms",
         "not_after_ms",
+        "since_ms",
+        "deleted_before_ms",
         "state",
         "revision",
         "record",
@@ -44,15 +49,13 @@ _OWN = ("nonce", "consumer", "provider", "resource", "not_before", "not_after", 
 SHAPE = ",".join(one.name for one in fields(Grant))
 """Names what a grant consists of; part of the projection's version."""
 
+_LIMITS = _REST.index("limits")
+_WAITING = (PENDING, SUPERVISING)
 _NO_ROW = (struct.error, LookupError, TypeError, ValueError, AttributeError)
 MAX_ALIKE = 32_768
 MAX_MOMENTS = 65_536
-MAX_MORE = 4096
-
 
 Put = Callable[[Grant, Any], None]
-Slot = tuple[Put, Any]
-"""What sets one attribute of a grant, and to which value."""
 
 
 def _slot(name: str) -> Put:
@@ -65,6 +68,7 @@ _BLANK: Callable[[type[Grant]], Grant] = object.__new__
 _PUT_ID, _PUT_STATE, _PUT_REVISION = _slot("grant_id"), _slot("state"), _slot("revision")
 _PUT_CONSUMER, _PUT_PROVIDER, _PUT_RESOURCE = _slot("consumer"), _slot("provider"), _slot("resource")
 _PUT_START, _PUT_END = _slot("not_before_ms"), _slot("not_after_ms")
+_PUT_SINCE, _PUT_DELETED = _slot("since_ms"), _slot("deleted_before_ms")
 
 
 class Numbers(NamedTuple):
@@ -113,7 +117,7 @@ def pack(grant: Grant, numbers: Numbers, alike: Grant, history: bytes) -> bytes:
         if not isinstance(value, (int, str)):
             raise TypeError(f"{name} of a grant does not fit into a row")
     more = json.dumps(differs, separators=(",", ":"), sort_keys=True).encode() if differs else b""
-    times = grant.not_before_ms, grant.not_after_ms
+    times = grant.not_before_ms, grant.not_after_ms, grant.since_ms, grant.deleted_before_ms
     fixed = _FIXED.pack(grant.grant_id, *numbers, *times, grant.state, grant.revision, len(history))
     return fixed + history + more
 
@@ -123,21 +127,51 @@ def terms_number(row: bytes) -> int:
     return int(_FIXED.unpack_from(row)[4])
 
 
+Head = tuple[bytes, str, str, Sequence[int], bool]
+"""What is read of a row without making its grant: id, consumer, provider, indexes of its application and of
+its events, and whether it rests: it is decided, and nothing about it can wait for anybody."""
+
+
 class Unpacker:
-    """Makes grants of rows; what is equal is held once.
+    """Reads rows and makes grants of them; what is equal is held once.
 
     Args:
         names: codes and ids by number.
-        terms: returns the terms of a number; KeyError where there are none.
+        terms: bodies by number.
     """
 
-    def __init__(self, *, names: Mapping[int, str] | Sequence[str], terms: Callable[[int], bytes]) -> None:
+    def __init__(self, *, names: Mapping[int, str] | Sequence[str], terms: Mapping[int, bytes]) -> None:
         self._names = names
         self._terms = terms
         self._alike: dict[int, Sequence[Any]] = {}
         self._equal: dict[tuple[type, Any], Any] = {}
-        self._more: dict[bytes, Sequence[Slot]] = {}
         self._moments: dict[int, int] = {}
+        self._lasting: dict[int, bool] = {}
+
+    def head(self, row: bytes) -> Head:
+        """Return what is read of a row without making its grant; its terms are known to be some.
+
+        Raises:
+            StoreDamaged: it is no row, or names what is not there.
+        """
+        try:
+            key, consumer, provider, _, terms, *_, state, _, length = _FIXED.unpack_from(row)
+            end = _FIXED.size + length
+            if end > len(row) or length % STEP_BYTES != INDEX_BYTES:
+                raise ValueError("history")
+            lasting = self._lasting.get(terms)
+            if lasting is None:
+                lasting = self._lasting[terms] = self._parse(terms)[_LIMITS].data_life_days > 0
+            rests = not lasting and state not in _WAITING and end == len(row)
+            indexes = layout(length).unpack_from(row, _FIXED.size)
+            return key, self._names[consumer], self._names[provider], indexes, rests
+        except (*_NO_ROW, ExchangeError, DecodeError) as error:
+            raise StoreDamaged("row of a grant") from error
+
+    def use(self, row: bytes) -> tuple[str, str]:
+        """Return consumer and resource of a row that has a head."""
+        _, consumer, _, resource, *_ = _FIXED.unpack_from(row)
+        return self._names[consumer], self._names[resource]
 
     def __call__(self, row: bytes) -> tuple[Grant, bytes]:
         """Return a grant and its history.
@@ -151,8 +185,8 @@ class Unpacker:
             raise StoreDamaged("row of a grant") from error
 
     def _unpack(self, row: bytes) -> tuple[Grant, bytes]:
-        key, consumer, provider, resource, terms, start, end, state, revision, length = _FIXED.unpack_from(
-            row
+        (key, consumer, provider, resource, terms, start, end, since, deleted, state, revision, length) = (
+            _FIXED.unpack_from(row)
         )
         names, moments = self._names, self._moments
         alike = self._alike.get(terms)
@@ -160,7 +194,7 @@ class Unpacker:
             alike = self._parse(terms)
         if len(moments) > MAX_MOMENTS:
             moments.clear()
-        # Slot by slot: a million times through the constructor takes three times as long.
+        # Slot by slot: the constructor takes three times as long, and a region may have many that wait.
         grant = _BLANK(Grant)
         for put, value in zip(_PUT_REST, alike, strict=True):
             put(grant, value)
@@ -170,19 +204,21 @@ class Unpacker:
         _PUT_RESOURCE(grant, names[resource])
         _PUT_START(grant, moments.setdefault(start, start))
         _PUT_END(grant, moments.setdefault(end, end))
+        _PUT_SINCE(grant, since)
+        _PUT_DELETED(grant, deleted)
         _PUT_STATE(grant, state)
         _PUT_REVISION(grant, revision)
         rest = _FIXED.size + length
         if rest > len(row) or length % STEP_BYTES != INDEX_BYTES:
             raise ValueError("history")
         if rest < len(row):
-            for put, value in self._differences(row[rest:]):
-                put(grant, value)
+            for name, value in json.loads(row[rest:]).items():
+                _slot(name)(grant, value)
         return grant, row[_FIXED.size : rest]
 
     def _parse(self, number: int) -> Sequence[Any]:
         """Return the values of `_PUT_REST` that terms have; equal ones are the same object."""
-        alike = template(self._terms(number))
+        alike = template(self._terms[number])
         if len(self._alike) > MAX_ALIKE:
             self._alike.clear()
             self._equal.clear()
@@ -190,12 +226,4 @@ class Unpacker:
         values = [getattr(alike, name) for name in _REST]
         found = (*(equal.setdefault((type(value), value), value) for value in values), None)
         self._alike[number] = found
-        return found
-
-    def _differences(self, more: bytes) -> Sequence[Slot]:
-        found = self._more.get(more)
-        if found is None:
-            if len(self._more) > MAX_MORE:
-                self._more.clear()
-            found = self._more[more] = [(_slot(name), value) for name, value in json.loads(more).items()]
         return found

@@ -8,8 +8,8 @@ import hashlib
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from sys import intern
 from typing import Any
 
@@ -137,30 +137,45 @@ class GrantTable:
             _bound(self._alike)
         return found
 
-    def load(self, db: sqlite3.Connection, total: bytes) -> Iterator[tuple[int, Grant, bytes]]:
-        """Yield each grant with the index of its application and its history, in order of application.
+    def load(self, db: sqlite3.Connection, total: bytes) -> tuple[Iterator[tuple[int, bytes]], Unpacker]:
+        """Return each row with the index of its application, in order of application, and what reads them.
 
         Args:
-            total: the sum that the rows must have.
+            total: the sum that all rows must have.
 
         Raises:
-            StoreDamaged: a row is none, or after the last one: rows were changed, added or taken away.
+            StoreDamaged: what the rows refer to cannot be read; while iterating, at the end at the latest:
+                rows were changed, added or taken away.
         """
         left = int.from_bytes(total)
-        names = [""]
-        for number, text in db.execute("SELECT n, text FROM name ORDER BY n"):
-            left -= self._names.one(number, text.encode())
-            if number != len(names):
-                raise StoreDamaged("state.db: names")
-            names.append(intern(text))
-        for number, digest, body in db.execute("SELECT n, digest, body FROM terms"):
-            left -= self._terms.one(number, digest + body)
-        unpack, digest_of = Unpacker(names=names, terms=partial(_terms, db)), self._rows.one
-        for index, row in db.execute("SELECT idx, row FROM granted ORDER BY idx"):
-            left -= digest_of(index, row)
-            yield index, *unpack(row)
-        if left % (1 << (8 * len(total))):
+        names, terms = [""], dict[int, bytes]()
+        with _damage_told():
+            for number, text in db.execute("SELECT n, text FROM name ORDER BY n"):
+                left -= self._names.one(number, text.encode())
+                if number != len(names):
+                    raise StoreDamaged("state.db: names")
+                names.append(intern(text))
+            for number, digest, body in db.execute("SELECT n, digest, body FROM terms"):
+                left -= self._terms.one(number, digest + body)
+                terms[number] = body
+        return self._checked(db, left, len(total)), Unpacker(names=names, terms=terms)
+
+    def _checked(self, db: sqlite3.Connection, left: int, width: int) -> Iterator[tuple[int, bytes]]:
+        digest_of = self._rows.one
+        with _damage_told():
+            for index, row in db.execute("SELECT idx, row FROM granted ORDER BY idx"):
+                left -= digest_of(index, row)
+                yield index, row
+        if left % (1 << (8 * width)):
             raise StoreDamaged("state.db: grants")
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StoreDamaged("state.db") from error
 
 
 def _terms(db: sqlite3.Connection, number: int) -> bytes:

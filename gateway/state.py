@@ -13,11 +13,9 @@ findings. A register may look at what stands beside it, never at what comes afte
 
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from heapq import merge
 
 from google.protobuf.message import DecodeError
@@ -30,7 +28,7 @@ from exchange.keys import BundleBook
 from exchange.region_rules import RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2, grant_pb2
-from gateway.access.grants import GrantIndex, indexes_in
+from gateway.access.grants import GrantIndex, Packed
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.cases.register import CaseRegister
 from gateway.directory.key_bundles import KeyBundles, read_bundle
@@ -267,27 +265,16 @@ class RegionState:
         reviewer = reviewer_of(self.rules.current, resource.provider)
         self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)
 
-    def restore(self, grants: Iterable[tuple[int, Grant, bytes]]) -> None:
+    def restore(self, rows: Iterable[tuple[int, bytes]], unpack: Packed) -> None:
         """Put grants back as they stood; nothing was applied before.
 
         Args:
-            grants: index of the application, grant and history (`GrantIndex.history`), in order of index.
+            rows, unpack: as `GrantIndex.restore`.
 
         Raises:
             StoreDamaged: they cannot be read; then the state is empty as before.
         """
-        told: defaultdict[str, array[int]] = defaultdict(partial(array, "Q"))
-        try:
-            for index, grant, history in grants:
-                self.grants.restore(index, grant, history)
-                indexes = indexes_in(history)
-                told[grant.consumer].extend(indexes)
-                if grant.provider != grant.consumer:
-                    told[grant.provider].extend(indexes)
-        except StoreDamaged:
-            self.grants.clear()
-            raise
-        self._private = dict(told)
+        self._private = self.grants.restore(rows, unpack)
 
     def put_in_order(self) -> None:
         """Sort who is told of what, once everything was put back: grants first, then all else."""

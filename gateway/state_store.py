@@ -18,9 +18,8 @@ from pathlib import Path
 
 from exchange.clock import system_random
 from exchange.errors import StoreDamaged
-from exchange.grants import Grant
 from exchange.keystore import KeyStore
-from gateway.grant_rows import SHAPE
+from gateway.grant_rows import SHAPE, Unpacker
 from gateway.grant_table import SCHEMA, Granted, GrantTable
 from gateway.row_sum import SUM_BYTES, RowSum, added
 
@@ -148,16 +147,14 @@ class StateStore:
         """Yield (index, leaf) of every entry that is folded again, in order."""
         yield from self._open_db.execute("SELECT idx, leaf FROM event ORDER BY idx")
 
-    def grants(self) -> Iterator[tuple[int, Grant, bytes]]:
-        """Yield every grant as it stands, in order of application (see `GrantTable.load`).
+    def grants(self) -> tuple[Iterator[tuple[int, bytes]], Unpacker]:
+        """Return the rows of all grants, in order of application, and what reads them.
 
         Raises:
-            StoreDamaged: at the end at the latest, where a row was changed, added or taken away.
+            StoreDamaged: also while iterating, at the end at the latest, where a row was changed, added or
+                taken away.
         """
-        try:
-            yield from self._table.load(self._open_db, self._grants)
-        except sqlite3.DatabaseError as error:
-            raise StoreDamaged("state.db") from error
+        return self._table.load(self._open_db, self._grants)
 
     def last(self) -> tuple[int, bytes] | None:
         """Return index and SHA-256 of the leaf of the last entry that changed the state; None for none."""

@@ -672,6 +672,38 @@ class ResourceBody(_message.Message):
 Global___ResourceBody: _TypeAlias = ResourceBody  # noqa: Y015
 
 @_typing.final
+class ResourceParts(_message.Message):
+    """Fields and parameters of a ResourceBody, read from the same bytes but left as they stand there: who reads many
+    entries knows equal fields again by these.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One Field each."""
+
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One Parameter each."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[_builtins.bytes] | None = ...,
+        parameters: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceParts: _TypeAlias = ResourceParts  # noqa: Y015
+
+@_typing.final
 class ResourceStateBody(_message.Message):
     """Suspends or resumes a resource, signed by a steward of the provider."""
 

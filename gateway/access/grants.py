@@ -2,19 +2,22 @@
 
 A region may have a million of them, so each is held slim: what decisions are made by, and the indexes of the
 entries that made it. Its record (body and events verbatim) is read from the log on demand: administrative
-entries stay there for good. Whether a grant covers an exchange is `exchange.grants.check`, the same at the
-gateway and at the provider.
+entries stay there for good. Of those that were there at the start, one about which nothing can wait stays
+packed as the projection has it until it is first asked for. Whether a grant covers an exchange is
+`exchange.grants.check`, the same at the gateway and at the provider.
 """
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from struct import Struct
+from typing import Protocol
 
 from exchange.canonical import DIGEST_BYTES
-from exchange.errors import UnknownGrant
+from exchange.errors import StoreDamaged, UnknownGrant
 from exchange.grants import Grant
 from exchange.v1 import audit_pb2, common_pb2, grant_pb2
 
@@ -32,13 +35,30 @@ class Placed:
 
 def indexes_in(history: bytes) -> Sequence[int]:
     """Return the indexes in a grant's history: of its application, then of its events."""
-    return _layout(len(history)).unpack(history)
+    return layout(len(history)).unpack(history)
 
 
 @lru_cache(maxsize=512)
-def _layout(length: int) -> Struct:
+def layout(length: int) -> Struct:
+    """Return what reads the indexes in a history of so many bytes."""
     events = (length - INDEX_BYTES) // STEP_BYTES
     return Struct(">Q" + f"Q{DIGEST_BYTES}x" * events)
+
+
+class Packed(Protocol):
+    """Reads rows of grants (`gateway.grant_rows.Unpacker`)."""
+
+    def head(self, row: bytes) -> tuple[bytes, str, str, Sequence[int], bool]:
+        """Return id, consumer, provider, the indexes of its entries, and whether nothing can wait."""
+        ...
+
+    def use(self, row: bytes) -> tuple[str, str]:
+        """Return consumer and resource."""
+        ...
+
+    def __call__(self, row: bytes) -> tuple[Grant, bytes]:
+        """Return the grant and its history."""
+        ...
 
 
 class GrantIndex:
@@ -46,6 +66,8 @@ class GrantIndex:
 
     def __init__(self) -> None:
         self._by_id: dict[bytes, Grant] = {}
+        self._packed: dict[bytes, bytes] = {}
+        self._unpack: Packed | None = None
         # By consumer, made when first asked for: ids of the grants for a resource, one after the other.
         self._by_use: dict[str, dict[str, bytes]] = {}
         # Index of the application, then index and digest of the body of each event.
@@ -54,14 +76,16 @@ class GrantIndex:
         self._ids: list[bytes] = []
         self._by_party: dict[str, array[int]] = {}
 
-    @property
-    def by_id(self) -> Mapping[bytes, Grant]:
-        """The grants by id, 32 bytes."""
-        return self._by_id
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the ids, 32 bytes, in the order of application."""
+        return iter(self._ids)
 
     def get(self, grant_id: bytes) -> Grant | None:
         """Return the grant of an id of 32 bytes as it stands now, None where there is none."""
-        return self._by_id.get(grant_id)
+        return self._by_id.get(grant_id) or self._opened(grant_id)
 
     def one(self, grant_id: bytes) -> Grant:
         """Return the grant of an id.
@@ -69,10 +93,25 @@ class GrantIndex:
         Raises:
             UnknownGrant.
         """
-        found = self._by_id.get(grant_id)
+        found = self.get(grant_id)
         if found is None:
             raise UnknownGrant(grant_id[:8].hex())
         return found
+
+    def opened(self) -> Iterator[Grant]:
+        """Yield the grants that are not packed: of those for which anything can wait, every one."""
+        return iter(self._by_id.values())
+
+    def _opened(self, grant_id: bytes) -> Grant | None:
+        """Unpack a grant for good; None where none is packed."""
+        row = self._packed.get(grant_id)
+        if row is None:
+            return None
+        assert self._unpack is not None
+        grant, history = self._unpack(row)
+        self._by_id[grant_id], self._history[grant_id] = grant, history
+        self._packed.pop(grant_id, None)
+        return grant
 
     def find(self, consumer: str, resource: str) -> Sequence[Grant]:
         """Return the grants of a consumer for a resource, oldest first.
@@ -87,11 +126,20 @@ class GrantIndex:
                 return []
             uses = self._by_use[consumer] = {}
             for place in self._by_party[consumer]:
-                grant = self._by_id[self._ids[place]]
-                if grant.consumer == consumer:
-                    self._use(uses, grant)
+                grant_id = self._ids[place]
+                user, used = self._use(grant_id)
+                if user == consumer:
+                    _note_use(uses, used, grant_id)
         ids = uses.get(resource, b"")
-        return [self._by_id[ids[at : at + DIGEST_BYTES]] for at in range(0, len(ids), DIGEST_BYTES)]
+        return [self.one(ids[at : at + DIGEST_BYTES]) for at in range(0, len(ids), DIGEST_BYTES)]
+
+    def _use(self, grant_id: bytes) -> tuple[str, str]:
+        """Return consumer and resource of a grant, packed or not."""
+        row = self._packed.get(grant_id)
+        if row is None or self._unpack is None:
+            grant = self._by_id[grant_id]
+            return grant.consumer, grant.resource
+        return self._unpack.use(row)
 
     def page(self, party: str | None, after: int, limit: int) -> Sequence[Placed]:
         """Return at most `limit` grants applied for after a log index, oldest first.
@@ -112,7 +160,7 @@ class GrantIndex:
 
     def _placed(self, places: Sequence[int]) -> Iterator[Placed]:
         for place in places:
-            yield Placed(self._all[place], self._by_id[self._ids[place]])
+            yield Placed(self._all[place], self.one(self._ids[place]))
 
     def record(self, grant_id: bytes, leaf: Callable[[int], bytes]) -> grant_pb2.GrantRecord:
         """Return a grant's body and events verbatim, read from the log.
@@ -151,9 +199,9 @@ class GrantIndex:
         Args:
             event: digest of the event's body, 32 bytes.
         """
-        history = self._history.get(grant_id)
-        if history is None:
+        if self.get(grant_id) is None:
             return None
+        history = self._history[grant_id]
         if not event:
             return int.from_bytes(history[:INDEX_BYTES])
         for at in range(INDEX_BYTES, len(history), STEP_BYTES):
@@ -167,15 +215,70 @@ class GrantIndex:
         Raises:
             UnknownGrant.
         """
-        found = self._history.get(grant_id)
-        if found is None:
-            raise UnknownGrant(grant_id[:8].hex())
-        return found
+        self.one(grant_id)
+        return self._history[grant_id]
 
     def add(self, index: int, grant: Grant) -> None:
         """Take over an application that was checked before it was logged at that index."""
         slim = grant if grant.record is None else replace(grant, record=None)
-        self.restore(index, slim, index.to_bytes(INDEX_BYTES))
+        key = slim.grant_id
+        self._by_id[key], self._history[key] = slim, index.to_bytes(INDEX_BYTES)
+        uses = self._by_use.get(slim.consumer)
+        if uses is not None:
+            _note_use(uses, slim.resource, key)
+        self._place(index, key, slim.consumer, slim.provider)
+
+    def update(self, index: int, grant: Grant, event: bytes) -> None:
+        """Take over a grant after an event that was checked before it was logged at that index.
+
+        Args:
+            event: digest of its body, 32 bytes.
+
+        Raises:
+            UnknownGrant.
+        """
+        history = self.history(grant.grant_id)
+        self._by_id[grant.grant_id] = grant
+        self._history[grant.grant_id] = history + index.to_bytes(INDEX_BYTES) + event
+
+    def restore(self, rows: Iterable[tuple[int, bytes]], unpack: Packed) -> "dict[str, array[int]]":
+        """Take over grants as they stood in the projection; there are none yet.
+
+        Args:
+            rows: index of the application and row, in order of index.
+            unpack: reads them, now and later.
+
+        Returns:
+            By party, the indexes of the entries of its grants, in the order of the grants.
+
+        Raises:
+            StoreDamaged: something is no row; there are no grants then.
+        """
+        told: defaultdict[str, array[int]] = defaultdict(partial(array, "Q"))
+        self._unpack, head, packed, by_id = unpack, unpack.head, self._packed, self._by_id
+        try:
+            for index, row in rows:
+                key, consumer, provider, indexes, rests = head(row)
+                if rests:
+                    packed[key] = row
+                else:
+                    by_id[key], self._history[key] = unpack(row)
+                self._place(index, key, consumer, provider)
+                told[consumer].extend(indexes)
+                if provider != consumer:
+                    told[provider].extend(indexes)
+        except StoreDamaged:
+            self.clear()
+            raise
+        return dict(told)
+
+    def _place(self, index: int, grant_id: bytes, consumer: str, provider: str) -> None:
+        place = len(self._ids)
+        self._all.append(index)
+        self._ids.append(grant_id)
+        self._places(consumer).append(place)
+        if provider != consumer:
+            self._places(provider).append(place)
 
     def _places(self, party: str) -> "array[int]":
         places = self._by_party.get(party)
@@ -183,34 +286,10 @@ class GrantIndex:
             places = self._by_party[party] = array("I")
         return places
 
-    @staticmethod
-    def _use(uses: dict[str, bytes], grant: Grant) -> None:
-        before = uses.get(grant.resource)
-        uses[grant.resource] = grant.grant_id if before is None else before + grant.grant_id
-
-    def update(self, index: int, grant: Grant, event: bytes) -> None:
-        """Take over a grant after an event that was checked before it was logged at that index.
-
-        Args:
-            event: digest of its body, 32 bytes.
-        """
-        self._by_id[grant.grant_id] = grant
-        self._history[grant.grant_id] += index.to_bytes(INDEX_BYTES) + event
-
-    def restore(self, index: int, grant: Grant, history: bytes) -> None:
-        """Take over a grant as it stands, with everything that was done to it (see `history`)."""
-        key = grant.grant_id
-        self._by_id[key], self._history[key] = grant, history
-        uses = self._by_use.get(grant.consumer)
-        if uses is not None:
-            self._use(uses, grant)
-        place = len(self._ids)
-        self._all.append(index)
-        self._ids.append(key)
-        self._places(grant.consumer).append(place)
-        if grant.provider != grant.consumer:
-            self._places(grant.provider).append(place)
-
     def clear(self) -> None:
         """Forget every grant."""
         vars(self).update(vars(GrantIndex()))
+
+
+def _note_use(uses: dict[str, bytes], resource: str, grant_id: bytes) -> None:
+    uses[resource] = uses.get(resource, b"") + grant_id

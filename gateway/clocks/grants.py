@@ -12,7 +12,7 @@ A clock of 0 days does not run. An application whose term is over waits for nobo
 fold, so that every gateway over the same log finds the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,9 +56,12 @@ class Clock:
 class Grants(Protocol):
     """Where grants are found."""
 
-    @property
-    def by_id(self) -> Mapping[bytes, Grant]:
-        """Every grant as it stands, by id of 32 bytes."""
+    def get(self, grant_id: bytes) -> Grant | None:
+        """Return the grant of an id of 32 bytes as it stands now, None where there is none."""
+        ...
+
+    def opened(self) -> Iterator[Grant]:
+        """Yield grants, among them every one for which anything can wait."""
         ...
 
 
@@ -92,15 +95,15 @@ class GrantClocks:
         self._timed: dict[bytes, int] = {}
 
     def open(self) -> None:
-        """Look through all grants once; from then on `changed` is told of each."""
+        """Look once through all grants for which a clock may run; `changed` is told of each from then on."""
         self._timed.clear()
-        for grant in self._grants.by_id.values():
+        for grant in self._grants.opened():
             self._note(grant)
-        self._supervised.open(self._grants.by_id.values())
+        self._supervised.open(self._grants.opened())
 
     def changed(self, index: int, leaf: bytes, entry: audit_pb2.AuditEntry) -> None:
         """Take note of the grant that an entry of the log changed; for `Registrar.subscribe`."""
-        grant = self._grants.by_id.get(_grant_id(entry.administrative))
+        grant = self._grants.get(_grant_id(entry.administrative))
         if grant is not None:
             self._note(grant)
             self._supervised.note(grant)
@@ -128,7 +131,7 @@ class GrantClocks:
         """Yield the grants for which a clock runs now, and the clock."""
         now_ms = self.now_ms()
         for grant_id, begins_ms in list(self._timed.items()):
-            grant = self._grants.by_id.get(grant_id) if begins_ms <= now_ms else None
+            grant = self._grants.get(grant_id) if begins_ms <= now_ms else None
             clock = self.clock(grant) if grant is not None else None
             if grant is not None and clock is not None:
                 yield grant, clock

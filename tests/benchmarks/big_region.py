@@ -125,6 +125,8 @@ def _terms(number: int) -> grant_pb2.GrantBody:
         matters=[matter],
         case_required=bool(number % 3),
     )
+    if number % 4 == 0:
+        terms.data_life_days = 180
     if number % 10 == 0:
         terms.quotas.add(period=grant_pb2.QUOTA_PERIOD_DAY, exchanges=1 << 30)
     return terms

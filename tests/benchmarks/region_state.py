@@ -16,6 +16,7 @@ IDS = (
     "region_peak_mib",
     "region_decision_us",
     "region_grant_lookup_us",
+    "region_grant_unpack_us",
     "region_grant_change_s",
 )
 
@@ -33,7 +34,7 @@ def rows_of(few: dict[str, float], many: dict[str, float], grants: int, resource
     """Return the rows of what was measured of both regions."""
     size = f"{grants:,} grants, each accepted, and {resources:,} resources"
     notes = {
-        "load_s": ("s", "<= 20 s", f"CPU, one core; from the projection; {size}"),
+        "load_s": ("s", "<= 20 s", f"CPU, one core; from the projection, clocks included; {size}"),
         "peak_mib": ("MiB", "<= 1,536 MiB", f"peak resident memory of the process that started; {size}"),
         "decide_us": (
             "us",
@@ -41,6 +42,7 @@ def rows_of(few: dict[str, float], many: dict[str, float], grants: int, resource
             "CPU; resource, grant and guards, grants drawn at random, in turns; bound: ratio 1.5",
         ),
         "find_us": ("us", "", "CPU; by consumer and resource"),
+        "unpack_us": ("us", "", "CPU; asked for the first time after a start, one of four held already"),
         "change_s": (
             "s",
             "<= 1 s",

@@ -24,6 +24,8 @@ from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, grant_pb2
 from gateway.access.guards import standard_guards
 from gateway.access.quota import Quotas
+from gateway.access.supervised import Supervised
+from gateway.clocks.grants import GrantClocks
 from gateway.exchange_service import UnaryCaller
 from gateway.grant_rows import terms_of
 from gateway.grant_table import Granted
@@ -65,18 +67,34 @@ class Start:
             clock=self.clock,
             origin=ORIGIN,
         )
+        self.clocks = GrantClocks(
+            grants=self.state.grants,
+            resource=lambda resource_id: self.state.catalogue.by_id.get(resource_id),
+            rules=lambda: self.state.rules.current,
+            supervised=Supervised(),
+            now_ms=self.clock.now_ms,
+        )
         self.trust = feed.current
 
     def open(self) -> float:
         """Start; return the CPU seconds that it took."""
         begun = time.process_time()
         self.registrar.open()
+        self.clocks.open()
         return time.process_time() - begun
+
+    def unpack(self) -> float:
+        """Ask for grants drawn at random, once each; return the microseconds for each."""
+        drawn = random.Random(5).sample(list(self.state.grants), k=FEW)
+        begun = time.process_time_ns()
+        for grant_id in drawn:
+            self.state.grants.one(grant_id)
+        return (time.process_time_ns() - begun) / 1000 / FEW
 
     def questions(self) -> list[tuple[str, bytes]]:
         """Return consumers and headers of requests for grants drawn at random."""
         chance, made = random.Random(4), []
-        for grant_id in chance.choices(list(self.state.grants.by_id), k=DECISIONS):
+        for grant_id in chance.choices(list(self.state.grants), k=DECISIONS):
             grant = self.state.grants.one(grant_id)
             header = exchange_pb2.RequestHeader(
                 grant_id=grant_id,
@@ -158,8 +176,10 @@ async def measure(start: Start, few: Start, repetitions: int) -> list[dict[str, 
         {"peak_mib": _peak_mib(), "load_s": few.open()},
         {"load_s": start.open(), "peak_mib": _peak_mib()},
     ]
-    assert len(start.state.grants.by_id) == start.log.grants
+    assert len(start.state.grants) == start.log.grants
     both = few, start
+    for place, one in enumerate(both):
+        told[place]["unpack_us"] = one.unpack()
     questions = [one.questions() for one in both]
     taken: list[list[tuple[float, float]]] = [[], []]
     for _ in range(repetitions):

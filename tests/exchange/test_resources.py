@@ -230,3 +230,13 @@ def test_divisions_widen_from_county_to_city_to_province() -> None:
 
 def test_an_id_has_three_parts() -> None:
     assert split_id("970102/police/household") == ("970102", "police", "household")
+
+
+def test_the_parts_are_read_where_the_entry_has_its_fields_and_parameters() -> None:
+    whole = directory_pb2.ResourceBody.DESCRIPTOR.fields_by_name
+    for name, part in directory_pb2.ResourceParts.DESCRIPTOR.fields_by_name.items():
+        assert (part.number, part.is_repeated) == (whole[name].number, True)
+    body = directory_pb2.ResourceBody.FromString(resource_body(NOW_MS))
+    parts = directory_pb2.ResourceParts.FromString(body.SerializeToString())
+    assert [directory_pb2.Field.FromString(raw) for raw in parts.fields] == list(body.fields)
+    assert [directory_pb2.Parameter.FromString(raw) for raw in parts.parameters] == list(body.parameters)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_row_makes_the_same_grant_again_whatever_has_happened_to_it(
 ) -> None:
     body = grant_body(NOW_MS, quotas=quotas)
     terms = terms_of(body)
-    unpack = Unpacker(names=NAMES, terms={7: terms}.__getitem__)
+    unpack = Unpacker(names=NAMES, terms={7: terms})
     applied = slim(read_grant(statement(body)))
     moved = slim(transition(applied, read_event(event(applied, ACCEPT)), event(applied, ACCEPT)))
     extended = replace(moved, not_after_ms=moved.not_after_ms + 1)
@@ -70,7 +71,7 @@ def test_whatever_an_event_may_change_of_a_grant_is_kept(name: str) -> None:
     value = getattr(grant, name)
     changed = replace(grant, **{name: not value if isinstance(value, bool) else value * 2 or type(value)(1)})
     row = pack(changed, NUMBERS, template(terms), bytes(8))
-    assert Unpacker(names=NAMES, terms={7: terms}.__getitem__)(row)[0] == changed != grant
+    assert Unpacker(names=NAMES, terms={7: terms})(row)[0] == changed != grant
 
 
 def test_what_a_row_could_not_hold_is_refused_not_lost() -> None:
@@ -89,7 +90,7 @@ def test_terms_are_what_grants_have_alike_and_nothing_of_their_own() -> None:
 def test_what_is_alike_is_held_once() -> None:
     bodies = [grant_body(NOW_MS, purposes=[name]) for name in ("a", "b")]
     terms = {number: terms_of(body) for number, body in enumerate(bodies)}
-    unpack = Unpacker(names=NAMES, terms=terms.__getitem__)
+    unpack = Unpacker(names=NAMES, terms=terms)
     made = []
     for number, body in enumerate(bodies):
         grant = slim(read_grant(statement(body)))
@@ -103,14 +104,20 @@ def test_what_is_no_row_is_damage() -> None:
     body = grant_body(NOW_MS)
     terms = terms_of(body)
     row = pack(slim(read_grant(statement(body))), NUMBERS, template(terms), bytes(48))
-    unpack = Unpacker(names=NAMES, terms={7: terms}.__getitem__)
-    assert unpack(row)[1] == bytes(48)
-    other_length = row[:69] + (47).to_bytes(4) + row[73:]
+    unpack = Unpacker(names=NAMES, terms={7: terms})
+    assert unpack(row)[1] == bytes(48) and unpack.head(row)[-2] == (0, 0)
+    for no_head in (b"", row[:40], row[:-1], row[:97], row[:85] + (47).to_bytes(4) + row[89:]):
+        with pytest.raises(StoreDamaged):
+            unpack.head(no_head)
+    for elsewhere in (Unpacker(names={}, terms={7: terms}), Unpacker(names=NAMES, terms={7: b"x"})):
+        with pytest.raises(StoreDamaged):
+            elsewhere.head(row)
+    other_length = row[:85] + (47).to_bytes(4) + row[89:]
     for damaged in (
         b"",
         row[:40],
         row[:-1],
-        row[:81],
+        row[:97],
         other_length,
         row + b"{",
         row + b"[1]",
@@ -119,9 +126,34 @@ def test_what_is_no_row_is_damage() -> None:
         with pytest.raises(StoreDamaged):
             unpack(damaged)
     with pytest.raises(StoreDamaged):
-        Unpacker(names={}, terms={7: terms}.__getitem__)(row)
+        Unpacker(names={}, terms={7: terms})(row)
     with pytest.raises(StoreDamaged):
-        Unpacker(names=NAMES, terms={}.__getitem__)(row)
+        Unpacker(names=NAMES, terms={})(row)
+
+
+RESTING = [
+    ({"state": grant_pb2.GRANT_STATE_ACTIVE}, 0, True),
+    ({"state": grant_pb2.GRANT_STATE_PAUSED}, 0, True),
+    ({"state": grant_pb2.GRANT_STATE_REVOKED, "deleted_before_ms": 5, "since_ms": 4}, 0, True),
+    ({"state": grant_pb2.GRANT_STATE_PENDING}, 0, False),
+    ({"state": grant_pb2.GRANT_STATE_SUPERVISING}, 0, False),
+    ({"state": grant_pb2.GRANT_STATE_ACTIVE}, 30, False),
+    ({"state": grant_pb2.GRANT_STATE_ACTIVE, "supervisor": CIVIL}, 0, False),
+    ({"state": grant_pb2.GRANT_STATE_ACTIVE, "extended_at_ms": 1}, 0, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "life", "rests"), RESTING)
+def test_a_row_rests_where_nothing_can_wait_for_anybody(
+    changes: dict[str, Any], life: int, rests: bool
+) -> None:
+    body = grant_body(NOW_MS, data_life_days=life)
+    terms = terms_of(body)
+    grant = replace(slim(read_grant(statement(body))), **changes)
+    history = (7).to_bytes(8) + (9).to_bytes(8) + bytes(32)
+    row = pack(grant, NUMBERS, template(terms), history)
+    head = Unpacker(names=NAMES, terms={7: terms}).head(row)
+    assert head == (grant.grant_id, HEALTH, POLICE, (7, 9), rests)
 
 
 # -- the index -------------------------------------------------------------------------------------------
@@ -195,4 +227,54 @@ def test_grants_are_found_by_use_and_listed_by_party_in_the_order_of_application
     assert all(one.index < two.index for one, two in pairwise(index.page(None, 15, 99)))
     assert index.page("nobody", -1, 9) == []
     index.clear()
-    assert not index.by_id and index.page(None, -1, 9) == []
+    assert not index and index.page(None, -1, 9) == []
+
+
+def test_packed_grants_are_found_listed_and_changed_like_others() -> None:
+    grown, rows, terms = GrantIndex(), [], terms_of(grant_body(NOW_MS))
+    for number, consumer in enumerate((HEALTH, CIVIL, HEALTH)):
+        applied = read_grant(statement(grant_body(NOW_MS, consumer=consumer)))
+        told = event(applied, ACCEPT)
+        moved = slim(transition(slim(applied), read_event(told), told))
+        grown.add(10 * number, applied)
+        grown.update(10 * number + 1, moved, digest(GRANT_EVENT, told.body))
+        numbers = NUMBERS._replace(consumer=(HEALTH, POLICE, RESOURCE, CIVIL).index(consumer))
+        rows.append((10 * number, pack(moved, numbers, template(terms), grown.history(moved.grant_id))))
+
+    def restored() -> GrantIndex:
+        index = GrantIndex()
+        told = index.restore(rows, Unpacker(names=[HEALTH, POLICE, RESOURCE, CIVIL], terms={7: terms}))
+        assert {party: list(told[party]) for party in told} == {
+            HEALTH: [0, 1, 20, 21],
+            CIVIL: [10, 11],
+            POLICE: [0, 1, 10, 11, 20, 21],
+        }
+        assert list(index) == list(grown) and len(index) == 3 and not list(index.opened())
+        return index
+
+    for ask in (
+        lambda index: [index.find(who, RESOURCE) for who in (HEALTH, CIVIL, POLICE)],
+        lambda index: index.page(POLICE, -1, 9),
+        lambda index: [index.get(one) for one in (*grown, bytes(32))],
+        lambda index: [index.indexes(one) for one in grown],
+        lambda index: [index.index_of(one) for one in (*grown, bytes(32))],
+    ):
+        assert ask(restored()) == ask(grown)  # type: ignore[no-untyped-call]
+    changed = restored()
+    first = next(iter(grown))
+    told = event(grown.one(first), PAUSE)
+    for index in (grown, changed):
+        held = index.one(first) if index is grown else grown.one(first)
+        index.update(30, replace(held, state=grant_pb2.GRANT_STATE_PAUSED), digest(GRANT_EVENT, told.body))
+    assert changed.one(first) == grown.one(first) and changed.history(first) == grown.history(first)
+    changed.add(40, later := read_grant(statement(grant_body(NOW_MS, consumer=CIVIL))))
+    assert [one.grant_id for one in changed.find(CIVIL, RESOURCE)] == [list(grown)[1], later.grant_id]
+
+
+def test_an_index_that_cannot_be_restored_is_empty() -> None:
+    index, body = GrantIndex(), grant_body(NOW_MS)
+    grant, terms = slim(read_grant(statement(body))), terms_of(body)
+    row = pack(grant, NUMBERS, template(terms), bytes(8))
+    with pytest.raises(StoreDamaged):
+        index.restore([(0, row), (1, row[:50])], Unpacker(names=NAMES, terms={7: terms}))
+    assert not index and index.get(grant.grant_id) is None and index.page(None, -1, 9) == []

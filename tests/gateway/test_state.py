@@ -64,7 +64,7 @@ def picture(state: RegionState) -> object:
         dict(state.organisations.by_code),
         dict(catalogue.by_id),
         {key: catalogue.revision(key) for key in catalogue.by_id},
-        dict(grants.by_id),
+        {key: grants.one(key) for key in grants},
         [one.grant_id for one in grants.find(HEALTH, RESOURCE)],
         pages,
         events,
@@ -293,7 +293,7 @@ async def test_a_projection_ahead_of_a_restored_log_is_thrown_away(tmp_path: Pat
     await region.registrar.close()
     region.log.entries = region.log.entries[:3]
     region.start()
-    assert not region.state.grants.by_id
+    assert not region.state.grants
     region.log.entries = [*region.log.entries, *([exchange_entry().SerializeToString()] * 20)]
     region.log.entries[2] = exchange_entry().SerializeToString()
     region.start()

@@ -1,5 +1,6 @@
 """Clocks of grants: which runs, until when, whose turn it is, and that what is overdue is told of once."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from gateway.access.supervised import Supervised
 from gateway.audit.alerts import Alerts
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import Clock, GrantClocks
+from gateway.grant_rows import Numbers, Unpacker, pack, template, terms_of
 from tests.support.granting import BUREAU, GovernedRegion, ms
 from tests.support.region import HEALTH, ORIGIN, POLICE, YEAR_MS, Authority, grant_body, resource_body
 from tests.support.sealing import numbered_random
@@ -22,6 +24,13 @@ from tests.support.sealing import numbered_random
 G = grant_pb2
 DAY_MS = 24 * 3600 * 1000
 MONDAY = ms("2026-03-02T09:00")
+
+
+def rests(grant: Grant) -> bool:
+    assert grant.record is not None
+    terms = terms_of(grant.record.grant.body)
+    row = pack(replace(grant, record=None), Numbers(0, 1, 2, 0), template(terms), bytes(8))
+    return Unpacker(names=["", "", ""], terms={0: terms}).head(row)[-1]
 
 
 class World:
@@ -42,9 +51,12 @@ class World:
             now_ms=lambda: self.now_ms,
         )
 
-    @property
-    def by_id(self) -> dict[bytes, Grant]:
-        return self.grants
+    def get(self, grant_id: bytes) -> Grant | None:
+        return self.grants.get(grant_id)
+
+    def opened(self) -> Iterator[Grant]:
+        """Yield what a start would: grants that rest in their rows stay packed."""
+        return (grant for grant in self.grants.values() if not rests(grant))
 
     def stands(self, state: int, told: dict[str, Any] | None = None, **changes: Any) -> Grant:
         body = common_pb2.Statement(body=grant_body(MONDAY, **(told or {})))
