@@ -27,6 +27,7 @@ from exchange.v1 import audit_pb2, audit_pb2_grpc, review_pb2
 from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.following import frames
 from shuqiao.trust_files import LogKeys
+from shuqiao.views import read_entry
 
 ENTRIES_PER_SECOND = 500
 """How slowly entries may come before the reading is given up."""
@@ -138,12 +139,12 @@ def _read_range(
     """Read every entry of the range once, keeping hashes; of what was stated to be drawn also who answers."""
     stated = {one.index for one in event.selected}
     population, hashes = Population(draw), list[bytes]()
-    parties: dict[int, Selected] = {}
+    items: dict[int, bytes] = {}
     for index, leaf in _entries(channel, draw):
         hashes.append(leaf_hash(leaf))
         population.add(index, leaf)
         if index in stated:
-            parties[index] = answerable(index, audit_pb2.AuditEntry.FromString(leaf))
+            items[index] = leaf
     ends = sorted({draw.first, draw.end - 1})
     request = audit_pb2.GetProofsRequest(indexes=ends, size=head.size)
     with calling():
@@ -155,7 +156,7 @@ def _read_range(
     if root_of_run(draw.first, hashes, head.size, paths) != head.root:
         raise ReceiptBroken("range")
     population.settle()
-    return population, parties
+    return population, {index: answerable(index, read_entry(index, leaf)) for index, leaf in items.items()}
 
 
 def _entries(channel: grpc.Channel, draw: Draw) -> Iterator[tuple[int, bytes]]:

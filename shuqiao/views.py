@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from itertools import zip_longest
 
+from google.protobuf.message import DecodeError
+
+from exchange.errors import ReceiptBroken
 from exchange.v1 import (
     agent_pb2,
     audit_pb2,
@@ -135,9 +138,25 @@ def token(record: trust_pb2.TokenRecord) -> View:
     }
 
 
+def read_entry(index: int, leaf: bytes) -> audit_pb2.AuditEntry:
+    """Return what a leaf of a log that somebody else keeps says.
+
+    Raises:
+        ReceiptBroken: it is no entry.
+    """
+    try:
+        return audit_pb2.AuditEntry.FromString(leaf)
+    except DecodeError as error:
+        raise ReceiptBroken(f"entry {index}") from error
+
+
 def entry(index: int, leaf: bytes) -> View:
-    """Return an entry of the log: what happened, to what, by whom, how it ended."""
-    told = audit_pb2.AuditEntry.FromString(leaf)
+    """Return an entry of the log: what happened, to what, by whom, how it ended.
+
+    Raises:
+        ReceiptBroken: the leaf is no entry.
+    """
+    told = read_entry(index, leaf)
     view: View = {"index": index, "time": unix_ms(told.time_ms), "gateway": told.gateway}
     which = told.WhichOneof("subject")
     if which == "exchange":

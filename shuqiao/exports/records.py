@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exchange.merkle import leaf_hash
-from exchange.v1 import audit_pb2
 from shuqiao import views
 from shuqiao.exports.pseudonyms import Pseudonyms
 
@@ -58,11 +57,14 @@ def record(index: int, leaf: bytes, origin: str, pseudonyms: Pseudonyms | None =
         leaf: its exact bytes.
         origin: of the log.
         pseudonyms: replace operator and case number, where the record leaves the region.
+
+    Raises:
+        ReceiptBroken: the leaf is no entry.
     """
     view = views.entry(index, leaf)
     if pseudonyms is not None:
         view = pseudonyms.applied(view)
-    entry = audit_pb2.AuditEntry.FromString(leaf)
+    entry = views.read_entry(index, leaf)
     return Record(
         index=index,
         origin=origin,

@@ -104,6 +104,13 @@ def test_each_entry_shows_its_state(shuqiao: Shuqiao, region: Region) -> None:
         assert shown.count("witnessed") == 2 and shown.count("checkpointed") == 3
 
 
+@pytest.mark.parametrize("command", ["tail", "search"])
+def test_what_is_no_entry_is_named_and_not_shown(shuqiao: Shuqiao, region: Region, command: str) -> None:
+    region.leaves[1] = b"\xff" * 20
+    ran = shuqiao("audit", command, lang="en")
+    assert ran.code == 1 and "RECEIPT_BROKEN" in ran.err and "entry 1" in ran.err
+
+
 def test_a_state_is_asked_of_the_gateway(shuqiao: Shuqiao, region: Region) -> None:
     shuqiao("audit", "tail", "--state", "witnessed")
     assert region.received[-1].state == audit_pb2.ENTRY_STATE_WITNESSED

@@ -161,19 +161,21 @@ async def test_items_that_no_gateway_signed_are_not_believed(
         await checked(region, review_id)
 
 
-@pytest.mark.parametrize("which", ["leaf", "gap"])
+@pytest.mark.parametrize("which", ["drawn", "passed over", "gap"])
 async def test_entries_that_are_not_those_of_the_log_are_found(
     region: Served, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     region.draw_on()
     answer = await region.draw(count=5)
     real = region.log.leaves
+    drawn = {item.index for item in (await honest_items(region, answer.review_id))[0]}
+    garbled = {"drawn": drawn, "passed over": set(range(20, 40)) - drawn, "gap": set()}[which]
 
     def leaves(first: int, count: int) -> list[bytes]:
         found = list(real(first, count))
         if which == "gap" and first == 0:
             return []
-        return [leaf[::-1] if index == 20 else leaf for index, leaf in enumerate(found, first)]
+        return [leaf[::-1] if index in garbled else leaf for index, leaf in enumerate(found, first)]
 
     monkeypatch.setattr(region.log, "leaves", leaves)
     with pytest.raises(e.ReceiptBroken):
