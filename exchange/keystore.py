@@ -26,6 +26,8 @@ SUFFIX = ".key"
 HEADER = ".keystore"
 MAGIC = b"shuqiao-keystore/1\n"
 SALT_BYTES = pwhash.argon2id.SALTBYTES
+COST = (pwhash.argon2id.OPSLIMIT_INTERACTIVE, pwhash.argon2id.MEMLIMIT_INTERACTIVE)
+"""Passes and bytes of memory of a derivation; no header says them, so they never change within a version."""
 _PROOF = b"this passphrase opens this folder"
 
 
@@ -161,8 +163,10 @@ class FileKeyStore:
         header = self._folder / HEADER
         if not header.exists():
             salt = self._random(SALT_BYTES)
-            proof = _box(passphrase, salt).encrypt(_PROOF, self._random(SecretBox.NONCE_SIZE))
+            box = _box(passphrase, salt)
+            proof = box.encrypt(_PROOF, self._random(SecretBox.NONCE_SIZE))
             create_file(header, MAGIC + salt + bytes(proof))
+            return box
         content = header.read_bytes()
         salt = content[len(MAGIC) : len(MAGIC) + SALT_BYTES]
         if not content.startswith(MAGIC) or len(salt) != SALT_BYTES:
@@ -178,13 +182,8 @@ class FileKeyStore:
 
 
 def _box(passphrase: bytes, salt: bytes) -> SecretBox:
-    key = pwhash.argon2id.kdf(
-        SecretBox.KEY_SIZE,
-        passphrase,
-        salt,
-        opslimit=pwhash.argon2id.OPSLIMIT_INTERACTIVE,
-        memlimit=pwhash.argon2id.MEMLIMIT_INTERACTIVE,
-    )
+    passes, memory = COST
+    key = pwhash.argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, opslimit=passes, memlimit=memory)
     return SecretBox(key)
 
 

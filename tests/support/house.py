@@ -40,6 +40,7 @@ from tests.support.running_authority import (
     POLICE,
     Region,
     admin_folder,
+    cheap_derivations,
     found_region,
     region_at,
 )
@@ -259,11 +260,13 @@ def household_source(folder: Path, resource: str = HOUSEHOLD) -> dict[str, objec
 @asynccontextmanager
 async def house_at(folder: Path, **limits: int) -> AsyncIterator[House]:
     """Run a region with one granted resource for as long as the context lasts."""
-    config = found_region(folder)
-    config = config.model_copy(
-        update={"trust_list": config.trust_list.model_copy(update={"max_watchers": 16})}
-    )
-    async with region_at(folder, config) as region, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(cheap_derivations())
+        config = found_region(folder)
+        config = config.model_copy(
+            update={"trust_list": config.trust_list.model_copy(update={"max_watchers": 16})}
+        )
+        region = await stack.enter_async_context(region_at(folder, config))
         residents = people(200, 7)
         create_household_db(folder / "household.db", residents)
         house = House(folder=folder, region=region, people=residents, stack=stack)

@@ -1,14 +1,18 @@
 """A real authority over loopback TLS, with people to act on it and a clock that tests turn."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
+
+from nacl.pwhash import argon2id
 
 from certs.client import AuthorityClient, NewToken
 from certs.config import AuthorityConfig, Life, Listen, Trust
 from certs.founding import initialise
 from certs.process import Running, running
+from exchange import keystore
 from exchange.clock import SystemClock
 from exchange.enrolment import IdentityFolder, enrol
 from exchange.enrolment_file import EnrolmentFile
@@ -79,6 +83,16 @@ class Region:
         return (await self.enrol(made.file))[0]
 
 
+@contextmanager
+def cheap_derivations() -> Iterator[None]:
+    """Derive keys of passphrases at the least cost: whoever opens these folders is in this process.
+
+    At the real cost a region's dozen folders take three quarters of the time that it takes to stand.
+    """
+    with patch.object(keystore, "COST", (argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)):
+        yield
+
+
 def found_region(folder: Path, *, enrolment_port: int = 0, service_port: int = 0) -> AuthorityConfig:
     """Make an authority's folder with the administrators wang and li; return its configuration."""
     (folder / "passphrase").write_bytes(PASSPHRASE + b"\n")
@@ -109,8 +123,8 @@ def found_region(folder: Path, *, enrolment_port: int = 0, service_port: int = 0
 
 def admin_folder(folder: Path, name: str) -> IdentityFolder:
     """Open an administrator's identity folder."""
-    keystore = FileKeyStore(folder=folder / name / "keys", passphrase=PASSPHRASE)
-    return IdentityFolder(folder / name, keystore)
+    store = FileKeyStore(folder=folder / name / "keys", passphrase=PASSPHRASE)
+    return IdentityFolder(folder / name, store)
 
 
 @asynccontextmanager
