@@ -18,10 +18,16 @@ class CommitThread:
         self._loop = asyncio.get_running_loop()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="audit-commit")
         self._handed_at = self._heard_at = 0.0
+        self._job: Future[Any] | None = None
 
     @property
     def handed_s(self) -> float:
-        """Seconds since it was last given something."""
+        """Seconds for which it has been at what it was last given.
+
+        0 once that is done, also where the event loop, being busy, has not heard of it yet.
+        """
+        if self._job is None or self._job.done():
+            return 0.0
         return self._loop.time() - self._handed_at
 
     @property
@@ -47,7 +53,7 @@ class CommitThread:
             self._heard_at = self._loop.time()
             then(job)
 
-        job = self._worker.submit(work, *arguments)
+        self._job = job = self._worker.submit(work, *arguments)
         job.add_done_callback(lambda job: self._loop.call_soon_threadsafe(heard, job))
 
     def close(self) -> None:
