@@ -32,9 +32,9 @@ from gateway.access.method_table import MethodTable
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
 from gateway.access.two_roles import TwoRolesWatch
-from gateway.audit.folder import segments_in, sequencer_in, write_log_keys
-from gateway.audit.log_state import load_state, signer_of
-from gateway.audit.rotation import KeyRotation, keep_rotating
+from gateway.audit.epochs.log_state import load_state, signer_of
+from gateway.audit.epochs.rotation import KeyRotation, keep_rotating
+from gateway.audit.writing.folder import segments_in, sequencer_in, write_log_keys
 from gateway.config import GatewayConfig, load
 from gateway.evidence import Evidence, EvidenceParts
 from gateway.governance import Governance, GovernanceParts

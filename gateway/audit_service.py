@@ -3,7 +3,7 @@
 1. Checkpoints and consistency proofs are for everybody: they show no entry.
 2. Officers and auditors read entries; that they do is an entry itself, durable before they see the first.
 3. An agent reads the entries of its own organisation's exchanges; all others are not there for it.
-4. Tails, searches and traces are served by `gateway.audit.tail`, `search` and `trace`.
+4. Tails, searches and traces are served by `gateway.audit.following` and `gateway.audit.projections`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from exchange.errors import ExchangeError, Malformed, UnknownEntry
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from gateway.audit import proofs, search, tail
-from gateway.audit.search import Searches
-from gateway.audit.tail import Tails
+from gateway.audit.following import tail
+from gateway.audit.following.tail import Tails
+from gateway.audit.log import proofs
+from gateway.audit.projections import search
+from gateway.audit.projections.search import Searches
 from gateway.calls import Calls
 from gateway.fold import Head
 from gateway.registrar import Registrar
@@ -25,7 +27,7 @@ Find = Callable[[bytes], Awaitable[int | None]]
 """Returns the index of an exchange's entry by its id of 16 bytes, None where there is none."""
 
 Trace = Callable[[audit_pb2.TraceRequest, Identity], Awaitable[audit_pb2.TraceResponse]]
-"""Answers a trace once it has entered who traces; see `gateway.audit.trace`."""
+"""Answers a trace once it has entered who traces; see `gateway.audit.projections.trace`."""
 
 
 class Log(Protocol):

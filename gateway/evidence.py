@@ -17,19 +17,19 @@ from exchange.identity import Identity
 from exchange.keystore import KeyStore, secret_in
 from exchange.trust import TrustAnchor, TrustList
 from gateway.act_entries import ActEntries
-from gateway.audit.keeping import Keeper
-from gateway.audit.projection import Projection
-from gateway.audit.scrub import Scrub
-from gateway.audit.search import SEARCH, Searches
-from gateway.audit.search_rows import SearchContent
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.tag_terms import TagTerms
-from gateway.audit.tail import Tails
-from gateway.audit.terms import terms_of, trusted_now
-from gateway.audit.tiles import Tiles
-from gateway.audit.trace import Traces
-from gateway.audit.trace_rows import TRACE, TraceContent
-from gateway.audit.witness_setup import witnessing_of
+from gateway.audit.following.tail import Tails
+from gateway.audit.keeping.keeper import Keeper
+from gateway.audit.keeping.scrub import Scrub
+from gateway.audit.keeping.tag_terms import TagTerms
+from gateway.audit.keeping.terms import terms_of, trusted_now
+from gateway.audit.log.tiles import Tiles
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.search import SEARCH, Searches
+from gateway.audit.projections.search_rows import SearchContent
+from gateway.audit.projections.trace import Traces
+from gateway.audit.projections.trace_rows import TRACE, TraceContent
+from gateway.audit.witnessing.setup import witnessing_of
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.config import GatewayConfig

@@ -18,7 +18,7 @@ from exchange.identity import Identity
 from exchange.rpc_errors import abort
 from exchange.trust import Verified
 from exchange.v1 import exchange_pb2, exchange_pb2_grpc
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
 from gateway.path import Path
 from gateway.record import Exchange
 

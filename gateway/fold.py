@@ -16,7 +16,7 @@ from exchange.errors import EntryErased, StoreDamaged
 from exchange.v1 import audit_pb2
 from gateway.access.grants import INDEX_BYTES
 from gateway.audience import Audience
-from gateway.audit.reading import Present
+from gateway.audit.log.reader import Present
 from gateway.grant_rows import terms_of
 from gateway.grant_table import Granted
 from gateway.state import DOMAINS, RegionState, grant_named

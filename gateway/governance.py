@@ -23,8 +23,8 @@ from exchange.trust_feed import TrustFeed
 from gateway.access.guards import Guard, ReleaseGuard, guard_faults, standard_guards
 from gateway.access.quota import Quotas
 from gateway.access.supervised import Supervised
-from gateway.audit.alerts import Alerts
-from gateway.audit.sequencer import Sequencer
+from gateway.audit.entries.alerts import Alerts
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.clocks.catalogue import CatalogueClocks
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import GrantClocks

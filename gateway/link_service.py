@@ -18,7 +18,7 @@ from exchange.rpc_errors import abort
 from exchange.trust import TrustList, Verified
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2, directory_pb2, link_pb2, link_pb2_grpc
-from gateway.audit.sequencer import Sequencer
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.path import Path
 from gateway.registrar import Registrar
 from gateway.routing.links import MAX_LINKS_PER_AGENT, AgentLink, Links, Parcel

@@ -32,8 +32,8 @@ from exchange.identity import Identity
 from exchange.tlog_tiles import CHECKPOINT, EntryBundle, parse_path
 from exchange.trust import TrustAnchor, TrustList
 from gateway.access.method_table import MethodTable
-from gateway.audit.tile_reads import TileReads
-from gateway.audit.tiles import Tiles
+from gateway.audit.entries.tile_reads import TileReads
+from gateway.audit.log.tiles import Tiles
 from gateway.log_server import LogServer
 from gateway.peer_protocol import PEER_CHAIN
 from gateway.registrar import Registrar

@@ -44,8 +44,9 @@ from exchange.v1 import common_pb2, exchange_pb2, link_pb2
 from gateway.access.guards import Guard, ReleaseGuard
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
-from gateway.audit.entry import exchange_leaf
-from gateway.audit.sequencer import Logged, Sequencer
+from gateway.audit.entries.exchange_entry import exchange_leaf
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.metrics import PathMetrics
 from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links

@@ -9,7 +9,7 @@ from exchange.errors import Code, ExchangeError
 from exchange.identity import Identity
 from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, reason_pb2
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
 from gateway.storage.ports import QuotaKey
 
 REFUSING_CODES = frozenset(

@@ -15,8 +15,8 @@ from exchange.identity import Identity, Role
 from exchange.timestamps import milliseconds
 from exchange.v1 import report_pb2, report_pb2_grpc
 from gateway import pages
-from gateway.audit.projection import Projection
-from gateway.audit.projection_file import held
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.projection_file import held
 from gateway.calls import Calls
 from gateway.registrar import Registrar
 from gateway.reports import disclosure, performance, responsibility, sums

@@ -29,8 +29,8 @@ from exchange.v1 import (
 from gateway import interceptors
 from gateway.access.guards import standard_guards
 from gateway.admin_service import AdminService
-from gateway.audit.rotation import KeyRotation
-from gateway.audit.sequencer import Sequencer
+from gateway.audit.epochs.rotation import KeyRotation
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.calls import Calls
 from gateway.case_service import CaseService
 from gateway.clocks.workdays import Workdays

@@ -8,7 +8,7 @@ import structlog
 
 from exchange.clock import Clock
 from exchange.errors import ExchangeError, TwoRoles
-from gateway.audit.alerts import Alerts
+from gateway.audit.entries.alerts import Alerts
 
 MOST = 256
 DAY_MS = 86_400_000

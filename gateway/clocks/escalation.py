@@ -46,7 +46,7 @@ Source = Callable[[], Iterable[Due]]
 
 
 class Enter(Protocol):
-    """Enters alerts; `gateway.audit.alerts.Alerts.enter` with severity "warning" is one."""
+    """Enters alerts; `gateway.audit.entries.alerts.Alerts.enter` with severity "warning" is one."""
 
     async def __call__(self, error: ExchangeError, *, since_ms: int) -> None:
         """Enter an alert, durable on return."""

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from exchange.canonical import GRANT, TICKET, digest
 from exchange.entries import counted_before
 from exchange.v1 import audit_pb2, exchange_pb2, grant_pb2, ticket_pb2
-from gateway.audit.projection_file import Projected
+from gateway.audit.projections.projection_file import Projected
 from gateway.reports.steps import step_of
 
 USAGE = "usage.db"
@@ -61,7 +61,7 @@ def day_of(time_ms: int) -> int:
 
 
 class UsageContent:
-    """The rows of `usage.db`; see `gateway.audit.projection_file.Content`."""
+    """The rows of `usage.db`; see `gateway.audit.projections.projection_file.Content`."""
 
     version = 1
     schema = """

@@ -20,9 +20,9 @@ from exchange.clock import Clock
 from exchange.errors import ExchangeError
 from exchange.resources import Resource
 from exchange.v1 import audit_pb2
-from gateway.audit.kept import kept_leaves
-from gateway.audit.pace import Pace
+from gateway.audit.log.kept import kept_leaves
 from gateway.fold import Head
+from gateway.pace import Pace
 from gateway.risk.engine import Engine
 from gateway.risk.hours import CUSTOM_DAYS
 from gateway.risk.observed import Observed, observe_entry

@@ -10,7 +10,7 @@ from exchange.identity import Identity
 from exchange.link import MAX_FRAME_BYTES, Outbox
 from exchange.rpc_errors import to_failure
 from exchange.v1 import common_pb2, exchange_pb2, link_pb2
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
 from gateway.record import Exchange
 
 RECEIPT_BYTES = 2048

@@ -3,7 +3,7 @@
 1. An entry has who asked what for which purpose and when; grants, catalogue, organisations and cases are
    those of now. So both decisions are made anew, by the rules in force and by the others, and compared.
 2. Entries are read in a thread, the newest first; guards are asked on the event loop in pieces of two
-   milliseconds, and the rest between them lets exchanges go before (`gateway.audit.pace`).
+   milliseconds, and the rest between them lets exchanges go before (`gateway.pace`).
 3. The guards asked here are not the path's: nothing that the path keeps is touched, nothing is reserved.
 4. That somebody looked is an entry before the first exchange is read. One dry run at a time.
 """
@@ -21,9 +21,9 @@ from exchange.region_rules import RegionRules, read_rules
 from exchange.trust import TrustList
 from exchange.v1 import audit_pb2, exchange_pb2, rules_pb2
 from gateway.access.guards import Guard
-from gateway.audit.pace import Pace
-from gateway.audit.reading import Present
+from gateway.audit.log.reader import Present
 from gateway.fold import Head
+from gateway.pace import Pace
 from gateway.registrar import Registrar
 from gateway.rules.supposed import REQUEST, consumer_of, suppose, walk
 from gateway.state import RegionState

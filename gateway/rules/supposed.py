@@ -9,7 +9,7 @@ from exchange.identity import Identity, Role
 from exchange.trust import TrustList
 from exchange.v1 import common_pb2, exchange_pb2, reason_pb2
 from gateway.access.guards import Guard, trust_is_fresh
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
 from gateway.record import Exchange
 from gateway.state import RegionState
 

@@ -26,8 +26,8 @@ from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, Refuse
 from exchange.identity import Identity
 from exchange.v1 import audit_pb2
 from gateway.act_entries import ActEntries
-from gateway.audit.projection import Projection
-from gateway.audit.projection_file import held as projected
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.projection_file import held as projected
 from gateway.registrar import Registrar
 from gateway.subject_tags import check_list
 from gateway.tickets.held import Held

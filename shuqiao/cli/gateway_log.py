@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from exchange.identity import Identity
     from exchange.log_keys import Epoch
-    from gateway.audit.log_folder import LogFolder
+    from gateway.audit.epochs.log_folder import LogFolder
 
 epoch = typer.Typer(
     name="epoch", help="日志丢失后由两人开启新纪元 | After a loss of the log, two people let it go on"
@@ -98,7 +98,7 @@ def propose(
     """Read the folder of a stopped gateway, make the next key there, and sign as the first administrator."""
     from exchange.log_keys import read_epoch
     from exchange.v1 import common_pb2
-    from gateway.audit.epoch_proposal import propose as read_folder
+    from gateway.audit.epochs.proposal import propose as read_folder
     from shuqiao import opening_file
 
     call = of(context)
@@ -140,7 +140,7 @@ def approve(context: typer.Context, file: File) -> None:
 @epoch.command("open", help="开启：写入已停止的网关 | Open: take it over into the stopped gateway")
 def open_(context: typer.Context, file: File, config: Config) -> None:
     """Compare what two administrators signed with the folder, and have the next start go on under it."""
-    from gateway.audit.epochs import open_epoch
+    from gateway.audit.epochs.opening import open_epoch
     from shuqiao import opening_file
 
     call = of(context)
@@ -153,7 +153,7 @@ def open_(context: typer.Context, file: File, config: Config) -> None:
 
 
 def _folder(call: Invocation, config: Path) -> "LogFolder":
-    from gateway.audit.epoch_folder import log_folder
+    from gateway.audit.epochs.stopped_gateway import log_folder
     from gateway.config import load
 
     return asyncio.run(log_folder(load(config), call.clock))

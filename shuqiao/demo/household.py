@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from exchange.checkpoint import open_checkpoint
 from exchange.errors import CaseRequired, ExchangeError, FieldNotGranted, GrantExpired, Revoked
 from exchange.v1 import audit_pb2
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from shuqiao import views
 from shuqiao.demo.cast import CIVIL, GRANTED, HEALTH, INSURANCE, OFFICES, POLICE, residents
 from shuqiao.demo.counter import Counter

@@ -7,8 +7,8 @@ from pathlib import Path
 from exchange import cases
 from exchange.grant_body import read_grant
 from exchange.v1 import audit_pb2, common_pb2
-from gateway.audit.offline import offline_log
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.offline import offline_log
+from gateway.audit.verification.verify import verify_folder
 from shuqiao.demo.files import Layout
 
 STRETCH = 1024

@@ -11,7 +11,8 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from exchange.checkpoint import LogSigner
-from gateway.audit.sequencer import Logged, Sequencer
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.storage.high_water import HighWaterFile
 from gateway.storage.ports import Group as StoredGroup
 from gateway.storage.sqlite import SqliteAuditStore

@@ -7,7 +7,7 @@ from exchange.identity import Identity, Role
 from exchange.region_rules import RegionRules
 from exchange.subject_tags import tag_root
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2
-from gateway.audit.entry import exchange_leaf
+from gateway.audit.entries.exchange_entry import exchange_leaf
 from gateway.record import Exchange, TagList
 from gateway.risk.engine import Engine
 from gateway.risk.holds import Hold

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exchange.v1 import audit_pb2, reason_pb2
-from gateway.audit.projection import Projection
-from gateway.audit.search import SEARCH, Searches, read
-from gateway.audit.search_rows import SearchContent
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.search import SEARCH, Searches, read
+from gateway.audit.projections.search_rows import SearchContent
 from gateway.storage.ports import Group as StoredGroup
 from gateway.storage.ports import StoredHead
 from gateway.storage.sqlite import SqliteAuditStore

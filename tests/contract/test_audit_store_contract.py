@@ -8,7 +8,7 @@ import pytest
 
 from exchange.keystore import MemoryKeyStore
 from exchange.v1 import grant_pb2
-from gateway.audit.folder import segments_in
+from gateway.audit.writing.folder import segments_in
 from gateway.storage.ports import Group, QuotaKey, Segment, SegmentStore, StoredHead, Tile, Used
 from gateway.storage.segments import SegmentFiles
 from gateway.storage.sqlite import SqliteAuditStore

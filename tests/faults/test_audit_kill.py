@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.audit.folder import sequencer_in
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
+from gateway.audit.writing.folder import sequencer_in
 from tests.support.audit import KEYS, SIGNER
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from exchange.merkle import leaf_hash
 from exchange.receipt import verify_receipt
 from exchange.trust import TrustList
 from exchange.v1 import audit_pb2
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from gateway.storage.sqlite import SqliteAuditStore
 from shuqiao import Query
 from shuqiao.client import Answer

@@ -9,8 +9,8 @@ import pytest
 
 from exchange.errors import EntryErased
 from exchange.v1 import audit_pb2
-from gateway.audit.terms import DAY_MS, stays
-from gateway.audit.verify import verify_folder
+from gateway.audit.keeping.terms import DAY_MS, stays
+from gateway.audit.verification.verify import verify_folder
 from tests.support.audit import KEYS
 from tests.support.keeping import START_MS, KeptLog, child_keys
 from tests.support.keeping_child import TERMS

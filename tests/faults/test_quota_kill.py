@@ -10,7 +10,7 @@ import pytest
 
 from exchange.v1 import audit_pb2
 from gateway.access.quota_periods import span
-from gateway.audit.folder import sequencer_in
+from gateway.audit.writing.folder import sequencer_in
 from gateway.storage.ports import QuotaKey
 from tests.support.audit import SIGNER
 from tests.support.quota_child import GRANTS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exchange.errors import ExchangeError, LogBehind, LogForked, StoreDamaged
-from gateway.audit.folder import sequencer_in
+from gateway.audit.writing.folder import sequencer_in
 from tests.support.audit import SIGNER
 from tests.support.failing_writer import check, writer
 from tests.support.fault_disk import FaultDisk

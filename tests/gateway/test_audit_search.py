@@ -15,9 +15,9 @@ from exchange.rpc_errors import from_rpc_error
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2
 from gateway import pages
-from gateway.audit.filter_words import short_hash
-from gateway.audit.filters import Filter, facts_of
-from gateway.audit.search import MAX_FINDS
+from gateway.audit.entries.filter_words import short_hash
+from gateway.audit.entries.filters import Filter, facts_of
+from gateway.audit.projections.search import MAX_FINDS
 from tests.support.callers import by
 from tests.support.officers import AUDITOR, AUTHORITY, OFFICER, Office, exchange
 from tests.support.region import HEALTH, POLICE, Region
@@ -184,7 +184,7 @@ async def test_large_entries_make_a_page_shorter_and_none_is_lost(office: Office
 async def test_a_search_while_the_projection_is_behind_says_how_far_it_looked(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.audit import search
+    from gateway.audit.projections import search
 
     monkeypatch.setattr(search, "CAUGHT_UP_S", 0.01)
     first = await office.enter(exchange(0))
@@ -245,7 +245,7 @@ async def test_no_exchange_is_hidden_behind_others_whose_ids_begin_alike(
     ids = [bytes(7) + b"\x07" + number.to_bytes(8, "big") for number in range(40)]
     await office.enter(*(exchange(number, exchange_id=one) for number, one in enumerate(ids)))
     assert [await office.searches.find(one) for one in ids] == list(range(40))
-    monkeypatch.setattr("gateway.audit.search.MAX_ALIKE", 30)
+    monkeypatch.setattr("gateway.audit.projections.search.MAX_ALIKE", 30)
     with pytest.raises(e.TooMany):
         await office.searches.find(ids[-1])
 

@@ -14,9 +14,9 @@ from exchange.checkpoint import open_checkpoint
 from exchange.rpc_errors import from_rpc_error
 from exchange.v1 import audit_pb2
 from gateway import pages
-from gateway.audit import past, recent, tail
-from gateway.audit.filters import Facts, Filter, facts_of
-from gateway.audit.recent import Recent
+from gateway.audit.entries.filters import Facts, Filter, facts_of
+from gateway.audit.following import past, recent, tail
+from gateway.audit.following.recent import Recent
 from tests.support.audit import ORIGIN, SIGNER
 from tests.support.callers import by
 from tests.support.officers import AUDITOR, AUTHORITY, MAX_TAILS, OFFICER, Office, exchange

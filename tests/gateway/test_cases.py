@@ -13,7 +13,7 @@ from exchange.cases import CHANGE, DAY_MS
 from exchange.identity import Role
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, exchange_pb2
-from gateway.audit.terms import stays
+from gateway.audit.keeping.terms import stays
 from gateway.cases import register
 from gateway.cases.guard import CaseIsOpen
 from tests.support.casework import CASE, MATTER, closing, rules_body, step

@@ -8,7 +8,7 @@ from exchange.checkpoint import Checkpoint, parse_checkpoint
 from exchange.identity import Identity, Role
 from exchange.merkle import consistency_proof, leaf_hash, node_hash, root_of
 from exchange.v1 import common_pb2, directory_pb2, link_pb2
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
 from gateway.link_service import FrameWriter
 from gateway.routing.links import MAX_LINKS_PER_AGENT, MAX_NOTICES, AgentLink, Links, Parcel
 

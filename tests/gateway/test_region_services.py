@@ -26,10 +26,10 @@ from exchange.v1 import (
 )
 from gateway import pages
 from gateway.admin_service import AdminService
-from gateway.audit.projection import Projection
-from gateway.audit.search import SEARCH, Searches
-from gateway.audit.search_rows import SearchContent
-from gateway.audit.tail import Tails
+from gateway.audit.following.tail import Tails
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.search import SEARCH, Searches
+from gateway.audit.projections.search_rows import SearchContent
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService

@@ -7,7 +7,7 @@ from nacl.signing import SigningKey
 from exchange.checkpoint import LogSigner, open_checkpoint
 from exchange.receipt import verify_receipt
 from exchange.v1 import audit_pb2, grant_pb2
-from gateway.audit.sequencer import Sequencer
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.storage.high_water import HighWaterFile
 from gateway.storage.sqlite import SqliteAuditStore
 from tests.support.keeping import KeptLog

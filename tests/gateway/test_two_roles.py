@@ -21,7 +21,7 @@ from exchange.trust import TrustAnchor
 from exchange.v1 import audit_pb2, reason_pb2
 from gateway.access.method_table import MethodTable
 from gateway.access.two_roles import DAY_MS, MOST, TwoRolesWatch
-from gateway.audit.alerts import Alerts
+from gateway.audit.entries.alerts import Alerts
 from gateway.interceptors import chain
 from gateway.server import GatewayServer
 from tests.support.names import with_names

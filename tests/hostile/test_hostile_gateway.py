@@ -12,7 +12,7 @@ from exchange.checkpoint import Checkpoint, LogSigner, open_checkpoint
 from exchange.merkle import leaf_hash
 from exchange.resources import DEFAULT_PADDING
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, link_pb2, reason_pb2
-from gateway.audit.entry import exchange_leaf
+from gateway.audit.entries.exchange_entry import exchange_leaf
 from tests.support.hostile import NAME, World, outcome, until
 from tests.support.hostile_requests import provider_reason, signed_request
 from tests.support.region import ORIGIN

@@ -13,7 +13,7 @@ from exchange import canonical
 from exchange.link import MAX_RESPONSE_BYTES
 from exchange.signing import BatchSigner
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, exchange_pb2, link_pb2, reason_pb2
-from gateway.audit.entry import exchange_leaf
+from gateway.audit.entries.exchange_entry import exchange_leaf
 from tests.support.hostile import ADDRESS, NAME, World, outcome, until
 from tests.support.region import CIVIL, POLICE
 

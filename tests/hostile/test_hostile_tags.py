@@ -11,7 +11,7 @@ from exchange.errors import AuditUnavailable
 from exchange.signing import BatchSigner
 from exchange.subject_tags import InnerTags, OuterTags, period_of, split_tags, tag_root
 from exchange.v1 import audit_pb2, exchange_pb2, link_pb2
-from gateway.audit.entry import exchange_leaf
+from gateway.audit.entries.exchange_entry import exchange_leaf
 from tests.support.hostile import PERSON, TAG_KEY, World, outcome, until
 
 Change = Callable[[exchange_pb2.ResponseBody], None]

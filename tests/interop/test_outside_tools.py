@@ -17,8 +17,8 @@ import pytest
 
 from exchange.identity import Role
 from exchange.tlog_tiles import EntryBundle, HashTile
-from gateway.audit.offline import offline_log
-from gateway.audit.tiles import Tiles
+from gateway.audit.log.tiles import Tiles
+from gateway.audit.verification.offline import offline_log
 from shuqiao.log_client import LogClient
 from shuqiao.tile_export import Exported, export_tiles
 from tests.support.audit import ORIGIN, SIGNER, write_log

@@ -18,11 +18,11 @@ from exchange.cosignature import WitnessKey, cosignatures_of, parse_witness_key
 from exchange.errors import LogBehind, LogForked
 from exchange.identity import Identity, Role
 from exchange.merkle import split_hashes
-from gateway.audit.folder import sequencer_in
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.witness_setup import witnessing_of
-from gateway.audit.witnessed_file import SIZES, WITNESSED
-from gateway.audit.witnessing import Witnessing
+from gateway.audit.witnessing.setup import witnessing_of
+from gateway.audit.witnessing.witnessed_file import SIZES, WITNESSED
+from gateway.audit.witnessing.witnessing import Witnessing
+from gateway.audit.writing.folder import sequencer_in
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.config import Witnesses
 from tests.support.audit import ORIGIN, SIGNER, entry, submit, write_log
 from tests.support.outside_witnesses import built, litewitness, omniwitness

@@ -23,7 +23,7 @@ from exchange.merkle import batch_paths, consistency_proof, leaf_hash, root_of
 from exchange.receipt import to_tlog_proof
 from exchange.trust import read_trust_list
 from exchange.v1 import audit_pb2, evidence_pb2
-from gateway.audit.filters import Filter, facts_of
+from gateway.audit.entries.filters import Filter, facts_of
 from shuqiao.evidence_attached import Attached
 from shuqiao.evidence_export import Exporter, Wanted
 from shuqiao.evidence_source import Entry

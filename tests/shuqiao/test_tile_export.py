@@ -25,8 +25,8 @@ from exchange.errors import (
 )
 from exchange.tile_reader import Fetch, TiledTree, fetch_checkpoint
 from exchange.tlog_tiles import EntryBundle, HashTile, bundles_between, parse_path, tiles_between
-from gateway.audit.offline import offline_log
-from gateway.audit.tiles import Tiles
+from gateway.audit.log.tiles import Tiles
+from gateway.audit.verification.offline import offline_log
 from shuqiao.tile_export import Exported, export_tiles, mirror_fetch
 from tests.support.audit import ORIGIN, SIGNER, entry, write_log
 from tests.support.paper_log import PaperLog

@@ -14,8 +14,9 @@ from exchange.errors import AuditUnavailable, ExchangeError
 from exchange.merkle import leaf_hash, root_from_path
 from exchange.segment import Item
 from exchange.v1 import audit_pb2
-from gateway.audit.folder import sequencer_in
-from gateway.audit.sequencer import Logged, Sequencer
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.folder import sequencer_in
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.storage.ports import Gap, Group, QuotaKey, Segment, StoredHead, Used
 from gateway.storage.segment_table import SegmentBook
 from gateway.storage.segments import SegmentFiles

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.errors import ExchangeError
-from gateway.audit.folder import sequencer_in
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.folder import sequencer_in
 from tests.support.audit import SIGNER, entry
 
 

@@ -7,10 +7,10 @@ from exchange.clock import SystemClock
 from exchange.identity import Identity
 from exchange.log_keys import Epoch, read_epoch
 from exchange.v1 import common_pb2
-from gateway.audit.epoch_folder import log_folder
-from gateway.audit.epoch_proposal import propose
-from gateway.audit.epochs import open_epoch
-from gateway.audit.log_folder import LogFolder
+from gateway.audit.epochs.log_folder import LogFolder
+from gateway.audit.epochs.opening import open_epoch
+from gateway.audit.epochs.proposal import propose
+from gateway.audit.epochs.stopped_gateway import log_folder
 from gateway.config import AuthorityAddress, GatewayConfig
 from shuqiao import opening_file
 from tests.support.house import House

@@ -24,7 +24,7 @@ from exchange.own_keys import OwnKeys
 from exchange.receipt import to_tlog_proof
 from exchange.signing import BatchSigner
 from exchange.v1 import audit_pb2, common_pb2, evidence_pb2, exchange_pb2, grant_pb2, reason_pb2, trust_pb2
-from gateway.audit.entry import exchange_leaf
+from gateway.audit.entries.exchange_entry import exchange_leaf
 from gateway.record import Exchange
 from tests.support.region import CIVIL, HEALTH, ORIGIN, POLICE, RESOURCE, Region
 from tests.support.sealing import numbered_random

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from tests.support.audit import KEYS
 from tests.support.fault_disk import FaultDisk
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.errors import ExchangeError
-from gateway.audit.folder import sequencer_in
-from gateway.audit.sequencer import Logged, Sequencer
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.folder import sequencer_in
+from gateway.audit.writing.sequencer import Sequencer
 from tests.support.audit import SIGNER, entry
 
 BEAT_S = 0.02

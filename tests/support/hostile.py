@@ -59,7 +59,8 @@ from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, grant_p
 from gateway.access.guards import standard_guards
 from gateway.access.refusals import RefusalLimiter
 from gateway.access.requests import RequestCheck
-from gateway.audit.sequencer import Logged, Sequencer
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.calls import Calls
 from gateway.directory_service import DirectoryService
 from gateway.link_service import LinkParts, LinkService

@@ -9,10 +9,10 @@ from exchange.identity import Identity, parse_uri
 from exchange.keystore import KeyStore, MemoryKeyStore
 from exchange.v1 import audit_pb2
 from gateway.act_entries import ActEntries
-from gateway.audit.folder import segments_in
-from gateway.audit.keeping import Keeper
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.terms import DAY_MS, Terms
+from gateway.audit.keeping.keeper import Keeper
+from gateway.audit.keeping.terms import DAY_MS, Terms
+from gateway.audit.writing.folder import segments_in
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import SegmentStore
 from gateway.storage.segments import SegmentFiles

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from exchange.errors import ExchangeError
 from exchange.telemetry import set_up_logs
-from gateway.audit.sequencer import Logged
-from gateway.audit.terms import DAY_MS, Terms
+from gateway.audit.keeping.terms import DAY_MS, Terms
+from gateway.audit.log.logged import Logged
 from tests.support.keeping import KeptLog, aged, child_keys
 
 STEP_MS = DAY_MS // 8

@@ -20,9 +20,9 @@ from exchange.tls import load_identity
 from exchange.trust import TrustAnchor, TrustList
 from exchange.trust_feed import TrustFeed
 from exchange.v1 import audit_pb2
-from gateway.audit.folder import sequencer_in
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.tiles import Tiles
+from gateway.audit.log.tiles import Tiles
+from gateway.audit.writing.folder import sequencer_in
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.log_face import LogFace, LogFaceParts
 from gateway.registrar import Registrar
 from gateway.state import RegionState

@@ -8,12 +8,12 @@ import grpc
 from exchange.errors import EntryErased
 from exchange.identity import Role
 from exchange.v1 import audit_pb2, audit_pb2_grpc
-from gateway.audit.folder import sequencer_in
-from gateway.audit.projection import Projection
-from gateway.audit.search import SEARCH, Searches
-from gateway.audit.search_rows import SearchContent
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.tail import Tails
+from gateway.audit.following.tail import Tails
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.search import SEARCH, Searches
+from gateway.audit.projections.search_rows import SearchContent
+from gateway.audit.writing.folder import sequencer_in
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from tests.support.audit import SIGNER, submit

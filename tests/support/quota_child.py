@@ -17,8 +17,8 @@ from exchange.grant_body import QuotaRule
 from exchange.v1 import audit_pb2
 from gateway.access.quota import Quotas, Reservation
 from gateway.access.quota_periods import DAY, MONTH, TERM
-from gateway.audit.folder import sequencer_in
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
+from gateway.audit.writing.folder import sequencer_in
 from tests.support.audit import SIGNER
 
 GRANTS = {

@@ -13,11 +13,11 @@ from exchange.identity import Role
 from exchange.rpc_errors import from_rpc_error
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, audit_pb2_grpc, common_pb2, review_pb2, review_pb2_grpc
-from gateway.audit.projection import Projection
-from gateway.audit.search import SEARCH, Searches
-from gateway.audit.search_rows import SearchContent
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.tail import Tails
+from gateway.audit.following.tail import Tails
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.search import SEARCH, Searches
+from gateway.audit.projections.search_rows import SearchContent
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.audit_service import AuditService
 from gateway.calls import Calls
 from gateway.review.selection import Selection

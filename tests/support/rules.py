@@ -13,7 +13,7 @@ from exchange.region_rules import RegionRules, read_rules
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, rules_pb2
 from gateway.access.guards import Guard
 from gateway.access.refusals import RefusalLimiter
-from gateway.audit.reading import Present
+from gateway.audit.log.reader import Present
 from gateway.metrics import PathMetrics
 from gateway.path import Path as ThePath
 from gateway.path import PathParts

@@ -15,12 +15,12 @@ from exchange.keystore import MemoryKeyStore
 from exchange.statement import StatementSigner
 from exchange.subject_tags import inner_tag, padded, period_of, tag_root
 from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, ticket_pb2_grpc
-from gateway.audit.projection import Projection
-from gateway.audit.search import SEARCH, Searches
-from gateway.audit.search_rows import SearchContent
-from gateway.audit.sequencer import Sequencer
-from gateway.audit.tag_terms import TagTerms
-from gateway.audit.trace_rows import TRACE, TraceContent
+from gateway.audit.keeping.tag_terms import TagTerms
+from gateway.audit.projections.projection import Projection
+from gateway.audit.projections.search import SEARCH, Searches
+from gateway.audit.projections.search_rows import SearchContent
+from gateway.audit.projections.trace_rows import TRACE, TraceContent
+from gateway.audit.writing.sequencer import Sequencer
 from gateway.calls import Calls
 from gateway.subject_tags import GatewayTagKeys
 from gateway.ticket_service import TicketService

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from exchange.v1 import audit_pb2
-from gateway.audit.filters import Filter, facts_of
+from gateway.audit.entries.filters import Filter, facts_of
 from shuqiao.cli.app import run
 from shuqiao.demo.cast import AUDITOR, OFFICER, RESOURCE
 from shuqiao.demo.world import GATEWAY

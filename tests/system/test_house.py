@@ -24,7 +24,7 @@ from exchange.v1 import (
     grant_pb2,
     reason_pb2,
 )
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from tests.support.house import HOUSEHOLD, STATIONS, House, house_at, household_source, question, until
 
 pytestmark = pytest.mark.system
@@ -312,7 +312,7 @@ async def test_beyond_the_window_a_consumer_is_refused_at_once(tmp_path: Path) -
 
 
 async def test_the_log_of_a_working_gateway_verifies_offline(house: House) -> None:
-    from gateway.audit.verify import verify_folder
+    from gateway.audit.verification.verify import verify_folder
 
     for _ in range(3):
         await ask(house)

@@ -20,7 +20,7 @@ from exchange.errors import (
 )
 from exchange.receipt import ReceiptVerifier
 from exchange.v1 import agent_pb2, audit_pb2, reason_pb2
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from tests.support.epochs import opened, proposed, signed
 from tests.support.house import House, house_at, question, until
 

@@ -11,7 +11,7 @@ import pytest
 from exchange.errors import ReceiptBroken
 from exchange.receipt import ReceiptVerifier
 from exchange.v1 import admin_pb2, admin_pb2_grpc, agent_pb2, audit_pb2
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from tests.support.house import House, house_at, question, until
 from tests.support.running_authority import TurnedClock
 

@@ -7,7 +7,7 @@ import pytest
 from exchange.errors import ProviderAway
 from exchange.receipt import ReceiptVerifier
 from exchange.v1 import audit_pb2
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from shuqiao.demo.cast import HEALTH, POLICE
 from shuqiao.demo.world import AUTHORITY, GATEWAY
 from shuqiao.questions import Answer

@@ -11,7 +11,7 @@ import pytest
 
 from exchange.identity import Role
 from exchange.v1 import audit_pb2
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from shuqiao import views
 from shuqiao.cli.app import run
 from tests.support.house import House, house_at, question

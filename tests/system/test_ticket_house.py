@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit.verify import verify_folder
+from gateway.audit.verification.verify import verify_folder
 from shuqiao.cli.app import run
 from tests.support.house import HOUSEHOLD, House, house_at, question, until
 from tests.support.running_authority import HEALTH, POLICE

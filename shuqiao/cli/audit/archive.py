@@ -25,7 +25,7 @@ def verify_log(
     call: Invocation, folder: Path, trust: Path | None, root: Path | None, config: Path | None
 ) -> int:
     """Verify a folder and say what was found; return 0 when it is whole, 1 when not."""
-    from gateway.audit.verify import verify_folder
+    from gateway.audit.verification.verify import verify_folder
     from shuqiao.trust_files import FROM_FOLDER, read_log_keys
 
     keys = read_log_keys(trust, root=root) if trust is not None else None

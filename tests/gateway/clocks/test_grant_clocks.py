@@ -13,7 +13,7 @@ from exchange.region_rules import Clocks, RegionRules
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2
 from gateway.access.supervised import Supervised
-from gateway.audit.alerts import Alerts
+from gateway.audit.entries.alerts import Alerts
 from gateway.clocks.escalation import Escalation
 from gateway.clocks.grants import Clock, GrantClocks
 from gateway.grant_rows import Numbers, Unpacker, pack, template, terms_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange.v1 import audit_pb2, exchange_pb2, grant_pb2, report_pb2, ticket_pb2
-from gateway.audit.projection_file import Projected
+from gateway.audit.projections.projection_file import Projected
 from gateway.reports import sums
 from gateway.reports.steps import above, bound_of, quantile, step_of
 from gateway.reports.sums import Period

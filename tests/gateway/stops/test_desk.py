@@ -12,7 +12,7 @@ from exchange.clock import system_random
 from exchange.identity import Identity, Role
 from exchange.stops import MAX_ALONE_MS
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2, stop_pb2
-from gateway.audit.sequencer import Logged
+from gateway.audit.log.logged import Logged
 from gateway.record import Exchange
 from gateway.routing.links import AgentLink, Links, Parcel
 from gateway.stop_service import StopService
