@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from gateway.audit.commit_thread import CommitThread
+from gateway.audit.writing.commit_thread import CommitThread
 
 
 async def test_it_is_at_its_work_until_that_is_done_whether_or_not_the_event_loop_has_heard() -> None:
