@@ -7,7 +7,8 @@
    found also after the rest was erased.
 4. The file of a segment that is not erased has the digest that was noted, is of that range of that log, and
    states the hashes that the tiles state.
-5. With the keys: every chunk opens, and every entry in it hashes to what its tile says.
+5. With the keys: every chunk opens, every entry in it hashes to what its tile says, and the tags beside it
+   are those whose root it holds.
 That the entries named in 2 are entries of the log is shown by the walk, which hashes all rows.
 """
 
@@ -23,6 +24,7 @@ from exchange.keystore import KeyStore
 from exchange.merkle import leaf_hash
 from exchange.segment import CHUNK_ENTRIES, KEY_BYTES, SegmentCipher, place_of
 from exchange.v1 import audit_pb2
+from gateway.audit.verification.tags import fits
 from gateway.storage import segment_table
 from gateway.storage.ports import Segment, kept_digest
 from gateway.storage.segment_file import Layout, digest_of, file_name, key_name, read_chunk, read_layout
@@ -142,10 +144,14 @@ class SealedCheck:
             return
         cipher = SegmentCipher(key=key, header=layout.header)
         for number, tile in enumerate(tiles):
-            items = read_chunk(layout, cipher, number)
+            items, first = read_chunk(layout, cipher, number), segment.first + number * CHUNK_ENTRIES
             if b"".join([leaf_hash(item.leaf) for item in items]) != tile:
-                first = segment.first + number * CHUNK_ENTRIES
                 self._fault(place, f"entries {first} to {first + CHUNK_ENTRIES - 1} differ from their tile")
+            for index, item in enumerate(items, first):
+                if not fits(item.leaf, b"".join(item.beside)):
+                    self._fault(
+                        f"entry {index}", "the tags sealed beside it are not those whose root it holds"
+                    )
 
     def _tile(self, n: int) -> bytes:
         row = self._db.execute("SELECT data FROM tile WHERE level = 0 AND n = ?", (n,)).fetchone()

@@ -5,8 +5,9 @@
    spoken for by their tiles.
 2. Every full tile is there and says what the entries under it say.
 3. The root over all entries is the head's, and its checkpoint is signed by the log's key.
-4. The log is no shorter than its high-water copy and had that copy's root at that size.
-Whoever edits entry and tiles alike is found by 3; whoever also cuts the log back to an earlier head, by 4
+4. The tags beside an entry are those whose root it holds (`tags`); sealed ones with the segments' keys.
+5. The log is no shorter than its high-water copy and had that copy's root at that size.
+Whoever edits entry and tiles alike is found by 3; whoever also cuts the log back to an earlier head, by 5
 or by any head held elsewhere. A fault names its place. One read-only connection, one snapshot.
 """
 
@@ -23,6 +24,7 @@ from exchange.lineage import split_origin
 from exchange.trust import TrustAnchor, TrustList
 from gateway.audit.verification.epoch_walk import EpochWalk, OpenedEpoch
 from gateway.audit.verification.sealed import SealedCheck
+from gateway.audit.verification.tags import TagCheck
 from gateway.audit.verification.walk import Walk
 from gateway.audit.writing.folder import LOG_KEY, read_log_keys
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
@@ -150,7 +152,8 @@ def _verify(
     sealed.run(size)
     report.sealed, report.erased, report.opened = sealed.sealed, sealed.erased, segment_keys is not None
     epochs = EpochWalk(origin=report.origin, anchor=anchor)
-    walk = Walk(db=db, epochs=epochs, fault=report.fault, segments=sealed.segments)
+    tags = TagCheck(db=db, fault=report.fault)
+    walk = Walk(db=db, epochs=epochs, tags=tags, fault=report.fault, segments=sealed.segments)
     walk.run(size, {size, *(mark.size for mark in seen)})
     report.size, report.root, report.epochs = walk.found, walk.root, walk.epochs.opened
     for opened in report.epochs:

@@ -25,6 +25,7 @@ from exchange.receipt import ENTRY_VERSION, MAX_LEAF_BYTES
 from exchange.tlog_tiles import TILE_BITS, TILE_BYTES, TILE_HASHES
 from exchange.v1 import audit_pb2
 from gateway.audit.verification.epoch_walk import EpochWalk
+from gateway.audit.verification.tags import TagCheck
 from gateway.storage.ports import Segment
 
 MAX_GAP = 1_000_000
@@ -46,6 +47,7 @@ class Walk:
     Args:
         db: read-only, in a transaction.
         epochs: says which entries are the log's.
+        tags: compares what is kept beside them.
         fault: takes what is wrong.
         segments: ranges whose entries need not be rows.
 
@@ -60,10 +62,12 @@ class Walk:
         *,
         db: sqlite3.Connection,
         epochs: EpochWalk,
+        tags: TagCheck,
         fault: NoteFault,
         segments: Sequence[Segment] = (),
     ) -> None:
         self._db = db
+        self._tags = tags
         self.epochs = epochs
         self._fault = fault
         self._segments = segments
@@ -97,6 +101,7 @@ class Walk:
         self._note_missing(size)
         for (index,) in self._db.execute(_BEYOND, (size,)):
             self._fault(f"entry {index}", "lies beyond the head")
+        self._tags.beyond(size)
         for level, n in self._db.execute(_TILES_BEYOND, (size,)):
             self._fault(f"tile {level}/{n}", "lies beyond the head")
 
@@ -108,6 +113,7 @@ class Walk:
             self._note_missing(first)
             self.found += count
             self._check_form(first, leaves)
+            self._tags.check(first, first + count, enumerate(leaves, first))
             hashes = b"".join(hash_each(_LEAF, leaves))
             if not tile or hashes == tile:
                 return hashes
@@ -137,6 +143,8 @@ class Walk:
         """Return the hashes where some entry is missing or differs: the entries' own where there are any."""
         rows = dict(self._db.execute(_ROWS, (first, first + count)))
         whole = len(rows) == count
+        if not whole:
+            self._tags.check(first, first + count, rows.items())
         hashes = []
         for place in range(count):
             index = first + place
