@@ -17,12 +17,14 @@ from exchange.identity import Identity
 from exchange.keystore import KeyStore, secret_in
 from exchange.trust import TrustAnchor, TrustList
 from gateway.act_entries import ActEntries
+from gateway.audit.entries.alerts import Alerts
 from gateway.audit.following.tail import Tails
 from gateway.audit.keeping.keeper import Keeper
 from gateway.audit.keeping.scrub import Scrub
 from gateway.audit.keeping.tag_terms import TagTerms
 from gateway.audit.keeping.terms import terms_of, trusted_now
 from gateway.audit.log.tiles import Tiles
+from gateway.audit.projections.alterations import Alterations
 from gateway.audit.projections.projection import Projection
 from gateway.audit.projections.search import SEARCH, Searches
 from gateway.audit.projections.search_rows import SearchContent
@@ -86,8 +88,17 @@ class Evidence:
         )
         log.hold_exchanges_back(self.witnessing.fault)
         self.scrub = Scrub(log=log, entries_per_s=config.scrub.entries_per_s)
-        self._found = Projection(path=folder / SEARCH, log=log, content=SearchContent())
-        self.tagged = Projection(path=folder / TRACE, log=log, content=TraceContent(log))
+        alerts = Alerts(
+            append=log.append,
+            gateway=parts.gateway,
+            origin=log.origin,
+            clock=parts.clock,
+            random=parts.random,
+        )
+        self.alterations = Alterations(alerts=alerts, clock=parts.clock)
+        told = self.alterations.notice
+        self._found = Projection(path=folder / SEARCH, log=log, content=SearchContent(), altered=told)
+        self.tagged = Projection(path=folder / TRACE, log=log, content=TraceContent(log), altered=told)
         self.usage = Projection(path=folder / USAGE, log=log, content=UsageContent())
         self.keeper = self._make_keeper()
         self.tag_terms = self._make_tag_terms()
@@ -182,7 +193,13 @@ class Evidence:
 
     def duties(self) -> list[Coroutine[Any, Any, None]]:
         """Return what must run for as long as the gateway does."""
-        return [self.witnessing.run(), self.tag_terms.run(), self.keeper.run(), self.scrub.run()]
+        return [
+            self.witnessing.run(),
+            self.tag_terms.run(),
+            self.keeper.run(),
+            self.scrub.run(),
+            self.alterations.run(),
+        ]
 
     def faults(self) -> list[ExchangeError]:
         """Return what keeps exchanges from succeeding, the log's writer first."""

@@ -92,6 +92,10 @@ class UsageContent:
             elif which == "administrative":
                 _note(db, one.entry.time_ms, one.entry.administrative)
 
+    def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
+        """Return False: a sum does not tell of which entries it was made."""
+        return False
+
     def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
         """Keep the sums: nobody is found by them."""
 

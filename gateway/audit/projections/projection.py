@@ -7,7 +7,9 @@
    so a crash loses the step. Progress names the last leaf by its digest; a file of another log, of another
    version or a damaged one is thrown away and made anew.
 4. An entry that was erased has no row: one made before is overwritten when it is (`forget`).
-5. It tells only where to look. Whoever asked gets the log's own bytes.
+5. It tells only where to look. Whoever asked gets the log's own bytes, so rows that were put there deceive
+   nobody; rows that were taken away or altered would. While it has nothing to catch up with, it compares what
+   it holds with the log, round and round; a file that lacks something is told of and made anew.
 
 What is in it a `Content` says (`projection_file`); see `search_rows`.
 """
@@ -31,6 +33,8 @@ from gateway.pace import Pace
 STEP = 4096
 """Entries of one transaction: pages that many of them touch are written once."""
 POLL_S = 1.0
+COMPARED = 64
+"""Entries compared after each poll."""
 RETRY_S = 1.0
 QUIET_SHARE, HURRIED_SHARE, ASKED_SHARE = 0.08, 0.15, 0.2
 """Of one core while exchanges run: to catch up while nobody waits, while somebody does, and for questions."""
@@ -47,10 +51,15 @@ class Projection:
         path: of the database file.
         log: the audit log.
         content: what is projected.
+        altered: told its name, on the event loop, when rows were found missing or altered.
     """
 
-    def __init__(self, *, path: Path, log: Log, content: Content) -> None:
+    def __init__(
+        self, *, path: Path, log: Log, content: Content, altered: Callable[[str], None] = lambda name: None
+    ) -> None:
         self.path = path
+        self._altered = altered
+        self._compared = 0
         self._log = log
         self._file = ProjectionFile(path=path, log=log, content=content)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,6 +163,7 @@ class Projection:
             self._wanted.clear()
             try:
                 self._catch_up(pace)
+                self._compare(pace)
                 self.fault = None
                 pause_s = POLL_S
             except Exception as error:
@@ -171,6 +181,20 @@ class Projection:
             self._forget_erased()
             self._file.step(min(STEP, self._log.head.size - self.size), partial(self._rest, pace))
             self._call(self._settle, None)
+
+    def _compare(self, pace: Pace) -> None:
+        """Compare some of what is held with the log; where something is missing all is made anew."""
+        first = self._compared if self._compared < self.size else 0
+        count = min(COMPARED, self.size - first)
+        worked = partial(self._rest, pace)
+        # Twice: an entry may be erased between being read and what is beside it being read.
+        if self._file.lacks(first, count, worked) and self._file.lacks(first, count, worked):
+            _log.critical("projection_altered", name=self.path.name, index=first, count=count)
+            self._spoilt = True
+            self._wanted.set()
+            self._call(lambda _: self._altered(self.path.name), None)
+            count = -first
+        self._compared = first + count
 
     def _rest(self, pace: Pace, worked_s: float) -> None:
         rest_s = pace.rest_s(worked_s, share=HURRIED_SHARE if self._waiters else 0)

@@ -70,6 +70,14 @@ class Content(Protocol):
         """
         ...
 
+    def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
+        """Return whether a row that `add` made of one of these entries is not there, or is another.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+        """
+        ...
+
 
 class Log(Protocol):
     """What is needed of the audit log; used from other threads than the event loop's."""
@@ -181,6 +189,26 @@ class ProjectionFile:
         with self._transaction() as db:
             self._content.forget(db, first, end)
             self._content.add(db, _parsed(kept))
+
+    def lacks(self, first: int, count: int, worked: Callable[[float], None]) -> bool:
+        """Return whether rows of some entries are missing or altered.
+
+        Args:
+            first, count: entries that were projected.
+            worked: as `step`.
+
+        Raises:
+            sqlite3.Error: the file cannot be read.
+            StoreDamaged, AuditUnavailable: the log cannot be read.
+        """
+        assert self._db is not None
+        leaves = kept_leaves(self._log, first, count)
+        for at in range(0, len(leaves), PIECE):
+            begun = time.thread_time()
+            if self._content.lacks(self._db, _parsed(leaves[at : at + PIECE])):
+                return True
+            worked(time.thread_time() - begun)
+        return False
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

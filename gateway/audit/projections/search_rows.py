@@ -21,6 +21,8 @@ _COLUMNS = (
     "resource", "above", "holder", "purpose", "matter", "case_number", "operator", "grant_id", "actor",
 )  # fmt: skip
 _ADD = f"INSERT OR IGNORE INTO entry ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608  constant names
+_FIND = f"SELECT {', '.join(_COLUMNS)} FROM entry WHERE idx = ?"  # noqa: S608  constant names
+_SPANS = "SELECT 1 FROM part WHERE n = ? AND low <= ? AND high >= ?"
 _ROW = f"({', '.join('?' * len(_COLUMNS))})"
 _PART = """
 INSERT INTO part VALUES (?, ?, ?) ON CONFLICT (n) DO UPDATE
@@ -72,6 +74,16 @@ class SearchContent:
             db.execute(_ADD + ", ".join([_ROW] * len(entries)), values)
         for number, (low, high) in parts.items():
             db.execute(_PART, (number, low, high))
+
+    def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
+        """Return whether an entry has another row than it must, or its part says another range of times."""
+        for one in entries:
+            due = _row(one.index, one.entry)
+            if db.execute(_FIND, (one.index,)).fetchone() != due:
+                return True
+            if db.execute(_SPANS, (one.index // PART, *(one.entry.time_ms,) * 2)).fetchone() is None:
+                return True
+        return False
 
     def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
         """Remove the rows of a range; the times of its spans stay."""

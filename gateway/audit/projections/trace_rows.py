@@ -16,6 +16,10 @@ from gateway.audit.projections.search_rows import digest
 from gateway.subject_tags import check_list
 
 TRACE = "trace.db"
+_HAS_TAG = "SELECT 1 FROM tag WHERE period = ? AND tag = ? AND idx = ? AND time_ms = ? AND purpose = ?"
+
+Row = tuple[str, bytes, int, int, int]
+"""Of a tag: its period, itself, the entry's index, its time and the digest of its purpose."""
 
 
 class Beside(Protocol):
@@ -46,10 +50,9 @@ class TraceContent:
 
     def add(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> None:
         """Add the tags of exchanges; drop those of a period whose key was erased."""
-        tagged = [one for one in entries if one.entry.exchange.tag_count]
-        if tagged:
-            first, last = tagged[0].index, tagged[-1].index
-            self._add_tags(db, tagged, self._log.beside(first, last - first + 1))
+        rows, broken = self._rows(entries)
+        db.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", rows)
+        db.executemany("INSERT OR IGNORE INTO broken VALUES (?)", [(index,) for index in broken])
         for one in entries:
             act = one.entry.administrative
             if act.act == audit_pb2.ACT_TAG_KEY_ERASED:
@@ -61,17 +64,30 @@ class TraceContent:
         db.execute("DELETE FROM tag WHERE idx >= ? AND idx < ?", (first, end))
         db.execute("DELETE FROM broken WHERE idx >= ? AND idx < ?", (first, end))
 
-    def _add_tags(
-        self, db: sqlite3.Connection, tagged: Sequence[Projected], beside: dict[int, bytes]
-    ) -> None:
-        rows: list[tuple[str, bytes, int, int, int]] = []
+    def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
+        """Return whether a tag of these exchanges is missing; whose key was erased has none."""
+        erased = {period for (period,) in db.execute("SELECT period FROM erased")}
+        rows, broken = self._rows([one for one in entries if one.entry.exchange.tag_period not in erased])
+        return any(db.execute(_HAS_TAG, row).fetchone() is None for row in rows) or any(
+            db.execute("SELECT 1 FROM broken WHERE idx = ?", (index,)).fetchone() is None for index in broken
+        )
+
+    def _rows(self, entries: Sequence[Projected]) -> tuple[list[Row], list[int]]:
+        """Return the tags of exchanges, and the indexes of those whose list is not the one entered."""
+        tagged = [one for one in entries if one.entry.exchange.tag_count]
+        if not tagged:
+            return [], []
+        first, last = tagged[0].index, tagged[-1].index
+        beside = self._log.beside(first, last - first + 1)
+        rows: list[Row] = []
+        broken: list[int] = []
         for one in tagged:
             exchange = one.entry.exchange
             try:
                 tags = check_list(exchange, beside.get(one.index, b""))
             except StoreDamaged:
-                db.execute("INSERT OR IGNORE INTO broken VALUES (?)", (one.index,))
+                broken.append(one.index)
                 continue
             purpose = digest(exchange.purpose)
             rows += [(exchange.tag_period, tag, one.index, one.entry.time_ms, purpose) for tag in tags]
-        db.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", rows)
+        return rows, broken

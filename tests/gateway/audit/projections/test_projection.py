@@ -41,6 +41,9 @@ class Times:
         rows = [(one.index, one.entry.time_ms) for one in entries]
         db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?)", rows)
 
+    def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
+        return False
+
 
 class Retained:
     """A log of which a part was erased."""
