@@ -34,7 +34,8 @@ from gateway.access.requests import RequestCheck
 from gateway.access.two_roles import TwoRolesWatch
 from gateway.audit.epochs.log_state import load_state, signer_of
 from gateway.audit.epochs.rotation import KeyRotation, keep_rotating
-from gateway.audit.writing.folder import segments_in, sequencer_in, write_log_keys
+from gateway.audit.log.log_keys import write_log_keys
+from gateway.audit.writing.folder import segments_in, sequencer_in
 from gateway.config import GatewayConfig, load
 from gateway.evidence import Evidence, EvidenceParts
 from gateway.governance import Governance, GovernanceParts

@@ -5,62 +5,41 @@ people; who must sign is the rule of its register or of `gateway/admission.py`. 
 comes by `record_made`. What changes no state (reads, refusals) is only entered.
 
 1. One change at a time: what is checked is what is changed, also when administrators race.
-2. Nothing is folded that is not durable; what is durable is folded, also when the caller is gone by then.
+2. What is durable is folded (`gateway/folded_log.py`), also when the caller is gone by then.
 3. The same body again gives the same index and no second entry.
 4. A crash between log and fold loses nothing: the next start folds the log.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from exchange.canonical import TRUST_LIST, digest
 from exchange.clock import Clock, Random, system_random
-from exchange.errors import (
-    AuditUnavailable,
-    EntryErased,
-    ExchangeError,
-    Malformed,
-    Oversized,
-    RoleNotAllowed,
-    StoreDamaged,
-    TrustStale,
-)
+from exchange.errors import ExchangeError, Malformed, Oversized, RoleNotAllowed, TrustStale
 from exchange.identity import Identity
 from exchange.statement import check_one_body
 from exchange.trust import TrustAnchor, TrustList, Verified
 from exchange.trust_feed import TrustFeed
-from exchange.v1 import audit_pb2, common_pb2, directory_pb2, reason_pb2, trust_pb2
+from exchange.v1 import audit_pb2, common_pb2, reason_pb2, trust_pb2
 from gateway.access.refusals import RefusalLimiter
 from gateway.act_entries import ActEntries
 from gateway.admission import MAX_STATEMENT_BYTES, Admission, check_size
-from gateway.audience import Audience
 from gateway.directory.key_bundles import read_bundle
-from gateway.fold import Fold, Log
+from gateway.fold import Log
+from gateway.folded_log import FoldedLog
 from gateway.state import DOMAINS, RegionState
 from gateway.state_store import StateStore
 
-MAX_EVENT_BYTES = 2 * 1024 * 1024
 MAX_COUNTERSIGNATURES = 4
 
-Subscriber = Callable[[int, bytes, audit_pb2.AuditEntry], None]
 OwnEntry = Callable[[ActEntries], audit_pb2.AuditEntry | None]
 """Makes an entry of the gateway's own, or None."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """Some events of one organisation: where to go on, and whether there is more now."""
-
-    events: Sequence[directory_pb2.Event]
-    next: int
-    more: bool
-
-
-class Registrar:
+class Registrar(FoldedLog):
     """Enters administrative acts.
 
     Args:
@@ -88,10 +67,8 @@ class Registrar:
         refusals: RefusalLimiter | None = None,
         random: Random = system_random,
     ) -> None:
-        self._log = log
+        super().__init__(log=log, state=state, store=store)
         self._origin = origin
-        self._state = state
-        self._fold = Fold(log=log, state=state, store=store)
         self._anchor = anchor
         self._trust_feed = trust_feed
         self._clock = clock
@@ -100,21 +77,6 @@ class Registrar:
         self._admission = Admission(state=state, anchor=anchor, region=anchor.division, read=self.statement)
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._subscribers: list[Subscriber] = []
-        # Appends that are under way, or failed in doubt: an entry may be durable although nobody was told.
-        self._doubtful: dict[bytes, audit_pb2.AuditEntry] = {}
-        log.subscribe(self._committed)
-        self._told: tuple[audit_pb2.AuditEntry, Audience] | None = None
-
-    @property
-    def fault(self) -> StoreDamaged | None:
-        """Why the projection is no longer written; the gateway works on, its next start takes longer."""
-        return self._fold.fault
-
-    @property
-    def next_index(self) -> int:
-        """The index from which on a change is still to come: every event below it was folded and told."""
-        return self._state.applied_index
 
     def open(self) -> list[ExchangeError]:
         """Fold the projection, then the log from there on, and put the newest bundles in force.
@@ -262,66 +224,6 @@ class Registrar:
             await self._log.append(self._entries.counted(count).SerializeToString())
         return len(counts)
 
-    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
-        """Call back with index, leaf and entry of every change, in order, after it was folded.
-
-        Returns:
-            A function that ends the subscription.
-        """
-        self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback)
-
-    def visible(self, entry: audit_pb2.AuditEntry, organisation: str) -> bool:
-        """Return whether an organisation is told of an entry that was folded.
-
-        Asked for one entry by every link in turn, so the answer for the last entry is kept.
-        """
-        if self._told is None or self._told[0] is not entry:
-            self._told = entry, self._state.audience(entry)
-        return self._told[1].admits(organisation)
-
-    def leaf(self, index: int) -> bytes:
-        """Return the exact bytes of one entry.
-
-        Raises:
-            StoreDamaged: the log has a gap there.
-        """
-        leaves = self._log.leaves(index, 1)
-        if not leaves:
-            raise StoreDamaged(f"entry {index}")
-        return leaves[0]
-
-    def statement(self, index: int) -> common_pb2.Statement:
-        """Return what was signed, of the administrative entry at an index. Raises as `leaf`."""
-        return audit_pb2.AuditEntry.FromString(self.leaf(index)).administrative.statement
-
-    def events(self, since: int, limit: int, organisation: str) -> EventPage:
-        """Return the events that an organisation may see, from an index on.
-
-        Args:
-            since: the first index wanted.
-            limit: at most this many; fewer where they are large (2 MiB).
-            organisation: credit code.
-        """
-        indexes = self._state.event_indexes(organisation, since, limit + 1)
-        events: list[directory_pb2.Event] = []
-        size, following = 0, since
-        for index in indexes[:limit]:
-            try:
-                leaf = self.leaf(index)
-            except EntryErased:
-                # Of a case that outlives the term of entries: who was not told of it in time refuses it.
-                leaf = b""
-            size += len(leaf)
-            if events and size > MAX_EVENT_BYTES:
-                break
-            following = index + 1
-            if leaf:
-                events.append(directory_pb2.Event(index=index, leaf=leaf))
-        if indexes and following <= indexes[-1]:
-            return EventPage(events, following, True)
-        return EventPage(events, max(since, self._state.applied_index), False)
-
     def settle(self) -> None:
         """Note, now and then, how far the log was folded; to be called after a group of entries.
 
@@ -386,39 +288,6 @@ class Registrar:
             self._anchor.verify_statement(other, _domain(act), at_ms=now_ms, trust=trust)
             for other in countersignatures
         ]
-
-    async def _append(self, entry: audit_pb2.AuditEntry) -> int:
-        leaf = entry.SerializeToString()
-        self._doubtful[leaf] = entry
-        try:
-            index = (await self._log.append(leaf)).index
-        except AuditUnavailable:
-            # Whether it is durable shows when the log is read back: `_committed` folds it then.
-            raise
-        except ExchangeError:
-            del self._doubtful[leaf]
-            raise
-        # A crash here: the entry is durable, the next start folds it.
-        self._take_over(index, leaf)
-        # The log was read back before it took this entry: what is in doubt still is not in it.
-        self._doubtful.clear()
-        return index
-
-    def _committed(self, first: int, leaves: Sequence[bytes]) -> None:
-        """Fold an entry whose append failed in doubt and that turned out durable after all."""
-        if not self._doubtful:
-            return
-        for index, leaf in enumerate(leaves, first):
-            if leaf in self._doubtful:
-                self._take_over(index, leaf)
-
-    def _take_over(self, index: int, leaf: bytes) -> None:
-        entry = self._doubtful.pop(leaf, None)
-        if entry is None:
-            return
-        self._fold.take_over(index, leaf, entry)
-        for callback in tuple(self._subscribers):
-            callback(index, leaf, entry)
 
     def _known(self, act: "audit_pb2.Act.ValueType", statement: common_pb2.Statement) -> int | None:
         if act != audit_pb2.ACT_BUNDLE:

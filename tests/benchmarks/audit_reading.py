@@ -14,10 +14,10 @@ from exchange import merkle
 from exchange.checkpoint import Checkpoint, LogSigner
 from exchange.merkle import HASH_BYTES, leaf_hash, root_from_path
 from exchange.v1 import audit_pb2
+from gateway.audit.log.log_keys import LOG_KEY
 from gateway.audit.log.tree import TILE_BITS, TILE_HASHES, LogTree
 from gateway.audit.verification.verify import verify_folder
 from gateway.audit.verification.walk import top_of
-from gateway.audit.writing.folder import LOG_KEY
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import Group as StoredGroup
 from gateway.storage.ports import StoredHead, Tile

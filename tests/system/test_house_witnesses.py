@@ -13,8 +13,8 @@ from exchange.checkpoint import open_checkpoint
 from exchange.cosignature import WitnessKey, cosignatures_of, parse_witness_key
 from exchange.errors import LogBehind
 from exchange.v1 import audit_pb2, audit_pb2_grpc, reason_pb2
+from gateway.audit.log.log_keys import read_log_key
 from gateway.audit.witnessing.witnessed_file import WITNESSED
-from gateway.audit.writing.folder import read_log_key
 from gateway.config import Witnesses
 from tests.support.house import House, house_at, question, until
 from witness.app import found, run

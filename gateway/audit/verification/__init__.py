@@ -1,4 +1,4 @@
 """Reads a gateway's folder offline and verifies it: nobody's word is taken but that of the log's key.
 
-Imports `log` and the names of a folder's files from `writing`; nothing that runs with the gateway.
+Imports `log` alone, nothing of what writes.
 """

@@ -22,11 +22,11 @@ from exchange.errors import ExchangeError, ReceiptBroken
 from exchange.keystore import KeyStore
 from exchange.lineage import split_origin
 from exchange.trust import TrustAnchor, TrustList
+from gateway.audit.log.log_keys import LOG_KEY, read_log_keys
 from gateway.audit.verification.epoch_walk import EpochWalk, OpenedEpoch
 from gateway.audit.verification.sealed import SealedCheck
 from gateway.audit.verification.tags import TagCheck
 from gateway.audit.verification.walk import Walk
-from gateway.audit.writing.folder import LOG_KEY, read_log_keys
 from gateway.storage.high_water import HIGH_WATER, HighWaterFile
 from gateway.storage.ports import StoredHead
 from gateway.storage.snapshot import head_in, snapshot

@@ -1,16 +1,14 @@
-"""What waits for the sequencer, and how it is cut into groups.
+"""What waits for the sequencer, in order, and how it is cut into groups.
 
 A submission may be longer than a group: its parts then go into groups that follow each other, and its
 `done` is called once, when the last part is durable or the first one failed.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from exchange.checkpoint import Checkpoint
 from exchange.errors import ExchangeError, QueueFull
-from exchange.merkle import Growth
 from gateway.audit.log.logged import Logged
 from gateway.storage.ports import QuotaKey
 
@@ -55,52 +53,6 @@ class Submission:
             return False
         self.settled = True
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """A group that was signed and is not known to be durable.
-
-    Attributes:
-        parts: the submissions in it, each with how many of its leaves.
-        growth: of the tree, by these leaves.
-        head: the head after them, and `note`, its signed form: neither may leave before the commit.
-        beside: per leaf what is kept beside it, empty for nothing.
-        quotas: how many of the leaves count against each quota.
-    """
-
-    parts: Sequence[tuple[Submission, int]]
-    leaves: Sequence[bytes]
-    growth: Growth
-    head: Checkpoint
-    note: str
-    beside: Sequence[bytes]
-    quotas: Mapping[QuotaKey, int]
-
-    @property
-    def first(self) -> int:
-        """Index of the first leaf."""
-        return self.growth.size - len(self.leaves)
-
-    def places(self) -> list[tuple[Submission, list[Logged]]]:
-        """Return each submission's part of the places."""
-        note = self.note
-        logged = [Logged(index, path, note) for index, path in enumerate(self.growth.paths, self.first)]
-        at, divided = 0, []
-        for submission, count in self.parts:
-            divided.append((submission, logged[at : at + count]))
-            at += count
-        return divided
-
-
-def counted(taken: Sequence[tuple[Submission, Sequence[bytes]]]) -> Mapping[QuotaKey, int]:
-    """Return how many of the leaves that were just taken count against each quota."""
-    counts: Counter[QuotaKey] = Counter()
-    for submission, part in taken:
-        for keys in submission.charges_last(len(part)):
-            if keys:
-                counts.update(keys)
-    return counts
 
 
 class Line:

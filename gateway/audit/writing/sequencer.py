@@ -3,7 +3,7 @@
 1. A group is what queued while the group before was being committed, up to 256 entries; there is no timer.
 2. Nothing leaves before it is durable: no index, no proof, no checkpoint. Commit and high-water copy are made
    in one dedicated thread, so the event loop never waits for a disk.
-3. On a write error nothing is released. The log is reloaded and compared; a group in doubt is read back and
+3. On a write error nothing is released. The log is reloaded and compared (`recovery`); a group in doubt is
    released where it is durable, failed where it is not. Until a reload succeeds every append fails.
 4. Where log, high-water copy or a signed head that somebody holds contradict each other, the fault is sticky
    and nothing is signed again.
@@ -17,38 +17,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import structlog
-
-from exchange.checkpoint import Checkpoint, LogSigner
-from exchange.errors import (
-    AuditUnavailable,
-    Draining,
-    ExchangeError,
-    LogBehind,
-    LogForked,
-    Oversized,
-    StoreDamaged,
-)
-from exchange.merkle import leaf_hash
+from exchange.checkpoint import LogSigner
+from exchange.errors import AuditUnavailable, Draining, ExchangeError, Oversized
 from exchange.receipt import MAX_LEAF_BYTES
 from gateway.audit.log.ancestry import Ancestry
-from gateway.audit.log.audit_log import NO_ANCESTRY, AuditLog, Restored, compare, restore
+from gateway.audit.log.audit_log import NO_ANCESTRY, AuditLog, Restored, restore
 from gateway.audit.log.logged import Logged
 from gateway.audit.writing.commit_thread import CommitThread
 from gateway.audit.writing.errands import Errand, Errands, Work
-from gateway.audit.writing.groups import Done, InFlight, Line, Submission, counted
+from gateway.audit.writing.groups import Done, Line, Submission
 from gateway.audit.writing.headroom import Headroom
+from gateway.audit.writing.in_flight import InFlight, signed
 from gateway.audit.writing.quota_use import QuotaUse
-from gateway.storage.ports import Group, HighWater, QuotaKey, SegmentStore, StoredHead
-
-__all__ = ["Done", "Sequencer"]
+from gateway.audit.writing.recovery import Recovery, contradiction
+from gateway.storage.ports import HighWater, QuotaKey, SegmentStore, StoredHead
 
 MAX_GROUP = 256
 ADMINISTRATIVE_PLACES = 256
 QUIET_S = 0.5
 STALL_S = 3.0
-
-_log = structlog.get_logger("gateway.audit")
 
 
 class Sequencer(AuditLog):
@@ -78,15 +65,12 @@ class Sequencer(AuditLog):
         super().__init__(store=store, high_water=high_water, signer=signer, ancestry=ancestry)
         self._max_queue = max_queue
         self._headroom = Headroom(free_bytes=store.free_bytes, floor=min_free_bytes)
-        self._retry_s = retry_s
         self._line = Line()
         self._errands = Errands()
         self._busy = False  # a group is being committed, or the log reloaded
         self._scheduled = False
         self._closing = False
-        self._trouble: AuditUnavailable | None = None
-        self._doubtful: InFlight | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._recovery = Recovery(retry_s=retry_s)
         self._idle = asyncio.Event()
         self._held_back: Callable[[], ExchangeError | None] = lambda: None
         self._use = QuotaUse(store.used)
@@ -116,15 +100,14 @@ class Sequencer(AuditLog):
         """Refuse what comes, finish what is queued, and let go of the store."""
         self._closing = True
         await self._idle.wait()
-        if self._retry is not None:
-            self._retry.cancel()
+        self._recovery.stop()
         self._let_go()
 
     @property
     def fault(self) -> ExchangeError | None:
         """Why an exchange's entry cannot be appended; None while it can. Readiness asks here first."""
-        if self._sticky or self._trouble:
-            return self._sticky or self._trouble
+        if self._sticky or self._recovery.trouble:
+            return self._sticky or self._recovery.trouble
         if self._busy and self._thread.handed_s > STALL_S:
             return AuditUnavailable("the disk does not answer")
         try:
@@ -196,7 +179,7 @@ class Sequencer(AuditLog):
             AuditUnavailable: it failed or is in doubt; the log has been read anew, or is about to be.
             ExchangeError: the log is down, closing, or refuses to sign; nothing was done.
         """
-        stopped = self._sticky or self._trouble
+        stopped = self._sticky or self._recovery.trouble
         if stopped is not None:
             raise stopped.again()
         if self._closing:
@@ -229,7 +212,7 @@ class Sequencer(AuditLog):
         To be called every second. What it finds shows in `fault`.
         """
         quiet = self._thread.heard_s >= QUIET_S
-        if quiet and not (self._busy or self._closing or self._sticky or self._trouble):
+        if quiet and not (self._busy or self._closing or self._sticky or self._recovery.trouble):
             self._busy = True
             self._idle.clear()
             self._thread.hand(self._measure, self._probed)
@@ -251,7 +234,7 @@ class Sequencer(AuditLog):
         self._settle()
 
     def _admit(self, leaves: Sequence[bytes], *, administrative: bool = False) -> None:
-        stopped = self._sticky or self._trouble or (None if administrative else self._held_back())
+        stopped = self._sticky or self._recovery.trouble or (None if administrative else self._held_back())
         if stopped is not None:
             raise stopped.again()
         if self._closing:
@@ -283,37 +266,14 @@ class Sequencer(AuditLog):
         if not len(self._line):
             return
         self._busy = True
-        group = self._sign(self._line.take(MAX_GROUP))
+        group = signed(self._line.take(MAX_GROUP), self._tree, self._signer)
         try:
-            self._stage(group)
+            self._store.stage(group.stored(self._tree))
+            self._headroom.wrote(sum(map(len, group.leaves)) + sum(map(len, group.beside)))
         except Exception as error:
             self._recover(group, error)
             return
         self._thread.hand(self._make_durable, lambda job: self._committed(group, job), group.note)
-
-    def _sign(self, taken: Sequence[tuple[Submission, Sequence[bytes]]]) -> InFlight:
-        leaves = [leaf for _, part in taken for leaf in part]
-        growth = self._tree.grow([leaf_hash(leaf) for leaf in leaves])
-        head = Checkpoint(self.origin, growth.size, growth.root)
-        parts = [(submission, len(part)) for submission, part in taken]
-        beside = [extra for submission, part in taken for extra in submission.beside_last(len(part))]
-        return InFlight(parts, leaves, growth, head, self._signer.sign(head), beside, counted(taken))
-
-    def _stage(self, group: InFlight) -> None:
-        head = StoredHead(size=group.head.size, root=group.head.root, checkpoint=group.note)
-        tiles = self._tree.filled(group.growth)
-        beside = {index: extra for index, extra in enumerate(group.beside, group.first) if extra}
-        self._store.stage(
-            Group(
-                first=group.first,
-                leaves=group.leaves,
-                tiles=tiles,
-                head=head,
-                beside=beside,
-                quotas=group.quotas,
-            )
-        )
-        self._headroom.wrote(sum(map(len, group.leaves)) + sum(map(len, group.beside)))
 
     def _make_durable(self, note: str) -> None:
         """Run in the commit thread."""
@@ -357,13 +317,10 @@ class Sequencer(AuditLog):
 
     def _recover(self, group: InFlight | None, error: BaseException) -> None:
         """Reload the log after a write error; `group` is in doubt until then."""
-        subject = error.subject if isinstance(error, ExchangeError) else type(error).__name__
-        self._trouble = AuditUnavailable(subject)
-        self._doubtful = group or self._doubtful
-        self._retry, self._busy = None, True
+        self._recovery.begin(group, error)
+        self._busy = True
         self._idle.clear()
         self._thread.hand(self._restore, lambda job: self._reloaded(group, job))
-        _log.error("audit_write_failed", subject=subject)
 
     def _reloaded(self, group: InFlight | None, job: Future[Restored]) -> None:
         """Decide about a group in doubt, and be healthy again or try again."""
@@ -372,12 +329,10 @@ class Sequencer(AuditLog):
         try:
             durable = self._take_back(job.result())
         except Exception as error:
-            self._stay_down(error)
-            self._errands.fail(self._trouble or AuditUnavailable("audit log"))
-            self._fail([*waiters, *self._line.clear()], self._trouble or AuditUnavailable("audit log"))
+            trouble = self._stay_down(error)
+            self._errands.fail(trouble)
+            self._fail([*waiters, *self._line.clear()], trouble)
             return
-        _log.info("audit_log_reloaded", size=self._head.size)
-        self._trouble = None
         if durable is not None:
             # Waiters that were failed meanwhile stay failed; subscribers hear of every entry of the log.
             self._release(durable)
@@ -393,23 +348,21 @@ class Sequencer(AuditLog):
         Raises:
             LogBehind, LogForked: it contradicts what was released.
         """
-        doubtful = self._doubtful
-        compare(self._head.size, self._head.root, restored.tree, restored.head)
-        persisted = doubtful is not None and restored.head == doubtful.head
-        if not persisted and restored.head != self._head:
-            raise LogForked(f"size {restored.head.size}: not written by this process")
+        durable = self._recovery.durable(self._head, restored)
         self._adopt(restored)
         # What the group in doubt counts is in the store or not, with the group.
         self._use.forget()
-        self._doubtful = None
-        return doubtful if persisted else None
+        self._recovery.over(self._head.size)
+        return durable
 
-    def _stay_down(self, error: Exception) -> None:
-        if isinstance(error, (LogBehind, LogForked, StoreDamaged)):
-            _log.critical("audit_log_refuses_to_sign", reason=error.name, subject=error.subject)
-            self.refuse_to_sign(error)
+    def _stay_down(self, error: Exception) -> ExchangeError:
+        """Refuse to sign, or try again after a while; return what whoever waits is told meanwhile."""
+        contradicted = contradiction(error)
+        if contradicted is not None:
+            self.refuse_to_sign(contradicted)
         elif not self._closing:
-            self._retry = self._loop.call_later(self._retry_s, self._recover, None, error)
+            self._recovery.again(lambda: self._recover(None, error))
+        return self._recovery.trouble or AuditUnavailable("audit log")
 
     def _settle(self) -> None:
         if not self._busy and not len(self._line) and not len(self._errands):

@@ -86,9 +86,9 @@ def from_folder(
     call: Invocation, folder: Path, log: Path, *, hash_only: bool, trust: Path | None, root: Path | None
 ) -> None:
     """Mirror the log in a gateway's folder, offline."""
+    from gateway.audit.log.log_keys import read_log_key
     from gateway.audit.log.tiles import Tiles
     from gateway.audit.verification.offline import offline_log
-    from gateway.audit.writing.folder import read_log_key
     from shuqiao.trust_files import FROM_FOLDER, LogKeys, read_log_keys
 
     with offline_log(log) as opened:

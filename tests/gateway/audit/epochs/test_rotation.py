@@ -17,7 +17,8 @@ from exchange.v1 import common_pb2
 from gateway.audit.epochs import rotation as rotating
 from gateway.audit.epochs.log_state import STATE, load_state, signer_of
 from gateway.audit.epochs.rotation import KeyRotation
-from gateway.audit.writing.folder import read_log_keys, sequencer_in, write_log_keys
+from gateway.audit.log.log_keys import read_log_keys, write_log_keys
+from gateway.audit.writing.folder import sequencer_in
 from tests.support.audit import ORIGIN, entry
 from tests.support.running_authority import identity
 from tests.support.small_authority import SmallAuthority

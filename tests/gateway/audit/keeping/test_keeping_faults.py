@@ -230,7 +230,7 @@ async def test_each_write_that_fails_is_taken_up_by_the_next_turn(
 async def reloaded(kept: KeptLog) -> None:
     """Wait until the log has been read anew."""
     await kept.log._idle.wait()
-    if kept.log._retry is not None:
+    if kept.log._recovery._retry is not None:
         await asyncio.sleep(0)
 
 

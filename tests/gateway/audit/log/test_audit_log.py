@@ -18,7 +18,8 @@ from exchange.errors import (
 )
 from exchange.receipt import verify_receipt
 from exchange.v1 import common_pb2
-from gateway.audit.writing.folder import read_log_key, sequencer_in
+from gateway.audit.log.log_keys import read_log_key
+from gateway.audit.writing.folder import sequencer_in
 from gateway.audit.writing.sequencer import Sequencer
 from tests.support.audit import (
     KEYS,
