@@ -20,7 +20,7 @@ from agent.shelf import Shelf
 from exchange import canonical, grants
 from exchange.catalogue_review import reviewer_of
 from exchange.clock import Clock
-from exchange.errors import ExchangeError, StoreDamaged, UnknownResource, WrongState
+from exchange.errors import ExchangeError, StoreDamaged, UnknownResource, Withdrawn, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
 from exchange.identity import Identity
@@ -201,8 +201,11 @@ class RegionView:
 
         Raises:
             UnknownResource: none is in force, as far as the agent knows.
+            Withdrawn: it was taken out of the catalogue.
         """
         found = self._shelf.get(resource_id)
+        if found is None and self._shelf.withdrawn(resource_id):
+            raise Withdrawn(resource_id)
         if found is None:
             raise UnknownResource(resource_id)
         return found

@@ -94,6 +94,10 @@ class Shelf:
         """Return a resource in force; None where none is, as far as the agent knows."""
         return self._resources.get(resource_id)
 
+    def withdrawn(self, resource_id: str) -> bool:
+        """Return whether a resource was taken out of the catalogue for good."""
+        return resource_id in self._withdrawn
+
     def all(self) -> list[Resource]:
         """Return all resources in force."""
         return list(self._resources.values())
