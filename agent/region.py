@@ -210,6 +210,21 @@ class RegionView:
             raise UnknownResource(resource_id)
         return found
 
+    def withdrawn(self, resource_id: str) -> bool:
+        """Return whether a resource was taken out of the catalogue for good."""
+        return self._shelf.withdrawn(resource_id)
+
+    def provider(self, resource_id: str) -> str:
+        """Return the credit code of whose a resource is, or was before it was withdrawn.
+
+        Raises:
+            UnknownResource: no version of it was ever in force, as far as the agent knows.
+        """
+        found = self._shelf.provider(resource_id)
+        if found is None:
+            raise UnknownResource(resource_id)
+        return found
+
     def resources(self) -> list[Resource]:
         """Return all resources in force."""
         return self._shelf.all()

@@ -178,6 +178,7 @@ async def test_what_was_rejected_or_withdrawn_does_not_come_back(region: ReviewR
         agent.show(audit_pb2.ACT_RESOURCE, region.resource(version=3))
         with pytest.raises(Withdrawn):
             agent.view.resource(RESOURCE)
+        assert agent.view.provider(RESOURCE) == POLICE, "who corrects data that were given before"
         agent.restart()
 
 
