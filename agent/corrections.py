@@ -110,7 +110,7 @@ class AgentCorrections:
             return
         (signer,) = self._region.signers([act.statement], canonical.TICKET_EVENT, at_ms=at_ms)
         step = read_event(act.statement)
-        provider = self._region.resource(told.resource).provider
+        provider = self._region.provider(told.resource)
         if signer.role is not Role.STEWARD or signer.organisation != provider:
             raise RoleNotAllowed(str(signer))
         if (step.action, step.ticket_id, step.fields) != (CORRECT, told.ticket_id, frozenset(told.fields)):

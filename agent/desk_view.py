@@ -107,6 +107,9 @@ class AgentDesk:
         active = sum(1 for grant in self._region.grants() if grant.state == grants.ACTIVE)
         self._note(status, "grants", self._provider.fault, f"{active} in force")
         for resource, source in self._sources.items():
+            if self._region.withdrawn(resource):
+                self._note(status, f"source:{resource}", None, "withdrawn from the catalogue: not asked")
+                continue
             fault: ExchangeError | None = None
             try:
                 await source.check()

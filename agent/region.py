@@ -20,7 +20,7 @@ from agent.shelf import Shelf
 from exchange import canonical, grants
 from exchange.catalogue_review import reviewer_of
 from exchange.clock import Clock
-from exchange.errors import ExchangeError, StoreDamaged, UnknownResource, WrongState
+from exchange.errors import ExchangeError, StoreDamaged, UnknownResource, Withdrawn, WrongState
 from exchange.grant_body import read_grant
 from exchange.grants import Grant
 from exchange.identity import Identity
@@ -201,8 +201,26 @@ class RegionView:
 
         Raises:
             UnknownResource: none is in force, as far as the agent knows.
+            Withdrawn: it was taken out of the catalogue.
         """
         found = self._shelf.get(resource_id)
+        if found is None and self._shelf.withdrawn(resource_id):
+            raise Withdrawn(resource_id)
+        if found is None:
+            raise UnknownResource(resource_id)
+        return found
+
+    def withdrawn(self, resource_id: str) -> bool:
+        """Return whether a resource was taken out of the catalogue for good."""
+        return self._shelf.withdrawn(resource_id)
+
+    def provider(self, resource_id: str) -> str:
+        """Return the credit code of whose a resource is, or was before it was withdrawn.
+
+        Raises:
+            UnknownResource: no version of it was ever in force, as far as the agent knows.
+        """
+        found = self._shelf.provider(resource_id)
         if found is None:
             raise UnknownResource(resource_id)
         return found

@@ -68,16 +68,18 @@ class Shelf:
         self._resources: dict[str, Resource] = {}
         self._revisions: dict[str, int] = {}
         self._waiting: dict[str, _Waiting] = {}
-        self._withdrawn: set[str] = set()
+        self._withdrawn: dict[str, str] = {}
 
     def load(self, db: sqlite3.Connection) -> None:
         """Read back what was verified when it was taken over."""
         for key, revision in db.execute("SELECT id, revision FROM withdrawn"):
-            self._withdrawn.add(key)
+            self._withdrawn[key] = ""
             self._revisions[key] = revision
         for raw, suspended, revision in db.execute("SELECT statement, suspended, revision FROM resource"):
             resource = parse_resource(common_pb2.Statement.FromString(raw), suspended=bool(suspended))
-            if resource.id not in self._withdrawn:
+            if resource.id in self._withdrawn:
+                self._withdrawn[resource.id] = resource.provider
+            else:
                 self._resources[resource.id] = resource
                 self._revisions[resource.id] = revision
         for raw, reviewer, handed_in_by in db.execute(
@@ -93,6 +95,15 @@ class Shelf:
     def get(self, resource_id: str) -> Resource | None:
         """Return a resource in force; None where none is, as far as the agent knows."""
         return self._resources.get(resource_id)
+
+    def withdrawn(self, resource_id: str) -> bool:
+        """Return whether a resource was taken out of the catalogue for good."""
+        return resource_id in self._withdrawn
+
+    def provider(self, resource_id: str) -> str | None:
+        """Return the credit code of whose a resource is, or was before it was withdrawn; None if unknown."""
+        held = self._resources.get(resource_id)
+        return held.provider if held is not None else self._withdrawn.get(resource_id) or None
 
     def all(self) -> list[Resource]:
         """Return all resources in force."""
@@ -174,9 +185,9 @@ class Shelf:
 
     def _withdraw(self, change: ResourceState) -> None:
         self._write("INSERT OR REPLACE INTO withdrawn VALUES (?, ?)", (change.id, change.revision))
-        self._withdrawn.add(change.id)
+        held = self._resources.pop(change.id, None)
+        self._withdrawn[change.id] = held.provider if held is not None else ""
         self._revisions[change.id] = change.revision
-        self._resources.pop(change.id, None)
         self._waiting.pop(change.id, None)
 
     def _put_in_force(self, resource: Resource, revision: int) -> None:

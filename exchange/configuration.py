@@ -29,6 +29,13 @@ class ProcessConfig(Section):
     passphrase_file: Path
 
 
+_RULES = {
+    "missing": "缺少 is missing",
+    "extra_forbidden": "不认识的项 is no known key",
+    "too_short": "不得为空或太少 is empty or too few",
+}
+"""What people get wrong most often, in both languages."""
+
 C = TypeVar("C", bound=ProcessConfig)
 
 
@@ -47,15 +54,28 @@ def read_configuration(model: type[C], path: Path) -> C:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadConfiguration(f"{path}: {error}") from None
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors(include_input=False)
-        )
-        raise BadConfiguration(f"{path}: {faults}") from None
+        raise BadConfiguration(f"{path}: {faults_of(error)}") from None
     base = path.parent.resolve()
     return config.model_copy(
         update={"folder": base / config.folder, "passphrase_file": base / config.passphrase_file}
     )
+
+
+def faults_of(error: ValidationError) -> str:
+    """Return every fault that pydantic found, place and rule, without the values.
+
+    The place is the key with dots; tables of a kind are counted from 1, as a person counts them.
+    """
+    return "; ".join(
+        f"{_place(fault['loc'])}: {_RULES.get(fault['type']) or fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _place(parts: tuple[str | int, ...]) -> str:
+    """Return for example "allow[2].consumer" for the second [[allow]]."""
+    told = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return told.removeprefix(".") or "."
 
 
 def read_passphrase(file: Path) -> bytes:

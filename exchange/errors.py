@@ -164,7 +164,7 @@ class Refused(ExchangeError):
 
 @_reason(r.REASON_ROLE_NOT_ALLOWED)
 class RoleNotAllowed(Refused):
-    """The role of the certificate may not do this."""
+    """The role or organisation of the certificate may not do this."""
 
 
 @_reason(r.REASON_NO_GRANT)
@@ -189,7 +189,7 @@ class GrantPaused(Refused):
 
 @_reason(r.REASON_GRANT_PENDING)
 class GrantPending(Refused):
-    """The grant has not been accepted yet."""
+    """The grant is not in force yet: provider or supervisor has to approve it."""
 
 
 @_reason(r.REASON_FIELD_NOT_GRANTED)
@@ -296,6 +296,11 @@ class Unknown(ExchangeError):
 @_reason(r.REASON_UNKNOWN_RESOURCE)
 class UnknownResource(Unknown):
     """There is no such resource."""
+
+
+@_reason(r.REASON_WITHDRAWN)
+class Withdrawn(Unknown):
+    """The resource was withdrawn from the catalogue for good."""
 
 
 @_reason(r.REASON_UNKNOWN_ORGANISATION)

@@ -86,10 +86,10 @@ SENTENCES: dict[str, Sentence] = {
         "Ask for a new enrolment token.",
     ),
     "ROLE_NOT_ALLOWED": Sentence(
-        "该角色无权执行此操作",
-        "The role of the certificate may not do this.",
-        "使用具有相应角色的证书",
-        "Use a certificate that carries the role needed.",
+        "该证书的角色或所属部门无权执行此操作",
+        "The role or organisation of the certificate may not do this.",
+        "由有权的部门、具有相应角色的人员办理",
+        "Leave it to the organisation and role whose right it is.",
     ),
     "NO_GRANT": Sentence(
         "没有适用的授权",
@@ -116,10 +116,10 @@ SENTENCES: dict[str, Sentence] = {
         "Speak with the provider.",
     ),
     "GRANT_PENDING": Sentence(
-        "授权尚未批准",
-        "The grant has not been accepted yet.",
-        "等待提供部门批准",
-        "Wait for the provider's decision.",
+        "授权尚未生效：等待提供部门批准或监督部门同意",
+        "The grant is not in force yet: provider or supervisor has to approve it.",
+        "数据专员用 grant show 查看由哪个部门办理",
+        "Stewards see by `grant show` whose turn it is.",
     ),
     "FIELD_NOT_GRANTED": Sentence(
         "请求了授权以外的信息项",
@@ -186,6 +186,12 @@ SENTENCES: dict[str, Sentence] = {
         "There is no such resource.",
         "在目录中查找资源编号",
         "Look the resource up in the catalogue.",
+    ),
+    "WITHDRAWN": Sentence(
+        "该资源已下架，不再提供",
+        "The resource was withdrawn from the catalogue and is no longer provided.",
+        "与提供部门联系，或在目录中另找资源",
+        "Speak with the provider, or look for another resource in the catalogue.",
     ),
     "UNKNOWN_ORGANISATION": Sentence(
         "没有该部门",
@@ -449,8 +455,8 @@ SENTENCES: dict[str, Sentence] = {
     "REDISCLOSURE": Sentence(
         "所获数据不得转提供",
         "Received data may not be passed on.",
-        "向数源部门申请允许转提供的授权",
-        "Apply to the source for a grant that allows it.",
+        "由转提供的部门向数源部门申请授权，并在 redisclosure_to 中列明接收方",
+        "Whoever passes it on applies to the source for a grant whose `redisclosure_to` names the recipient.",
     ),
     "DATA_CLASS_REFUSED": Sentence(
         "核心数据和国家秘密不得编目共享",

@@ -6,7 +6,7 @@
 3. A bundle is published by the agent whose keys it holds, one after the other.
 4. A grant is applied for by a steward of the consumer, within what the catalogue shares; what is made from
    others' data is published and granted only as far as their grants let it (`gateway.access.redisclosure`).
-5. Its events follow `exchange.grants`.
+5. Its events follow `exchange.grants`; of what was withdrawn from the catalogue no grant comes into force.
 6. A review is drawn and taken step by step as `gateway.review` says.
 7. A change of the log's key is entered by the gateway itself.
 8. What a register of the state takes is checked by it (`gateway.register`).
@@ -219,15 +219,16 @@ class Admission:
         if event.not_after_ms:
             check_purposes(grant, rules, not_after_ms=event.not_after_ms)
         check_issued(event.issued_at_ms, now_ms)
-        self._check_passing_on(grant.resource, grant.consumer, event.action, now_ms)
+        self._check_into_force(grant.resource, grant.consumer, event.action, now_ms)
         return grant.name
 
-    def _check_passing_on(self, derived: str, consumer: str, action: int, now_ms: int) -> None:
-        """Refuse that a grant comes into force whose data may no longer be passed on."""
-        resource = self._state.catalogue.by_id.get(derived)
-        if resource is None or not resource.derived_from or action not in _INTO_FORCE:
+    def _check_into_force(self, resource_id: str, consumer: str, action: int, now_ms: int) -> None:
+        """Refuse that a grant comes into force whose resource was withdrawn or may not be passed on."""
+        if action not in _INTO_FORCE:
             return
-        check_passing_on(resource, consumer, self._state.catalogue, self._state.grants, now_ms=now_ms)
+        catalogue = self._state.catalogue
+        resource = catalogue.exactly(resource_id)
+        check_passing_on(resource, consumer, catalogue, self._state.grants, now_ms=now_ms)
 
     def _review_draw(
         self, statement: common_pb2.Statement, verified: Verified, now_ms: int, trust: TrustList

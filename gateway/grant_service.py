@@ -105,10 +105,14 @@ class GrantService(grant_pb2_grpc.GrantServiceServicer):
         return response
 
     def _told(self, grant: Grant) -> grant_pb2.GrantRecord:
-        """Return a grant's record, with its term, the clock that runs and what of its quotas is used."""
+        """Return a grant's record, with its term, who supervises, the clock that runs and what is used."""
         grants, leaf = self._state.grants, self._registrar.leaf
         record = grants.record(grant.grant_id, leaf)
         record.not_after.FromMilliseconds(grant.not_after_ms)
+        if grant.extended_to_ms:
+            record.extended_to.FromMilliseconds(grant.extended_to_ms)
+        record.supervisor = grant.supervisor
+        record.resource_standing = self._state.catalogue.standing(grant.resource)
         applied = audit_pb2.AuditEntry.FromString(leaf(grants.indexes(grant.grant_id)[0]))
         record.applied_at.FromMilliseconds(applied.time_ms)
         clock = self._clocks.clock(grant)

@@ -147,7 +147,7 @@ class RegionState:
         """Return the resource that a requested id resolves to: exact, then county, city, province.
 
         Raises:
-            UnknownResource, BadIdentifier.
+            UnknownResource, Withdrawn, BadIdentifier.
         """
         return self.catalogue.resolve(requested)
 

@@ -12,7 +12,7 @@ import grpc
 
 from exchange import canonical
 from exchange.clock import Clock, Random
-from exchange.errors import UnknownResource, WrongState
+from exchange.errors import UnknownResource, Withdrawn, WrongState
 from exchange.timestamps import timestamp
 from exchange.v1 import directory_pb2, directory_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, Signer, all_pages, calling
@@ -143,15 +143,24 @@ def in_force(told: Sequence[Version]) -> Version | None:
     return next((one for one in reversed(told) if one.standing in IN_FORCE), None)
 
 
+def _found(channel: grpc.Channel, resource: str) -> Version:
+    told = versions(channel, resource)
+    found = in_force(told)
+    if found is not None:
+        return found
+    if any(one.standing == directory_pb2.RESOURCE_STANDING_WITHDRAWN for one in told):
+        raise Withdrawn(resource, hop=HOP)
+    raise UnknownResource(resource, hop=HOP)
+
+
 def find_resource(channel: grpc.Channel, resource: str) -> Listed:
     """Return one catalogue entry in force by its exact id, whether or not its provider has an agent yet.
 
     Raises:
         UnknownResource: there is none.
+        Withdrawn: it was taken out of the catalogue.
     """
-    found = in_force(versions(channel, resource))
-    if found is None:
-        raise UnknownResource(resource, hop=HOP)
+    found = _found(channel, resource)
     return Listed(found.body, found.standing == directory_pb2.RESOURCE_STANDING_SUSPENDED)
 
 
@@ -168,10 +177,9 @@ def set_resource_state(
 
     Raises:
         UnknownResource: none of that id is in force.
+        Withdrawn: it was taken out of the catalogue.
     """
-    found = in_force(versions(channel, resource))
-    if found is None:
-        raise UnknownResource(resource, hop=HOP)
+    found = _found(channel, resource)
     return _set(channel, signer, found, SUSPENSION, suspended=suspended, clock=clock, random=random)
 
 

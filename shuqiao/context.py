@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from exchange.configuration import faults_of
 from exchange.errors import BadConfiguration
 
 VARIABLE = "SHUQIAO_CONTEXT"
@@ -117,14 +118,6 @@ def read_toml(path: Path) -> dict[str, object]:
         raise BadConfiguration(f"{path}: {os.strerror(error.errno or 0)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfiguration(f"{path}: {error}") from error
-
-
-def faults_of(error: ValidationError) -> str:
-    """Return every fault that pydantic found, place and rule, without the values."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or '.'}: {fault['msg']}"
-        for fault in error.errors(include_input=False, include_url=False)
-    )
 
 
 def find_context(option: Path | None, environ: Mapping[str, str]) -> Path:

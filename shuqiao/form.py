@@ -6,9 +6,10 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from exchange.configuration import faults_of
 from exchange.errors import BadConfiguration
 from exchange.v1 import common_pb2
-from shuqiao.context import faults_of, read_toml
+from shuqiao.context import read_toml
 
 Kind = Literal["query", "verify"]
 ValueType = Literal["text", "integer", "decimal", "boolean", "date", "timestamp", "bytes"]

@@ -98,9 +98,6 @@ class Output:
             self.say(empty or Text(f"{title.zh}：无", f"{title.en}: none"))
             return
         table = Table(
-            title=title.of(self.language),
-            title_justify="left",
-            title_style="bold",
             box=box.ROUNDED,
             border_style="dim",
             header_style="bold cyan",
@@ -109,6 +106,8 @@ class Output:
             table.add_column(column.of(self.language), overflow="fold")
         for row in listed:
             table.add_row(*(self._cell(value) for value in row))
+        # Not the table's own title, which folds at the width of the columns.
+        self._people.print(Rich(harmless(title.of(self.language)), style="bold"), soft_wrap=True)
         self._people.print(table)
 
     def facts(self, title: Text, pairs: Iterable[tuple[Text, object]]) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from itertools import zip_longest
 
+from cryptography.x509 import load_der_x509_certificate
 from google.protobuf.message import DecodeError
 
-from exchange.errors import ReceiptBroken
+from exchange.errors import NoIdentity, ReceiptBroken
+from exchange.identity import identity_of
 from exchange.v1 import (
     agent_pb2,
     audit_pb2,
@@ -65,6 +67,10 @@ def grant(record: grant_pb2.GrantRecord) -> View:
         "case_required": body.case_required,
         "not_before": moment(body.not_before),
         "not_after": moment(record.not_after if record.HasField("not_after") else body.not_after),
+        "extended_to": moment(record.extended_to),
+        "supervisor": record.supervisor,
+        "resource_standing": resource_views.standing(record.resource_standing),
+        "applied_by": signed_by(record.grant),
         "justification": body.justification,
         "scope": _scope(body),
         "domains": list(body.domains),
@@ -95,6 +101,20 @@ def grant(record: grant_pb2.GrantRecord) -> View:
         "waits_for": record.waits_for,
         "events": [_grant_event(event) for event in record.events],
     }
+
+
+def signed_by(statement: common_pb2.Statement) -> str:
+    """Return the SPIFFE id in a statement's certificate, empty where there is none; it is not verified here.
+
+    Raises:
+        NoIdentity, TwoRoles: the certificate names nobody.
+    """
+    if not statement.chain:
+        return ""
+    try:
+        return identity_of(load_der_x509_certificate(statement.chain[0])).uri
+    except ValueError:
+        raise NoIdentity("certificate") from None
 
 
 def _scope(body: grant_pb2.GrantBody) -> str:
@@ -270,6 +290,7 @@ def _grant_event(statement: common_pb2.Statement) -> View:
         "revision": event.revision,
         "action": grant_pb2.GrantAction.Name(event.action).removeprefix("GRANT_ACTION_").lower(),
         "issued_at": moment(event.issued_at),
+        "signed_by": signed_by(statement),
         "note": event.note,
         "not_after": moment(event.not_after),
         "deleted_before": moment(event.deleted_before),

@@ -197,6 +197,8 @@ _ENUMS: dict[str, Text] = {
     "declined": Text("不予采纳", "declined"),
     "corrected": Text("已更正", "corrected"),
     "withdrawn": Text("已撤回", "withdrawn"),
+    "resource_withdrawn": Text("已下架", "withdrawn"),
+    "resource_suspended": Text("已暂停", "suspended"),
     "assign": Text("交办", "assign"),
     "answer": Text("答复", "answer"),
     "decline": Text("不予采纳", "decline"),

@@ -52,13 +52,13 @@ class AllowConfig(Section):
         try:
             return consumer if consumer == ANY else credit_code(consumer)
         except BadIdentifier:
-            raise ValueError('consumer must be a credit code or "*"') from None
+            raise ValueError('须为统一社会信用代码或 "*" must be a credit code or "*"') from None
 
     @field_validator("resource")
     @classmethod
     def _resource(cls, resource: str) -> str:
         if not _RESOURCE.fullmatch(resource):
-            raise ValueError('resource must be an id, or a beginning of one and "*"')
+            raise ValueError('须为资源编号，或其开头整段加 "*" must be an id, or whole parts of one and "*"')
         return resource
 
     @field_validator("hours")
@@ -66,7 +66,7 @@ class AllowConfig(Section):
     def _hours(cls, hours: str) -> str:
         found = _HOURS.fullmatch(hours)
         if hours and (found is None or found[1] + found[2] == found[3] + found[4]):
-            raise ValueError("hours must be like 08:00-18:00")
+            raise ValueError("须如 must be like 08:00-18:00")
         return hours
 
     @field_validator("utc_offset")

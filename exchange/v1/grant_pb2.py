@@ -27,23 +27,23 @@ from exchange.v1 import directory_pb2 as exchange_dot_v1_dot_directory__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/grant.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1b\x65xchange/v1/directory.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x04\n\tGrantBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08\x63onsumer\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x0e\n\x06\x66ields\x18\x05 \x03(\t\x12 \n\x05kinds\x18\x06 \x03(\x0e\x32\x11.exchange.v1.Kind\x12\x10\n\x08purposes\x18\x07 \x03(\t\x12\x0f\n\x07matters\x18\x08 \x03(\t\x12\x15\n\rcase_required\x18\t \x01(\x08\x12.\n\nnot_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rjustification\x18\x0c \x01(\t\x12&\n\x05scope\x18\r \x01(\x0e\x32\x17.exchange.v1.GrantScope\x12\x0f\n\x07\x64omains\x18\x0e \x03(\t\x12\r\n\x05steps\x18\x0f \x03(\t\x12+\n\x0brow_filters\x18\x10 \x03(\x0b\x32\x16.exchange.v1.RowFilter\x12\"\n\x06quotas\x18\x11 \x03(\x0b\x32\x12.exchange.v1.Quota\x12+\n\x0b\x66\x65tch_modes\x18\x12 \x03(\x0e\x32\x16.exchange.v1.FetchMode\x12\x16\n\x0e\x64\x61ta_life_days\x18\x13 \x01(\r\x12\x17\n\x0fredisclosure_to\x18\x14 \x03(\t\"Y\n\tRowFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12-\n\x08operator\x18\x02 \x01(\x0e\x32\x1b.exchange.v1.FilterOperator\x12\x0e\n\x06values\x18\x03 \x03(\t\"D\n\x05Quota\x12(\n\x06period\x18\x01 \x01(\x0e\x32\x18.exchange.v1.QuotaPeriod\x12\x11\n\texchanges\x18\x02 \x01(\x04\"\x8d\x02\n\x0eGrantEventBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08grant_id\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12(\n\x06\x61\x63tion\x18\x04 \x01(\x0e\x32\x18.exchange.v1.GrantAction\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x06 \x01(\t\x12-\n\tnot_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x64\x65leted_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x02\n\x0bGrantRecord\x12\x10\n\x08grant_id\x18\x01 \x01(\x0c\x12%\n\x05grant\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Statement\x12&\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x16.exchange.v1.Statement\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.exchange.v1.GrantState\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12.\n\napplied_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18\x08 \x01(\t\x12*\n\x06\x64ue_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\twaits_for\x18\n \x01(\t\x12\x0c\n\x04used\x18\x0b \x03(\x04\":\n\x11\x41pplyGrantRequest\x12%\n\x05grant\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"5\n\x12\x41pplyGrantResponse\x12\x10\n\x08grant_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\";\n\x12\x44\x65\x63ideGrantRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"L\n\x13\x44\x65\x63ideGrantResponse\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.exchange.v1.GrantState\x12\r\n\x05index\x18\x02 \x01(\x04\"#\n\x0fGetGrantRequest\x12\x10\n\x08grant_id\x18\x01 \x01(\x0c\";\n\x10GetGrantResponse\x12\'\n\x05grant\x18\x01 \x01(\x0b\x32\x18.exchange.v1.GrantRecord\"\xa6\x01\n\x11ListGrantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.exchange.v1.GrantState\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x05 \x01(\t\x12\x0f\n\x07overdue\x18\x06 \x01(\x08\x12\r\n\x05timed\x18\x07 \x01(\x08\"W\n\x12ListGrantsResponse\x12(\n\x06grants\x18\x01 \x03(\x0b\x32\x18.exchange.v1.GrantRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*r\n\nGrantScope\x12\x1b\n\x17GRANT_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11GRANT_SCOPE_WHOLE\x10\x01\x12\x16\n\x12GRANT_SCOPE_DOMAIN\x10\x02\x12\x18\n\x14GRANT_SCOPE_SCENARIO\x10\x03*e\n\x0e\x46ilterOperator\x12\x1f\n\x1b\x46ILTER_OPERATOR_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46ILTER_OPERATOR_IN\x10\x01\x12\x1a\n\x16\x46ILTER_OPERATOR_PREFIX\x10\x02*p\n\x0bQuotaPeriod\x12\x1c\n\x18QUOTA_PERIOD_UNSPECIFIED\x10\x00\x12\x14\n\x10QUOTA_PERIOD_DAY\x10\x01\x12\x16\n\x12QUOTA_PERIOD_MONTH\x10\x02\x12\x15\n\x11QUOTA_PERIOD_TERM\x10\x03*\xb0\x02\n\x0bGrantAction\x12\x1c\n\x18GRANT_ACTION_UNSPECIFIED\x10\x00\x12\x17\n\x13GRANT_ACTION_ACCEPT\x10\x01\x12\x17\n\x13GRANT_ACTION_REJECT\x10\x02\x12\x16\n\x12GRANT_ACTION_PAUSE\x10\x03\x12\x17\n\x13GRANT_ACTION_RESUME\x10\x04\x12\x17\n\x13GRANT_ACTION_REVOKE\x10\x05\x12\x17\n\x13GRANT_ACTION_EXTEND\x10\x06\x12\x1a\n\x16GRANT_ACTION_SUPERVISE\x10\x07\x12\x19\n\x15GRANT_ACTION_OVERRULE\x10\x08\x12\x15\n\x11GRANT_ACTION_EXIT\x10\t\x12 \n\x1cGRANT_ACTION_ATTEST_DELETION\x10\n*\xd9\x01\n\nGrantState\x12\x1b\n\x17GRANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13GRANT_STATE_PENDING\x10\x01\x12\x16\n\x12GRANT_STATE_ACTIVE\x10\x02\x12\x16\n\x12GRANT_STATE_PAUSED\x10\x03\x12\x18\n\x14GRANT_STATE_REJECTED\x10\x04\x12\x17\n\x13GRANT_STATE_REVOKED\x10\x05\x12\x1b\n\x17GRANT_STATE_SUPERVISING\x10\x06\x12\x15\n\x11GRANT_STATE_ENDED\x10\x07\x32\xc7\x02\n\x0cGrantService\x12M\n\nApplyGrant\x12\x1e.exchange.v1.ApplyGrantRequest\x1a\x1f.exchange.v1.ApplyGrantResponse\x12P\n\x0b\x44\x65\x63ideGrant\x12\x1f.exchange.v1.DecideGrantRequest\x1a .exchange.v1.DecideGrantResponse\x12G\n\x08GetGrant\x12\x1c.exchange.v1.GetGrantRequest\x1a\x1d.exchange.v1.GetGrantResponse\x12M\n\nListGrants\x12\x1e.exchange.v1.ListGrantsRequest\x1a\x1f.exchange.v1.ListGrantsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xchange/v1/grant.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1b\x65xchange/v1/directory.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x04\n\tGrantBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08\x63onsumer\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x0e\n\x06\x66ields\x18\x05 \x03(\t\x12 \n\x05kinds\x18\x06 \x03(\x0e\x32\x11.exchange.v1.Kind\x12\x10\n\x08purposes\x18\x07 \x03(\t\x12\x0f\n\x07matters\x18\x08 \x03(\t\x12\x15\n\rcase_required\x18\t \x01(\x08\x12.\n\nnot_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rjustification\x18\x0c \x01(\t\x12&\n\x05scope\x18\r \x01(\x0e\x32\x17.exchange.v1.GrantScope\x12\x0f\n\x07\x64omains\x18\x0e \x03(\t\x12\r\n\x05steps\x18\x0f \x03(\t\x12+\n\x0brow_filters\x18\x10 \x03(\x0b\x32\x16.exchange.v1.RowFilter\x12\"\n\x06quotas\x18\x11 \x03(\x0b\x32\x12.exchange.v1.Quota\x12+\n\x0b\x66\x65tch_modes\x18\x12 \x03(\x0e\x32\x16.exchange.v1.FetchMode\x12\x16\n\x0e\x64\x61ta_life_days\x18\x13 \x01(\r\x12\x17\n\x0fredisclosure_to\x18\x14 \x03(\t\"Y\n\tRowFilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12-\n\x08operator\x18\x02 \x01(\x0e\x32\x1b.exchange.v1.FilterOperator\x12\x0e\n\x06values\x18\x03 \x03(\t\"D\n\x05Quota\x12(\n\x06period\x18\x01 \x01(\x0e\x32\x18.exchange.v1.QuotaPeriod\x12\x11\n\texchanges\x18\x02 \x01(\x04\"\x8d\x02\n\x0eGrantEventBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08grant_id\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12(\n\x06\x61\x63tion\x18\x04 \x01(\x0e\x32\x18.exchange.v1.GrantAction\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x06 \x01(\t\x12-\n\tnot_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x64\x65leted_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe2\x03\n\x0bGrantRecord\x12\x10\n\x08grant_id\x18\x01 \x01(\x0c\x12%\n\x05grant\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Statement\x12&\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x16.exchange.v1.Statement\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.exchange.v1.GrantState\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12.\n\napplied_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63lock\x18\x08 \x01(\t\x12*\n\x06\x64ue_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\twaits_for\x18\n \x01(\t\x12\x0c\n\x04used\x18\x0b \x03(\x04\x12\x38\n\x11resource_standing\x18\x0c \x01(\x0e\x32\x1d.exchange.v1.ResourceStanding\x12/\n\x0b\x65xtended_to\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsupervisor\x18\x0e \x01(\t\":\n\x11\x41pplyGrantRequest\x12%\n\x05grant\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"5\n\x12\x41pplyGrantResponse\x12\x10\n\x08grant_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\";\n\x12\x44\x65\x63ideGrantRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"L\n\x13\x44\x65\x63ideGrantResponse\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.exchange.v1.GrantState\x12\r\n\x05index\x18\x02 \x01(\x04\"#\n\x0fGetGrantRequest\x12\x10\n\x08grant_id\x18\x01 \x01(\x0c\";\n\x10GetGrantResponse\x12\'\n\x05grant\x18\x01 \x01(\x0b\x32\x18.exchange.v1.GrantRecord\"\xa6\x01\n\x11ListGrantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x05state\x18\x03 \x01(\x0e\x32\x17.exchange.v1.GrantState\x12\x10\n\x08resource\x18\x04 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x05 \x01(\t\x12\x0f\n\x07overdue\x18\x06 \x01(\x08\x12\r\n\x05timed\x18\x07 \x01(\x08\"W\n\x12ListGrantsResponse\x12(\n\x06grants\x18\x01 \x03(\x0b\x32\x18.exchange.v1.GrantRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*r\n\nGrantScope\x12\x1b\n\x17GRANT_SCOPE_UNSPECIFIED\x10\x00\x12\x15\n\x11GRANT_SCOPE_WHOLE\x10\x01\x12\x16\n\x12GRANT_SCOPE_DOMAIN\x10\x02\x12\x18\n\x14GRANT_SCOPE_SCENARIO\x10\x03*e\n\x0e\x46ilterOperator\x12\x1f\n\x1b\x46ILTER_OPERATOR_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46ILTER_OPERATOR_IN\x10\x01\x12\x1a\n\x16\x46ILTER_OPERATOR_PREFIX\x10\x02*p\n\x0bQuotaPeriod\x12\x1c\n\x18QUOTA_PERIOD_UNSPECIFIED\x10\x00\x12\x14\n\x10QUOTA_PERIOD_DAY\x10\x01\x12\x16\n\x12QUOTA_PERIOD_MONTH\x10\x02\x12\x15\n\x11QUOTA_PERIOD_TERM\x10\x03*\xb0\x02\n\x0bGrantAction\x12\x1c\n\x18GRANT_ACTION_UNSPECIFIED\x10\x00\x12\x17\n\x13GRANT_ACTION_ACCEPT\x10\x01\x12\x17\n\x13GRANT_ACTION_REJECT\x10\x02\x12\x16\n\x12GRANT_ACTION_PAUSE\x10\x03\x12\x17\n\x13GRANT_ACTION_RESUME\x10\x04\x12\x17\n\x13GRANT_ACTION_REVOKE\x10\x05\x12\x17\n\x13GRANT_ACTION_EXTEND\x10\x06\x12\x1a\n\x16GRANT_ACTION_SUPERVISE\x10\x07\x12\x19\n\x15GRANT_ACTION_OVERRULE\x10\x08\x12\x15\n\x11GRANT_ACTION_EXIT\x10\t\x12 \n\x1cGRANT_ACTION_ATTEST_DELETION\x10\n*\xd9\x01\n\nGrantState\x12\x1b\n\x17GRANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13GRANT_STATE_PENDING\x10\x01\x12\x16\n\x12GRANT_STATE_ACTIVE\x10\x02\x12\x16\n\x12GRANT_STATE_PAUSED\x10\x03\x12\x18\n\x14GRANT_STATE_REJECTED\x10\x04\x12\x17\n\x13GRANT_STATE_REVOKED\x10\x05\x12\x1b\n\x17GRANT_STATE_SUPERVISING\x10\x06\x12\x15\n\x11GRANT_STATE_ENDED\x10\x07\x32\xc7\x02\n\x0cGrantService\x12M\n\nApplyGrant\x12\x1e.exchange.v1.ApplyGrantRequest\x1a\x1f.exchange.v1.ApplyGrantResponse\x12P\n\x0b\x44\x65\x63ideGrant\x12\x1f.exchange.v1.DecideGrantRequest\x1a .exchange.v1.DecideGrantResponse\x12G\n\x08GetGrant\x12\x1c.exchange.v1.GetGrantRequest\x1a\x1d.exchange.v1.GetGrantResponse\x12M\n\nListGrants\x12\x1e.exchange.v1.ListGrantsRequest\x1a\x1f.exchange.v1.ListGrantsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.grant_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRANTSCOPE']._serialized_start=2085
-  _globals['_GRANTSCOPE']._serialized_end=2199
-  _globals['_FILTEROPERATOR']._serialized_start=2201
-  _globals['_FILTEROPERATOR']._serialized_end=2302
-  _globals['_QUOTAPERIOD']._serialized_start=2304
-  _globals['_QUOTAPERIOD']._serialized_end=2416
-  _globals['_GRANTACTION']._serialized_start=2419
-  _globals['_GRANTACTION']._serialized_end=2723
-  _globals['_GRANTSTATE']._serialized_start=2726
-  _globals['_GRANTSTATE']._serialized_end=2943
+  _globals['_GRANTSCOPE']._serialized_start=2212
+  _globals['_GRANTSCOPE']._serialized_end=2326
+  _globals['_FILTEROPERATOR']._serialized_start=2328
+  _globals['_FILTEROPERATOR']._serialized_end=2429
+  _globals['_QUOTAPERIOD']._serialized_start=2431
+  _globals['_QUOTAPERIOD']._serialized_end=2543
+  _globals['_GRANTACTION']._serialized_start=2546
+  _globals['_GRANTACTION']._serialized_end=2850
+  _globals['_GRANTSTATE']._serialized_start=2853
+  _globals['_GRANTSTATE']._serialized_end=3070
   _globals['_GRANTBODY']._serialized_start=129
   _globals['_GRANTBODY']._serialized_end=682
   _globals['_ROWFILTER']._serialized_start=684
@@ -53,23 +53,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRANTEVENTBODY']._serialized_start=846
   _globals['_GRANTEVENTBODY']._serialized_end=1115
   _globals['_GRANTRECORD']._serialized_start=1118
-  _globals['_GRANTRECORD']._serialized_end=1473
-  _globals['_APPLYGRANTREQUEST']._serialized_start=1475
-  _globals['_APPLYGRANTREQUEST']._serialized_end=1533
-  _globals['_APPLYGRANTRESPONSE']._serialized_start=1535
-  _globals['_APPLYGRANTRESPONSE']._serialized_end=1588
-  _globals['_DECIDEGRANTREQUEST']._serialized_start=1590
-  _globals['_DECIDEGRANTREQUEST']._serialized_end=1649
-  _globals['_DECIDEGRANTRESPONSE']._serialized_start=1651
-  _globals['_DECIDEGRANTRESPONSE']._serialized_end=1727
-  _globals['_GETGRANTREQUEST']._serialized_start=1729
-  _globals['_GETGRANTREQUEST']._serialized_end=1764
-  _globals['_GETGRANTRESPONSE']._serialized_start=1766
-  _globals['_GETGRANTRESPONSE']._serialized_end=1825
-  _globals['_LISTGRANTSREQUEST']._serialized_start=1828
-  _globals['_LISTGRANTSREQUEST']._serialized_end=1994
-  _globals['_LISTGRANTSRESPONSE']._serialized_start=1996
-  _globals['_LISTGRANTSRESPONSE']._serialized_end=2083
-  _globals['_GRANTSERVICE']._serialized_start=2946
-  _globals['_GRANTSERVICE']._serialized_end=3273
+  _globals['_GRANTRECORD']._serialized_end=1600
+  _globals['_APPLYGRANTREQUEST']._serialized_start=1602
+  _globals['_APPLYGRANTREQUEST']._serialized_end=1660
+  _globals['_APPLYGRANTRESPONSE']._serialized_start=1662
+  _globals['_APPLYGRANTRESPONSE']._serialized_end=1715
+  _globals['_DECIDEGRANTREQUEST']._serialized_start=1717
+  _globals['_DECIDEGRANTREQUEST']._serialized_end=1776
+  _globals['_DECIDEGRANTRESPONSE']._serialized_start=1778
+  _globals['_DECIDEGRANTRESPONSE']._serialized_end=1854
+  _globals['_GETGRANTREQUEST']._serialized_start=1856
+  _globals['_GETGRANTREQUEST']._serialized_end=1891
+  _globals['_GETGRANTRESPONSE']._serialized_start=1893
+  _globals['_GETGRANTRESPONSE']._serialized_end=1952
+  _globals['_LISTGRANTSREQUEST']._serialized_start=1955
+  _globals['_LISTGRANTSREQUEST']._serialized_end=2121
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=2123
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=2210
+  _globals['_GRANTSERVICE']._serialized_start=3073
+  _globals['_GRANTSERVICE']._serialized_end=3400
 # @@protoc_insertion_point(module_scope)

@@ -457,6 +457,9 @@ class GrantRecord(_message.Message):
     DUE_AT_FIELD_NUMBER: _builtins.int
     WAITS_FOR_FIELD_NUMBER: _builtins.int
     USED_FIELD_NUMBER: _builtins.int
+    RESOURCE_STANDING_FIELD_NUMBER: _builtins.int
+    EXTENDED_TO_FIELD_NUMBER: _builtins.int
+    SUPERVISOR_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.bytes
     """The grant, 32 bytes."""
     state: Global___GrantState.ValueType
@@ -467,6 +470,10 @@ class GrantRecord(_message.Message):
     """The clock that runs for it: "decide", "supervise" or "delete"; empty where none does."""
     waits_for: _builtins.str
     """Whose turn it is: a credit code."""
+    resource_standing: _directory_pb2.ResourceStanding.ValueType
+    """How the catalogue entry stands: published, suspended or withdrawn; unset where the gateway cannot say."""
+    supervisor: _builtins.str
+    """Who had or has to approve what the provider did last: a credit code; empty where nobody."""
     @_builtins.property
     def grant(self) -> _common_pb2.Statement:
         """Signed GrantBody."""
@@ -491,6 +498,10 @@ class GrantRecord(_message.Message):
     def used(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """How much of each quota is used now, in the order of the grant's quotas; reservations included."""
 
+    @_builtins.property
+    def extended_to(self) -> _timestamp_pb2.Timestamp:
+        """End of its term once the supervisor approves the extension that waits; unset where none does."""
+
     def __init__(
         self,
         *,
@@ -505,10 +516,13 @@ class GrantRecord(_message.Message):
         due_at: _timestamp_pb2.Timestamp | None = ...,
         waits_for: _builtins.str = ...,
         used: _abc.Iterable[_builtins.int] | None = ...,
+        resource_standing: _directory_pb2.ResourceStanding.ValueType = ...,
+        extended_to: _timestamp_pb2.Timestamp | None = ...,
+        supervisor: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "due_at", b"due_at", "grant", b"grant", "not_after", b"not_after"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "due_at", b"due_at", "extended_to", b"extended_to", "grant", b"grant", "not_after", b"not_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "clock", b"clock", "due_at", b"due_at", "events", b"events", "grant", b"grant", "grant_id", b"grant_id", "not_after", b"not_after", "revision", b"revision", "state", b"state", "used", b"used", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "clock", b"clock", "due_at", b"due_at", "events", b"events", "extended_to", b"extended_to", "grant", b"grant", "grant_id", b"grant_id", "not_after", b"not_after", "resource_standing", b"resource_standing", "revision", b"revision", "state", b"state", "supervisor", b"supervisor", "used", b"used", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,7 +63,8 @@ class GrantServiceServicer:
 
     def ApplyGrant(self, request, context):
         """Applies for a grant. Caller: steward of the consumer. Idempotent by content.
-        Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, UNKNOWN_FIELD, NOT_SHARED, KIND_NOT_GRANTED.
+        Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, WITHDRAWN, UNKNOWN_FIELD, NOT_SHARED,
+        KIND_NOT_GRANTED, REDISCLOSURE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,7 +74,8 @@ class GrantServiceServicer:
         """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
         Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
         back and to attest; a steward of the supervisor to supervise and overrule.
-        Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+        Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, SECOND_PERSON_REQUIRED, REDISCLOSURE,
+        WITHDRAWN (of the catalogue; what ends a grant is still possible).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,13 +35,15 @@ class GrantServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GrantServiceAsyncStub: ...
     ApplyGrant: _grpc.UnaryUnaryMultiCallable[_grant_pb2.ApplyGrantRequest, _grant_pb2.ApplyGrantResponse]
     """Applies for a grant. Caller: steward of the consumer. Idempotent by content.
-    Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, UNKNOWN_FIELD, NOT_SHARED, KIND_NOT_GRANTED.
+    Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, WITHDRAWN, UNKNOWN_FIELD, NOT_SHARED,
+    KIND_NOT_GRANTED, REDISCLOSURE.
     """
     DecideGrant: _grpc.UnaryUnaryMultiCallable[_grant_pb2.DecideGrantRequest, _grant_pb2.DecideGrantResponse]
     """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
     Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
     back and to attest; a steward of the supervisor to supervise and overrule.
-    Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+    Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, SECOND_PERSON_REQUIRED, REDISCLOSURE,
+    WITHDRAWN (of the catalogue; what ends a grant is still possible).
     """
     GetGrant: _grpc.UnaryUnaryMultiCallable[_grant_pb2.GetGrantRequest, _grant_pb2.GetGrantResponse]
     """One grant. Caller: its parties, officer, auditor, admin. Idempotent. Errors: UNKNOWN_GRANT."""
@@ -55,13 +57,15 @@ class GrantServiceAsyncStub(GrantServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ApplyGrant: _aio.UnaryUnaryMultiCallable[_grant_pb2.ApplyGrantRequest, _grant_pb2.ApplyGrantResponse]  # type: ignore[assignment]
     """Applies for a grant. Caller: steward of the consumer. Idempotent by content.
-    Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, UNKNOWN_FIELD, NOT_SHARED, KIND_NOT_GRANTED.
+    Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, WITHDRAWN, UNKNOWN_FIELD, NOT_SHARED,
+    KIND_NOT_GRANTED, REDISCLOSURE.
     """
     DecideGrant: _aio.UnaryUnaryMultiCallable[_grant_pb2.DecideGrantRequest, _grant_pb2.DecideGrantResponse]  # type: ignore[assignment]
     """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
     Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
     back and to attest; a steward of the supervisor to supervise and overrule.
-    Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+    Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, SECOND_PERSON_REQUIRED, REDISCLOSURE,
+    WITHDRAWN (of the catalogue; what ends a grant is still possible).
     """
     GetGrant: _aio.UnaryUnaryMultiCallable[_grant_pb2.GetGrantRequest, _grant_pb2.GetGrantResponse]  # type: ignore[assignment]
     """One grant. Caller: its parties, officer, auditor, admin. Idempotent. Errors: UNKNOWN_GRANT."""
@@ -78,7 +82,8 @@ class GrantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_grant_pb2.ApplyGrantResponse, _abc.Awaitable[_grant_pb2.ApplyGrantResponse]]:
         """Applies for a grant. Caller: steward of the consumer. Idempotent by content.
-        Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, UNKNOWN_FIELD, NOT_SHARED, KIND_NOT_GRANTED.
+        Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_RESOURCE, WITHDRAWN, UNKNOWN_FIELD, NOT_SHARED,
+        KIND_NOT_GRANTED, REDISCLOSURE.
         """
 
     @_abc_1.abstractmethod
@@ -90,7 +95,8 @@ class GrantServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts, rejects, pauses, resumes, extends, revokes, supervises, gives back or attests. Idempotent by content.
         Caller: steward of the provider; its agent to accept unconditional fields; the consumer's steward to give it
         back and to attest; a steward of the supervisor to supervise and overrule.
-        Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+        Errors: UNKNOWN_GRANT, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, SECOND_PERSON_REQUIRED, REDISCLOSURE,
+        WITHDRAWN (of the catalogue; what ends a grant is still possible).
         """
 
     @_abc_1.abstractmethod

@@ -59,7 +59,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_GRANT_PAUSED: _Reason.ValueType  # 24
     """The grant is paused."""
     REASON_GRANT_PENDING: _Reason.ValueType  # 25
-    """The grant has been applied for but not accepted yet."""
+    """The grant has been applied for, and provider or supervisor has not approved it yet."""
     REASON_FIELD_NOT_GRANTED: _Reason.ValueType  # 26
     """A field asked for is not in the grant."""
     REASON_PURPOSE_NOT_GRANTED: _Reason.ValueType  # 27
@@ -118,6 +118,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No such stop."""
     REASON_UNKNOWN_FINDING: _Reason.ValueType  # 124
     """No such finding."""
+    REASON_WITHDRAWN: _Reason.ValueType  # 127
+    """The resource was withdrawn from the catalogue for good."""
     REASON_ENTRY_ERASED: _Reason.ValueType  # 45
     """The entry's term of keeping is over and it was erased; its hash is still in the log."""
     REASON_CLOCK_SKEW: _Reason.ValueType  # 50
@@ -245,7 +247,7 @@ REASON_GRANT_REVOKED: Reason.ValueType  # 23
 REASON_GRANT_PAUSED: Reason.ValueType  # 24
 """The grant is paused."""
 REASON_GRANT_PENDING: Reason.ValueType  # 25
-"""The grant has been applied for but not accepted yet."""
+"""The grant has been applied for, and provider or supervisor has not approved it yet."""
 REASON_FIELD_NOT_GRANTED: Reason.ValueType  # 26
 """A field asked for is not in the grant."""
 REASON_PURPOSE_NOT_GRANTED: Reason.ValueType  # 27
@@ -304,6 +306,8 @@ REASON_UNKNOWN_STOP: Reason.ValueType  # 123
 """No such stop."""
 REASON_UNKNOWN_FINDING: Reason.ValueType  # 124
 """No such finding."""
+REASON_WITHDRAWN: Reason.ValueType  # 127
+"""The resource was withdrawn from the catalogue for good."""
 REASON_ENTRY_ERASED: Reason.ValueType  # 45
 """The entry's term of keeping is over and it was erased; its hash is still in the log."""
 REASON_CLOCK_SKEW: Reason.ValueType  # 50

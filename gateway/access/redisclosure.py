@@ -7,10 +7,10 @@
 3. This holds for sources of sources: what passed through several hands is still its first provider's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from exchange.errors import Redisclosure, UnknownResource
+from exchange.errors import Redisclosure
 from exchange.grants import ACTIVE, Grant
 from exchange.resources import Resource
 
@@ -21,9 +21,8 @@ MAX_SOURCES = 256
 class Catalogue(Protocol):
     """The resources in force."""
 
-    @property
-    def by_id(self) -> Mapping[str, Resource]:
-        """By id."""
+    def exactly(self, resource_id: str) -> Resource:
+        """Return the resource of exactly that id; raises UnknownResource or Withdrawn where there is none."""
         ...
 
 
@@ -39,7 +38,7 @@ def check_sources(resource: Resource, catalogue: Catalogue, grants: Grants, *, n
     """Refuse a catalogue entry whose sources are not there or may not be passed on to anybody.
 
     Raises:
-        UnknownResource: a source is not in the catalogue.
+        UnknownResource, Withdrawn: a source is not in the catalogue.
         Redisclosure: no grant on a source lets the publisher pass it on; the subject names the source.
     """
     for holder, source in _steps(resource, catalogue):
@@ -57,7 +56,7 @@ def check_passing_on(
         now_ms: Unix milliseconds.
 
     Raises:
-        UnknownResource, Redisclosure: as `check_sources`.
+        UnknownResource, Withdrawn, Redisclosure: as `check_sources`.
     """
     for holder, source in _steps(resource, catalogue):
         if consumer not in (source.provider, holder) and consumer not in _allowed(
@@ -72,9 +71,7 @@ def _steps(resource: Resource, catalogue: Catalogue) -> Iterator[tuple[str, Reso
     while ahead:
         made = ahead.pop()
         for name in made.derived_from:
-            source = catalogue.by_id.get(name)
-            if source is None:
-                raise UnknownResource(name)
+            source = catalogue.exactly(name)
             if source.provider != made.provider:
                 yield made.provider, source
             if name not in seen:

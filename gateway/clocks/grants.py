@@ -8,7 +8,8 @@
    `data_life_days` and 365 days after the last attestation, or after the grant came into force. Of a grant
    that has ended it begins `data_life_days` after the end, and runs until all up to the end is attested.
 
-A clock of 0 days does not run. An application whose term is over waits for nobody. Times are those of the
+A clock of 0 days does not run. An application whose term is over waits for nobody, nor does what cannot come
+into force any more because its resource was withdrawn from the catalogue. Times are those of the
 fold, so that every gateway over the same log finds the same.
 """
 
@@ -154,25 +155,25 @@ class GrantClocks:
 
     def _told(self, grant: Grant, now_ms: int) -> tuple[str, int, int, str] | None:
         """Return name, beginning, working days and whose turn it is."""
-        clocks = self._rules().clocks
+        clocks, resource = self._rules().clocks, self._resource(grant.resource)
         if grant.state in (PENDING, SUPERVISING):
-            if now_ms >= grant.not_after_ms:
+            if now_ms >= grant.not_after_ms or resource is None:
                 return None
             if grant.state == SUPERVISING:
                 return SUPERVISE, grant.since_ms, clocks.supervise_days, grant.supervisor
-            return DECIDE, grant.since_ms, self._decide_days(grant), grant.provider
-        if grant.extended_at_ms and now_ms < grant.not_after_ms:
+            return DECIDE, grant.since_ms, self._decide_days(grant, resource), grant.provider
+        if grant.extended_at_ms and now_ms < grant.not_after_ms and resource is not None:
             return SUPERVISE, grant.extended_at_ms, clocks.supervise_days, grant.supervisor
         begins_ms = _deletion_ms(grant, now_ms)
         if begins_ms is None or now_ms < begins_ms:
             return None
         return DELETE, begins_ms, clocks.attest_days, grant.consumer
 
-    def _decide_days(self, grant: Grant) -> int:
-        clocks, resource = self._rules().clocks, self._resource(grant.resource)
+    def _decide_days(self, grant: Grant, resource: Resource) -> int:
+        clocks = self._rules().clocks
         if automatic(grant, resource):
             return clocks.unconditional_days
-        return (_promised_days(resource) if resource else 0) or clocks.conditional_days
+        return _promised_days(resource) or clocks.conditional_days
 
 
 def _begins_ms(grant: Grant) -> int | None:

@@ -20,6 +20,7 @@ from exchange.errors import (
     InReview,
     NotAuthoritative,
     UnknownResource,
+    Withdrawn,
     WrongState,
 )
 from exchange.identity import division_covers
@@ -127,17 +128,18 @@ class Catalogue:
             requested: "<6-digit division>/<organisation alias>/<name>".
 
         Raises:
-            UnknownResource, BadIdentifier.
+            UnknownResource, Withdrawn, BadIdentifier.
         """
         exact = self._by_id.get(requested)
         if exact is not None:
             return exact
         division, alias, name = split_id(requested)
-        for wider in wider_divisions(division):
-            found = self._by_id.get(f"{wider}/{alias}/{name}")
+        ids = [f"{wider}/{alias}/{name}" for wider in wider_divisions(division)]
+        for resource_id in ids:
+            found = self._by_id.get(resource_id)
             if found is not None:
                 return found
-        raise UnknownResource(requested)
+        raise self._missing(requested, ids)
 
     def find(self, requested: str) -> Resource | None:
         """Return what `resolve` does, None where there is nothing."""
@@ -150,12 +152,20 @@ class Catalogue:
         """Return the resource of exactly that id.
 
         Raises:
-            UnknownResource.
+            UnknownResource, Withdrawn.
         """
         found = self._by_id.get(resource_id)
         if found is None:
-            raise UnknownResource(resource_id)
+            raise self._missing(resource_id, (resource_id,))
         return found
+
+    def _missing(self, requested: str, ids: Sequence[str]) -> UnknownResource | Withdrawn:
+        """Return why nothing is in force for an id, nor for any of those it resolves to."""
+        for resource_id in ids:
+            entry = self._entries.get(resource_id)
+            if entry is not None and entry.withdrawn:
+                return Withdrawn(resource_id)
+        return UnknownResource(requested)
 
     def entry(self, resource_id: str) -> Entry:
         """Return everything about an id, whether or not a version of it is in force.
@@ -172,9 +182,16 @@ class Catalogue:
         """Return the index of the entry that handed in the version in force; its statement is read there.
 
         Raises:
-            UnknownResource.
+            UnknownResource, Withdrawn.
         """
         return self.entry(resource_id).indexes[self.exactly(resource_id).version - 1]
+
+    def standing(self, resource_id: str) -> "directory_pb2.ResourceStanding.ValueType":
+        """Return how an entry stands: published, suspended, withdrawn; unspecified before there is one."""
+        entry = self._entries.get(resource_id)
+        if entry is None or entry.held is None:
+            return directory_pb2.RESOURCE_STANDING_UNSPECIFIED
+        return entry.standing(entry.held.version)
 
     def revision(self, resource_id: str) -> int:
         """Return the revision of a resource's last change of state; 0 before the first."""
@@ -271,7 +288,9 @@ class Catalogue:
             about = entry.held
         elif change.action == WITHDRAW:
             about = entry.newest
-        if entry.withdrawn or about is None or change.version != about.version:
+        if entry.withdrawn:
+            raise WrongState(f"{change.id} is withdrawn")
+        if about is None or change.version != about.version:
             raise WrongState(change.id)
         if change.action == SUSPENSION and change.suspended == about.suspended:
             raise WrongState(change.id)

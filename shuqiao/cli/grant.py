@@ -1,6 +1,6 @@
 """`shuqiao grant`: who may ask whom for what."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -40,6 +40,9 @@ WAITING = {
     "overrule": ("supervising", *IN_TERM),
     "exit": ("pending", "supervising", *IN_TERM),
 }
+BY_SUPERVISOR = ("supervise", "overrule")
+OF_TERM = ("accept", "extend", *BY_SUPERVISOR)
+"""What may set a grant's term, or leave it waiting for the supervisor."""
 ID_BYTES = 32
 
 
@@ -208,13 +211,13 @@ def show(context: typer.Context, grant: GrantId) -> None:
     call.out.show(view, lambda: grant_tables.show_one(call, view, now=now))
 
 
-def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
+def find_id(channel: Any, text: str, *, waits: Callable[[Mapping[str, Any]], bool] | None = None) -> bytes:
     """Return the 32 bytes of a grant id that may be typed short, or found by its resource.
 
     Args:
         channel: to the gateway.
         text: hexadecimal, or a resource id.
-        states: in which the grant must be when it is found by its resource; any where empty.
+        waits: which grants count where it is found by its resource; all where None.
 
     Raises:
         BadConfiguration: it is neither.
@@ -236,7 +239,7 @@ def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
     for record in regional.list_grants(channel):
         view = views.grant(record)
         if by_resource:
-            fits = view["resource"] == wanted and (not states or view["state"] in states)
+            fits = view["resource"] == wanted and (waits is None or waits(view))
         else:
             fits = record.grant_id.hex().startswith(wanted)
         if fits:
@@ -245,6 +248,18 @@ def find_id(channel: Any, text: str, *, states: Collection[str] = ()) -> bytes:
         named = ", ".join(grant_id.hex()[:SHORT_HEX] for grant_id in fitting)
         raise UnknownGrant(f"{text}: {named}" if named else text, hop=HOP)
     return fitting[0]
+
+
+def _waits(action: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Return what tells of a grant whether an action is possible as it stands."""
+    states = WAITING.get(action)
+
+    def tells(view: Mapping[str, Any]) -> bool:
+        if action in BY_SUPERVISOR and view["state"] in IN_TERM:
+            return bool(view["extended_to"])
+        return states is None or view["state"] in states
+
+    return tells
 
 
 def _ms(moment: datetime) -> int:
@@ -266,7 +281,7 @@ def _decide(
 
     number = grant_pb2.GrantAction.Value(f"GRANT_ACTION_{action.upper()}")
     with call.gateway() as channel:
-        grant_id = find_id(channel, grant, states=WAITING.get(action, ()))
+        grant_id = find_id(channel, grant, waits=_waits(action))
         decided = regional.decide_grant(
             channel,
             call.signer,
@@ -278,10 +293,18 @@ def _decide(
             not_after_ms=not_after_ms,
             deleted_before_ms=deleted_before_ms,
         )
+        stands: Mapping[str, Any] = (
+            views.grant(regional.get_grant(channel, grant_id)) if action in OF_TERM else {}
+        )
     state = views.grant_state(decided.state)
     word = term(state, call.out.language)
-    said = Text("授权 {id} 现为：{state}，记录 {index}", "Grant {id} is now {state}, entry {index}")
+    ends = grant_tables.term_of(stands)
+    said = Text(
+        f"授权 {{id}} 现为：{{state}}{ends.zh}，记录 {{index}}",
+        f"Grant {{id}} is now {{state}}{ends.en}, entry {{index}}",
+    )
+    term_told = {name: stands[name] for name in ("not_after", "extended_to", "supervisor") if name in stands}
     call.out.show(
-        {"ok": True, "grant_id": grant_id.hex(), "state": state, "index": decided.entry},
+        {"ok": True, "grant_id": grant_id.hex(), "state": state, "index": decided.entry, **term_told},
         lambda: call.out.done(said.filled(id=grant_id.hex()[:SHORT_HEX], state=word, index=decided.entry)),
     )

@@ -16,6 +16,8 @@ STATE_STYLES = {
     "revoked": BAD,
     "ended": BAD,
 }
+LIVE = ("pending", "supervising", "active", "paused")
+OUT_OF_USE = {"suspended": UNSURE, "withdrawn": BAD}
 SHORT_HEX = 12
 DATE_CHARS = 10
 
@@ -76,6 +78,7 @@ def show_one(call: Invocation, view: _View, *, now: str) -> None:
         (
             Text("修订", "Revision"),
             Text("操作", "Action"),
+            Text("签署人", "Signed by"),
             Text("时间", "Time"),
             Text("至", "Until"),
             Text("说明", "Note"),
@@ -84,6 +87,7 @@ def show_one(call: Invocation, view: _View, *, now: str) -> None:
             [
                 event["revision"],
                 term(event["action"], call.out.language),
+                _person(event["signed_by"]),
                 event["issued_at"],
                 (event["not_after"] or event["deleted_before"])[:DATE_CHARS],
                 event["note"],
@@ -94,9 +98,32 @@ def show_one(call: Invocation, view: _View, *, now: str) -> None:
     )
 
 
+def term_of(view: _View) -> Text:
+    """Return what to say of a grant's term, and for whom it waits, after something was done to it."""
+    if not view or view["state"] not in LIVE:
+        return Text("", "")
+    facts = {name: view[name] for name in ("supervisor", "not_after", "extended_to")}
+    if view["state"] == "supervising":
+        said = Text("（{supervisor}）", " ({supervisor})")
+    elif view["extended_to"]:
+        said = Text(
+            "，仍至 {not_after}；待 {supervisor} 同意后延长至 {extended_to}",
+            ", still until {not_after}; extended to {extended_to} once {supervisor} agrees",
+        )
+    else:
+        said = Text("，有效期至 {not_after}", " until {not_after}")
+    return said.filled(**facts)
+
+
 def state(call: Invocation, view: _View) -> Cell:
-    """Return where a grant stands, in its colour."""
-    return Cell(term(view["state"], call.out.language), STATE_STYLES.get(view["state"], ""))
+    """Return where a grant stands, in its colour; and that its resource is suspended or withdrawn."""
+    said, style = term(view["state"], call.out.language), STATE_STYLES.get(view["state"], "")
+    standing = view["resource_standing"]
+    if view["state"] not in LIVE or standing not in OUT_OF_USE:
+        return Cell(said, style)
+    word = term(f"resource_{standing}", call.out.language)
+    also = Text(f"{said}（资源{word}）", f"{said} (resource {word})")
+    return Cell(also, OUT_OF_USE[standing])
 
 
 def _row(call: Invocation, view: _View) -> list[object]:
@@ -112,6 +139,11 @@ def _row(call: Invocation, view: _View) -> list[object]:
     ]
 
 
+def _person(uri: str) -> str:
+    """Return role, organisation and name of a SPIFFE id, without its trust domain."""
+    return uri.removeprefix("spiffe://").partition("/")[2]
+
+
 def _due(view: _View, now: str) -> Cell:
     return Cell(view["due_at"], BAD if view["due_at"] <= now else "")
 
@@ -120,7 +152,11 @@ def _standing(call: Invocation, view: _View, now: str) -> list[tuple[Text, objec
     pairs: list[tuple[Text, object]] = [
         (Text("状态", "State"), state(call, view)),
         (Text("申请时间", "Applied for"), view["applied_at"]),
+        (Text("申请人", "Applied by"), _person(view["applied_by"])),
     ]
+    if view["extended_to"]:
+        waits = Text("延长（待监督部门同意）至", "Extended, once the supervisor agrees, to")
+        pairs.append((waits, view["extended_to"]))
     if view["clock"]:
         pairs += [
             (Text("待办", "Clock"), term(view["clock"], call.out.language)),
@@ -135,6 +171,7 @@ def _covered(call: Invocation, view: _View) -> list[tuple[Text, object]]:
     return [
         (Text("使用部门", "Consumer"), view["consumer"]),
         (Text("提供部门", "Provider"), view["provider"]),
+        *([(Text("监督部门", "Supervisor"), view["supervisor"])] if view["supervisor"] else []),
         (Text("资源", "Resource"), view["resource"]),
         (Text("信息项", "Fields"), view["fields"]),
         (Text("方式", "Kinds"), [term(kind, language) for kind in view["kinds"]]),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import grpc
 
@@ -23,6 +24,7 @@ from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.client import Client
 from shuqiao.demo import cast
 from shuqiao.demo.cast import AUDITOR, OFFICER, OFFICES, POLICE, Office
+from shuqiao.demo.configurations import Department
 from shuqiao.demo.counter import Counter
 from shuqiao.demo.members import Member
 from shuqiao.demo.people import Person
@@ -87,9 +89,17 @@ class Stage:
 
     def start_agents(self) -> None:
         """Make the household register, then enrol and start every agent; returns when all are linked."""
+        self.start_departments(cast.departments(self.make_register()))
+
+    def make_register(self) -> Path:
+        """Make the household register of public security; return its file."""
         database, self.persons = cast.make_database(self.world.layout.databases)
-        self.world.start_agents(cast.departments(database))
-        self.until(lambda: len(self.linked()) == len(OFFICES), "agents linked")
+        return database
+
+    def start_departments(self, departments: Sequence[Department]) -> None:
+        """Enrol and start agents, some of the offices'; returns when all are linked."""
+        self.world.start_agents(departments)
+        self.until(lambda: len(self.linked()) == len(departments), "agents linked")
         self._write_contexts()
 
     def _write_contexts(self) -> None:
@@ -98,11 +108,12 @@ class Stage:
         for person in (*world.settings.admins, OFFICER, AUDITOR):
             world.registry.write_context(person, gateway=world.gateway_address, log=world.log_address)
         for office in OFFICES:
+            process = world.processes.get(office.agent)
             world.registry.write_context(
                 office.steward,
                 gateway=world.gateway_address,
                 log=world.log_address,
-                agent=str(world.processes[office.agent].told["grpc"]),
+                agent=str(process.told["grpc"]) if process is not None else "",
                 token=world.layout.token(office.agent),
             )
 

@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from exchange.codes import credit_code, credit_code_check
+from exchange.configuration import faults_of
 from exchange.errors import BadConfiguration
 from exchange.resources import division_prefix, split_id
-from shuqiao.context import faults_of
 from shuqiao.demo.configurations import quoted
 from shuqiao.forms import FieldForm, ParameterForm, ResourceForm
 

@@ -25,6 +25,22 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         assert part in caught.value.subject
 
 
+def test_places_are_counted_as_people_count_and_usual_faults_are_told_in_both_languages(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "agent.toml"
+    rule = '[[allow]]\nresource = "*"\npurposes = ["*"]\n'
+    second = '[[allow]]\nconsumer = "11970100MB1A00028B"\nresource = "*"\npurposes = []\nuse = 1\n'
+    file.write_text(f'folder = "x"\npassphrase_file = "p"\n{rule}{second}')
+    with pytest.raises(BadConfiguration) as caught:
+        load(file)
+    assert caught.value.subject == (
+        f"{file}: allow[1].consumer: 缺少 is missing; "
+        'allow[2].consumer: 须为统一社会信用代码或 "*" must be a credit code or "*"; '
+        "allow[2].purposes: 不得为空或太少 is empty or too few; allow[2].use: 不认识的项 is no known key"
+    )
+
+
 def test_a_tokens_file_is_relative_to_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text(

@@ -19,7 +19,7 @@ from exchange.own_keys import OwnKeys
 from exchange.sealed_text import seal_text
 from exchange.tickets import CORRECT, WITHDRAW, WITHDRAWN
 from exchange.v1 import agent_pb2, audit_pb2, common_pb2, directory_pb2, ticket_pb2
-from tests.support.region import CIVIL, HEALTH, ORIGIN, POLICE, RESOURCE
+from tests.support.region import CIVIL, HEALTH, ORIGIN, POLICE, RESOURCE, moment, nonce
 from tests.support.review_region import refused
 from tests.support.tickets import (
     AUTHORITY,
@@ -209,6 +209,31 @@ async def test_a_correction_reaches_the_recipient_s_agent_with_its_own_exchanges
     assert side.corrections.listed() == [done] and done.done_ms == region.clock.ms
     with pytest.raises(e.UnknownTicket):
         side.corrections.mark_done("ab" * 32)
+
+
+async def test_a_correction_arrives_though_the_resource_was_withdrawn_meanwhile(
+    region: TicketRegion, tmp_path: Path
+) -> None:
+    ticket_id = await region.raised(CHEN, dispute(await region.exchange(MOTHER)))
+    side = AgentSide(region, tmp_path / "health-1", HEALTH)
+    state = directory_pb2.ResourceStateBody(
+        nonce=nonce(),
+        id=RESOURCE,
+        version=1,
+        revision=1,
+        action=directory_pb2.RESOURCE_ACTION_WITHDRAW,
+        issued_at=moment(region.clock.ms),
+    )
+    statement = LI.sign(canonical.RESOURCE_STATE, state.SerializeToString())
+    await region.enter(audit_pb2.ACT_RESOURCE_STATE, LI, statement)
+    side.catch_up()
+    side.view.close()
+    side.start()
+    await region.act(LI, ticket_id, CORRECT, text="登记有误，已更正")
+    await region.told_all(ticket_id)
+    side.catch_up()
+    (told,) = side.corrections.listed()
+    assert (told.resource, told.provider) == (RESOURCE, POLICE)
 
 
 async def test_the_face_shows_what_is_not_done_first_with_what_is_known_of_each_exchange(

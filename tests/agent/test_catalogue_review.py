@@ -7,7 +7,7 @@ import pytest
 
 from agent.region import RegionView
 from agent.region_rules import AgentRules
-from exchange.errors import UnknownResource
+from exchange.errors import UnknownResource, Withdrawn
 from exchange.identity import Role
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, rules_pb2
@@ -58,7 +58,7 @@ class Agent:
         """Return which version is in force; 0 for none."""
         try:
             return self.view.resource(RESOURCE).version
-        except UnknownResource:
+        except (UnknownResource, Withdrawn):
             return 0
 
 
@@ -176,8 +176,9 @@ async def test_what_was_rejected_or_withdrawn_does_not_come_back(region: ReviewR
     assert agent.version() == 0
     for _ in range(2):
         agent.show(audit_pb2.ACT_RESOURCE, region.resource(version=3))
-        with pytest.raises(UnknownResource):
+        with pytest.raises(Withdrawn):
             agent.view.resource(RESOURCE)
+        assert agent.view.provider(RESOURCE) == POLICE, "who corrects data that were given before"
         agent.restart()
 
 

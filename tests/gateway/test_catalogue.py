@@ -150,10 +150,14 @@ async def test_what_is_withdrawn_is_out_for_good_and_its_grants_stay_listed(regi
     grant_id = await region.apply()
     await region.act(region.police, WITHDRAW)
     assert standings(region) == [WITHDRAWN]
-    with pytest.raises(e.UnknownResource):
-        region.state.resource(RESOURCE)
-    with pytest.raises(e.UnknownResource):
+    for requested in (RESOURCE, "970102/police/household"):
+        with pytest.raises(e.Withdrawn, match=RESOURCE):
+            region.state.resource(requested)
+    with pytest.raises(e.Withdrawn):
         await region.apply()
+    with pytest.raises(e.Withdrawn):
+        await region.decide(grant_id, grant_pb2.GRANT_ACTION_ACCEPT, 1)
+    assert region.clocks.clock(region.state.grants.one(grant_id)) is None, "there is nothing to decide"
     for attempt in (
         region.publish(version=2),
         region.suspend(revision=2),

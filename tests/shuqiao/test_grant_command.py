@@ -4,22 +4,31 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exchange.v1 import common_pb2, grant_pb2
-from tests.support.command_region import Region
+from exchange.v1 import common_pb2, directory_pb2, grant_pb2
+from tests.support.command_region import Person, Region
 from tests.support.region import CIVIL, HEALTH, POLICE, grant_body, moment
 from tests.support.sealing import NOW_MS
 
 G = grant_pb2
 DAY_MS = 24 * 3600 * 1000
+RECORDED = (
+    "clock",
+    "due_at",
+    "waits_for",
+    "used",
+    "extended_to",
+    "supervisor",
+    "resource_standing",
+    "events",
+)
 
 
 def held(**changes: Any) -> grant_pb2.GrantRecord:
-    told = {name: changes.pop(name) for name in ("clock", "due_at", "waits_for", "used") if name in changes}
-    body = grant_body(NOW_MS, **changes)
+    told = {name: changes.pop(name) for name in RECORDED if name in changes}
     return G.GrantRecord(
-        grant_id=b"\x0a" * 32,
-        grant=common_pb2.Statement(body=body),
-        state=G.GRANT_STATE_ACTIVE,
+        grant_id=changes.pop("grant_id", b"\x0a" * 32),
+        state=changes.pop("state", G.GRANT_STATE_ACTIVE),
+        grant=common_pb2.Statement(body=grant_body(NOW_MS, **changes)),
         revision=3,
         not_after=moment(NOW_MS + 3 * DAY_MS),
         **told,
@@ -151,3 +160,46 @@ def test_one_grant_is_shown_with_all_that_it_says(region: Region, shuqiao: Any) 
         [{"period": "day", "exchanges": 100, "used": 7}],
     )
     assert view["not_after"] != view["not_before"] and view["due_at"]
+
+
+def test_an_extension_that_waits_says_for_whom_and_what_holds_until_then(
+    region: Region, shuqiao: Any
+) -> None:
+    region.grants = [held(extended_to=moment(NOW_MS + 9 * DAY_MS), supervisor=CIVIL)]
+    told = shuqiao("grant", "extend", "0a", "--until", "2030-01-01", "--json").document
+    assert (told["supervisor"], told["state"]) == (CIVIL, "active")
+    assert told["not_after"] < told["extended_to"]
+    said = shuqiao("grant", "extend", "0a", "--until", "2030-01-01").out
+    assert f"仍至 {told['not_after']}；待 {CIVIL} 同意后延长至 {told['extended_to']}" in said
+    shown = shuqiao("grant", "show", "0a").out
+    assert told["extended_to"] in shown and CIVIL in shown
+
+
+def test_a_supervisor_finds_by_resource_what_waits_for_it_alone(region: Region, shuqiao: Any) -> None:
+    waits = {"extended_to": moment(NOW_MS + 9 * DAY_MS), "supervisor": CIVIL}
+    region.grants = [held(), held(grant_id=b"\x0b" * 32, **waits)]
+    resource = shuqiao("grant", "list", "--json").document["grants"][0]["resource"]
+    assert shuqiao("grant", "supervise", resource).code == 0
+    assert sent(region).grant_id == b"\x0b" * 32
+    region.grants.pop()
+    assert "UNKNOWN_GRANT" in shuqiao("grant", "overrule", resource).err
+
+
+def test_a_grant_tells_that_its_resource_was_withdrawn_unless_it_is_over(
+    region: Region, shuqiao: Any
+) -> None:
+    gone = {"resource_standing": directory_pb2.RESOURCE_STANDING_WITHDRAWN}
+    region.grants = [held(**gone)]
+    assert "有效（资源已下架）" in shuqiao("grant", "list").out
+    assert shuqiao("grant", "show", "0a", "--json").document["resource_standing"] == "withdrawn"
+    region.grants = [held(**gone, state=G.GRANT_STATE_REVOKED)]
+    assert "资源已下架" not in shuqiao("grant", "list").out
+
+
+def test_a_history_tells_who_signed_each_step(region: Region, shuqiao: Any, person: Person) -> None:
+    event = G.GrantEventBody(grant_id=b"\x0a" * 32, revision=1, action=G.GRANT_ACTION_ACCEPT)
+    statement = person.statement_signer().sign(b"x", event.SerializeToString())
+    region.grants = [held(events=[statement])]
+    (told,) = shuqiao("grant", "show", "0a", "--json").document["events"]
+    assert told["signed_by"] == person.identity().uri
+    assert str(person.identity()) in shuqiao("grant", "show", "0a").out

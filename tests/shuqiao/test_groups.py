@@ -151,7 +151,8 @@ def test_a_decision_is_signed_with_the_next_revision(
     region.grants = [grant_record(revision=3), grant_record(first=0xCD)]
     ran = shuqiao("grant", word, "abab", "--note", "why", "--json")
     assert ran.document["state"] == "active"
-    event = grant_pb2.GrantEventBody.FromString(region.received[-1].event.body)
+    (request,) = [one for one in region.received if isinstance(one, grant_pb2.DecideGrantRequest)]
+    event = grant_pb2.GrantEventBody.FromString(request.event.body)
     assert (event.action, event.revision, event.note) == (action, 4, "why")
     assert event.grant_id == b"\xab" * 32
 

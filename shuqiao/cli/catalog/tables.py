@@ -37,7 +37,8 @@ COLUMNS = (
 def standing(call: Invocation, view: Mapping[str, Any]) -> Cell:
     """Return where an entry stands, in words and colour."""
     word = view.get("standing") or ("suspended" if view["suspended"] else "published")
-    return Cell(term(word, call.out.language), STANDING_STYLES.get(word, ""))
+    said = term("resource_withdrawn" if word == "withdrawn" else word, call.out.language)
+    return Cell(said, STANDING_STYLES.get(word, ""))
 
 
 def row(call: Invocation, view: Mapping[str, Any]) -> list[object]:
