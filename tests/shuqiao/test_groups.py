@@ -248,7 +248,7 @@ def test_a_grant_is_decided_by_its_resource_where_only_one_waits(shuqiao: Shuqia
     assert shuqiao("grant", "pause", HOUSEHOLD, "--json").document["error"]["code"] == "UNKNOWN_GRANT"
     region.grants.append(grant_record(first=0xAC))
     ran = shuqiao("grant", "approve", HOUSEHOLD, "--json")
-    assert ran.document["error"]["subject"] == f"{HOUSEHOLD}: {'ab' * 6}, {'ac' * 6}"
+    assert ran.document["error"]["subject"] == f"{HOUSEHOLD}: 须指明一项 name one: {'ab' * 6}, {'ac' * 6}"
 
 
 @pytest.mark.parametrize("term", ["", "days = 30\nnot_after = 2027-01-01\n"])
