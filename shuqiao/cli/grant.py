@@ -246,7 +246,7 @@ def find_id(channel: Any, text: str, *, waits: Callable[[Mapping[str, Any]], boo
             fitting.append(record.grant_id)
     if len(fitting) != 1:
         named = ", ".join(grant_id.hex()[:SHORT_HEX] for grant_id in fitting)
-        raise UnknownGrant(f"{text}: {named}" if named else text, hop=HOP)
+        raise UnknownGrant(f"{text}: 须指明一项 name one: {named}" if named else text, hop=HOP)
     return fitting[0]
 
 
