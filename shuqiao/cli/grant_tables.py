@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shuqiao.cli.invocation import Invocation
+from shuqiao.local_time import shown, shown_day
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
@@ -17,7 +18,6 @@ STATE_STYLES = {
     "ended": BAD,
 }
 SHORT_HEX = 12
-DATE_CHARS = 10
 
 _View = Mapping[str, Any]
 
@@ -31,7 +31,7 @@ def show_list(call: Invocation, views: Sequence[_View]) -> None:
         Text("资源", "Resource"),
         Text("信息项", "Fields"),
         Text("用途", "Purposes"),
-        Text("有效期至", "Until"),
+        Text("有效期至（UTC+8）", "Until (UTC+8)"),
         Text("待办", "Waits for"),
     )
     call.out.table(Text("授权", "Grants"), columns, [_row(call, view) for view in views])
@@ -77,15 +77,15 @@ def show_one(call: Invocation, view: _View, *, now: str) -> None:
             Text("修订", "Revision"),
             Text("操作", "Action"),
             Text("时间", "Time"),
-            Text("至", "Until"),
+            Text("至（UTC+8）", "Until (UTC+8)"),
             Text("说明", "Note"),
         ),
         [
             [
                 event["revision"],
                 term(event["action"], call.out.language),
-                event["issued_at"],
-                (event["not_after"] or event["deleted_before"])[:DATE_CHARS],
+                shown(event["issued_at"]),
+                shown_day(event["not_after"] or event["deleted_before"]),
                 event["note"],
             ]
             for event in view["events"]
@@ -107,19 +107,19 @@ def _row(call: Invocation, view: _View) -> list[object]:
         view["resource"],
         view["fields"],
         view["purposes"],
-        view["not_after"][:DATE_CHARS],
-        f"{term(view['clock'], call.out.language)} {view['due_at'][:DATE_CHARS]}" if view["clock"] else "",
+        shown_day(view["not_after"]),
+        f"{term(view['clock'], call.out.language)} {shown_day(view['due_at'])}" if view["clock"] else "",
     ]
 
 
 def _due(view: _View, now: str) -> Cell:
-    return Cell(view["due_at"], BAD if view["due_at"] <= now else "")
+    return Cell(shown(view["due_at"]), BAD if view["due_at"] <= now else "")
 
 
 def _standing(call: Invocation, view: _View, now: str) -> list[tuple[Text, object]]:
     pairs: list[tuple[Text, object]] = [
         (Text("状态", "State"), state(call, view)),
-        (Text("申请时间", "Applied for"), view["applied_at"]),
+        (Text("申请时间", "Applied for"), shown(view["applied_at"])),
     ]
     if view["clock"]:
         pairs += [
@@ -144,8 +144,8 @@ def _covered(call: Invocation, view: _View) -> list[tuple[Text, object]]:
         (Text("事项", "Matters"), view["matters"] or Text("不限", "any")),
         (Text("环节", "Steps"), view["steps"] or Text("不限", "any")),
         (Text("须有办件编号", "Case required"), view["case_required"]),
-        (Text("有效期自", "From"), view["not_before"]),
-        (Text("有效期至", "Until"), view["not_after"]),
+        (Text("有效期自", "From"), shown(view["not_before"])),
+        (Text("有效期至", "Until"), shown(view["not_after"])),
         (Text("理由", "Justification"), view["justification"]),
     ]
 

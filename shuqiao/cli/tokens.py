@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.words import Text, term
 
 
@@ -137,7 +138,7 @@ def tokens(context: typer.Context) -> None:
                     view["organisation"],
                     view["created_by"],
                     term(str(view["needs"]), call.out.language),
-                    view["expires_at"],
+                    shown(str(view["expires_at"])),
                 ]
                 for view in found
             ],

@@ -11,6 +11,8 @@ from tests.support.sealing import NOW_MS
 
 G = grant_pb2
 DAY_MS = 24 * 3600 * 1000
+DATES = {"extend": "2027-12-31T16:00:00Z", "attest": "2026-09-01T04:00:00Z"}
+"""What the dates and times that are typed here mean: they are of UTC+8."""
 
 
 def held(**changes: Any) -> grant_pb2.GrantRecord:
@@ -91,6 +93,19 @@ def test_each_thing_done_to_a_grant_is_signed_as_such(region: Region, shuqiao: A
         assert (event.action, event.revision, event.note) == (action, 4, "说明")
         assert event.HasField("not_after") == (words[0] == "extend")
         assert event.HasField("deleted_before") == (words[0] == "attest")
+        told = event.not_after if words[0] == "extend" else event.deleted_before
+        assert told.ToJsonString() == DATES.get(words[0], told.ToJsonString())
+
+
+def test_a_term_is_shown_by_the_day_that_was_typed(region: Region, shuqiao: Any) -> None:
+    record = held()
+    record.not_after.FromJsonString(DATES["extend"])
+    region.grants = [record]
+    assert "2028-01-01" in shuqiao("grant", "list").out
+    assert "2028-01-01T00:00:00+08:00" in shuqiao("grant", "show", "0a0a").out
+    assert (
+        json.loads(shuqiao("grant", "show", "0a0a", "--json").out)["not_after"] == "2027-12-31T16:00:00.000Z"
+    )
 
 
 def test_a_list_asks_for_state_resource_and_what_is_overdue(region: Region, shuqiao: Any) -> None:
