@@ -38,7 +38,7 @@ RESOLVE = Text(
 )
 PORT = Text("确认进程已启动，检查端口与防火墙", "Make sure the process runs; check port and firewall.")
 TLS_REMEDY = Text(
-    "确认对方是数桥进程，且中间没有改写 TLS 的代理",
+    "确认对方是数桥进程，且中间没有改写 TLS 的网络代理",
     "Make sure that Shuqiao answers there and that no proxy in between rewrites TLS.",
 )
 ROOT_REMEDY = Text(

@@ -18,7 +18,7 @@ _COLUMNS = (
     Text("准确性 ‰", "Accurate ‰"),
     Text("交换", "Exchanges"),
     Text("报告", "Reports"),
-    Text("争议/属实", "Disputes/upheld"),
+    Text("异议/属实", "Disputes/upheld"),
 )
 
 

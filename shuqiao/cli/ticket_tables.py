@@ -85,7 +85,7 @@ def list_tickets(call: Invocation, *, demands: bool, state: str, overdue: bool) 
     with call.gateway() as channel:
         records = ticketing.list_tickets(channel, demands=demands, state=number, overdue=overdue)
     views = [ticket_views.ticket(record) for record in records]
-    title = Text("需求", "Demands") if demands else Text("争议", "Disputes")
+    title = Text("需求", "Demands") if demands else Text("异议", "Disputes")
     row = _demand_row if demands else _dispute_row
     call.out.show(
         {"tickets": views},
