@@ -3,7 +3,11 @@
 import secrets
 import time
 from collections.abc import Callable
+from datetime import timedelta, timezone
 from typing import Protocol
+
+BEIJING = timezone(timedelta(hours=8))
+"""The zone of the people who use this: days of theirs, and times that are shown to them, are of UTC+8."""
 
 
 class Clock(Protocol):

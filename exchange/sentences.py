@@ -34,7 +34,7 @@ SENTENCES: dict[str, Sentence] = {
     "WRONG_AUDIENCE": Sentence(
         "请求不是发给本网关的",
         "The request is for another division or gateway.",
-        "检查代理配置中的网关与区划",
+        "检查前置节点配置中的网关与区划",
         "Check gateway and division in the agent's configuration.",
     ),
     "BAD_PARAMETER": Sentence(
@@ -176,9 +176,9 @@ SENTENCES: dict[str, Sentence] = {
         "Have another authorised person approve it.",
     ),
     "APPLICATION_NOT_ALLOWED": Sentence(
-        "该应用无权用于此用途、资源或操作员",
+        "该应用无权用于此用途、资源或经办人",
         "The local application may not ask for this purpose, resource or operator.",
-        "由代理的管理员调整应用的权限",
+        "由前置节点的管理员调整应用的权限",
         "Have whoever runs the agent widen the application's rights.",
     ),
     "UNKNOWN_RESOURCE": Sentence(
@@ -284,13 +284,13 @@ SENTENCES: dict[str, Sentence] = {
         "Ask less often.",
     ),
     "PROVIDER_AWAY": Sentence(
-        "提供部门的节点未连接",
+        "提供部门的前置节点未连接",
         "The provider's agent is not linked.",
         "稍后重试；持续出现请联系提供部门",
         "Try again later; if it goes on, speak with the provider.",
     ),
     "AUDIT_UNAVAILABLE": Sentence(
-        "审计记录无法落盘，未释放任何数据",
+        "审计记录无法落盘，未放行任何数据",
         "The audit entry could not be made durable; nothing was released.",
         "联系运维检查审计存储",
         "Ask the operator to look at the audit store.",

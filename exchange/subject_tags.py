@@ -18,10 +18,10 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from exchange.canonical import DIGEST_BYTES, SUBJECT_INNER, SUBJECT_OUTER
-from exchange.clock import Random
+from exchange.clock import BEIJING, Random
 from exchange.codes import CITIZEN_ID, CREDIT_CODE, check_format
 from exchange.errors import Malformed, Oversized
 from exchange.merkle import EMPTY_ROOT, leaf_hash, node_hash
@@ -35,7 +35,6 @@ FORMATS = frozenset({CITIZEN_ID, CREDIT_CODE})
 """The formats of identifiers that name a subject."""
 
 _PERIOD = re.compile(r"([0-9]{4})Q([1-4])", re.ASCII)
-_BEIJING = timezone(timedelta(hours=8))
 _BLOCK_BYTES = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -45,7 +44,7 @@ _CITIZEN = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])", re.ASCII)
 
 def period_of(ms: int) -> str:
     """Return the period of a time in Unix milliseconds, for example "2026Q4"."""
-    at = datetime.fromtimestamp(ms // 1000, _BEIJING)
+    at = datetime.fromtimestamp(ms // 1000, BEIJING)
     return f"{at.year:04}Q{(at.month + 2) // 3}"
 
 
@@ -67,7 +66,7 @@ def period_start_ms(period: str) -> int:
         Malformed: it is none.
     """
     year, quarter = int(check_period(period)[:4]), int(period[5])
-    return (datetime(year, 3 * quarter - 2, 1, tzinfo=_BEIJING) - _EPOCH) // _MILLISECOND
+    return (datetime(year, 3 * quarter - 2, 1, tzinfo=BEIJING) - _EPOCH) // _MILLISECOND
 
 
 def next_period(period: str) -> str:

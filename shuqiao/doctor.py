@@ -24,6 +24,7 @@ from exchange.v1 import agent_pb2, common_pb2
 from shuqiao import certification, regional
 from shuqiao.context import Context
 from shuqiao.door import Holder
+from shuqiao.local_time import shown
 from shuqiao.probe import Probe, host_and_port, socket_file
 from shuqiao.words import Text
 
@@ -37,7 +38,7 @@ RESOLVE = Text(
 )
 PORT = Text("确认进程已启动，检查端口与防火墙", "Make sure the process runs; check port and firewall.")
 TLS_REMEDY = Text(
-    "确认对方是数桥进程，且中间没有改写 TLS 的代理",
+    "确认对方是数桥进程，且中间没有改写 TLS 的网络代理",
     "Make sure that Shuqiao answers there and that no proxy in between rewrites TLS.",
 )
 ROOT_REMEDY = Text(
@@ -162,19 +163,20 @@ class Doctor:
 
     def _certificate(self, holder: Holder) -> Finding:
         certificate = x509.load_pem_x509_certificates(holder.chain_pem())[0]
-        until = certificate.not_valid_after_utc
+        begin, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         left = int(until.timestamp() * 1000) - self._clock.now_ms()
-        begun = self._clock.now_ms() >= int(certificate.not_valid_before_utc.timestamp() * 1000)
+        begun = self._clock.now_ms() >= int(begin.timestamp() * 1000)
         if left <= 0 or not begun:
             return bad(
-                "certificate", errors.CertificateExpired(f"{certificate.not_valid_before_utc} – {until}")
+                "certificate",
+                errors.CertificateExpired(f"{shown(begin.isoformat())} – {shown(until.isoformat())}"),
             )
-        who = holder.identity().uri
+        who, end = holder.identity().uri, shown(until.isoformat())
         soon = left < EXPIRING_MS
         return good(
             "certificate",
-            f"{who}，有效期至 {until:%Y-%m-%d %H:%M}Z" + ("，即将到期" if soon else ""),
-            f"{who}, valid until {until:%Y-%m-%d %H:%M}Z" + (", ends soon" if soon else ""),
+            f"{who}，有效期至 {end}" + ("，即将到期" if soon else ""),
+            f"{who}, valid until {end}" + (", ends soon" if soon else ""),
         )
 
     def _reach(self, hop: str, address: str, away: type[ExchangeError], root_pem: bytes) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ Unknown keys are refused and every fault is reported at once. Annotated examples
 Whether what a form says is allowed is the gateway's to decide, not this module's.
 """
 
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
@@ -18,6 +18,7 @@ from shuqiao.form import Form as Form
 from shuqiao.form import Kind as Kind
 from shuqiao.form import kinds as kinds
 from shuqiao.form import read_form as read_form
+from shuqiao.local_time import moment_of
 from shuqiao.resource_form import FieldForm as FieldForm
 from shuqiao.resource_form import ParameterForm as ParameterForm
 from shuqiao.resource_form import ResourceForm as ResourceForm
@@ -27,12 +28,8 @@ DAY_MS = 24 * 3600 * 1000
 
 
 def _moment(value: object) -> object:
-    """A date means its first instant; a time without a zone is local."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time.min).astimezone(UTC)
-    return value
+    """A date means its first instant; it and a time without a zone are of UTC+8."""
+    return moment_of(value) if isinstance(value, date) else value
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]

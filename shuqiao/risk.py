@@ -1,7 +1,5 @@
 """Findings of the risk rules, as calls: who lists them, and what people decide about them."""
 
-from datetime import datetime
-
 import grpc
 
 from exchange import canonical
@@ -96,13 +94,17 @@ def decide(
         return stub.DecideFinding(request, timeout=CALL_TIMEOUT_S).index
 
 
-def until(moment: datetime | None, hours: int, now_ms: int) -> int:
+def until(moment_ms: int, hours: int, now_ms: int) -> int:
     """Return until when a decision holds, Unix milliseconds: as it was said, or some hours from now.
+
+    Args:
+        moment_ms: what was said, 0 for nothing.
+        hours: how many, 0 where none were said.
+        now_ms: the time.
 
     Raises:
         BadConfiguration: neither or both were said.
     """
-    if (moment is None) == (hours == 0):
+    if (moment_ms == 0) == (hours == 0):
         raise BadConfiguration("--until / --hours")
-    # A time without a zone is local, as in the forms.
-    return int(moment.astimezone().timestamp() * 1000) if moment is not None else now_ms + hours * HOUR_MS
+    return moment_ms or now_ms + hours * HOUR_MS

@@ -41,7 +41,7 @@ WORDS = {
     "unconditional_days": Text("无条件审批", "unconditional decision"),
     "conditional_days": Text("有条件审批", "conditional decision"),
     "supervise_days": Text("监督", "supervision"),
-    "dispute_days": Text("争议", "dispute"),
+    "dispute_days": Text("异议", "dispute"),
     "demand_days": Text("需求", "demand"),
     "attest_days": Text("声明删除", "attestation of deletion"),
     "review_days": Text("目录审核", "catalogue review"),

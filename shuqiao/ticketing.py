@@ -7,7 +7,6 @@ leaves this machine: the gateway gets it as it stays.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 import grpc
@@ -203,12 +202,18 @@ def list_tickets(
 
 
 def list_quality(
-    channel: grpc.Channel, *, resource: str = "", since: datetime | None = None
+    channel: grpc.Channel, *, resource: str = "", since_ms: int = 0
 ) -> list[ticket_pb2.ResourceQuality]:
-    """Return the quality of resources, of one where it is named; of 30 days where no time is."""
+    """Return the quality of resources, of one where it is named.
+
+    Args:
+        channel: to the gateway.
+        resource: its id; empty for every one.
+        since_ms: from when on, Unix milliseconds; 0 for the last 30 days.
+    """
     request = ticket_pb2.ListQualityRequest(resource=resource)
-    if since is not None:
-        request.since.FromDatetime(since)
+    if since_ms:
+        request.since.CopyFrom(timestamp(since_ms))
     with calling():
         stub = ticket_pb2_grpc.TicketServiceStub(channel)
         return list(stub.ListQuality(request, timeout=CALL_TIMEOUT_S).resources)

@@ -39,7 +39,7 @@ _START = (
     'SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", validatorUrl: null, '
     "supportedSubmitMethods: [], deepLinking: false});\n"
 )
-_DESCRIPTION = """部门业务系统经本部门代理向其他部门查询与核验数据。
+_DESCRIPTION = """部门业务系统经本部门前置节点向其他部门查询与核验数据。
 Ask other departments for data, or verify claims, through your own department's agent.
 
 每次调用须带 `Authorization: Bearer <令牌>`；带有 `Origin` 的请求一律拒绝，因此本页只供查阅，不能发送请求。
@@ -150,9 +150,9 @@ _SCHEMAS: Mapping[str, Any] = {
     },
     "correction_done": {
         "type": "object",
-        "description": "一项争议的更正 / The correction of one dispute",
+        "description": "一项异议的更正 / The correction of one dispute",
         "properties": {
-            "ticket": {**_TEXT, "description": "争议编号 / Id of the dispute"},
+            "ticket": {**_TEXT, "description": "异议编号 / Id of the dispute"},
             "resource": _TEXT,
             "provider": _TEXT,
             "fields": {"type": "array", "items": _TEXT},

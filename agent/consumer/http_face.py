@@ -144,7 +144,7 @@ class HttpFace:
         return self._refusal(Malformed("method" if status == 405 else "path"), status=status)
 
     def _add_views(self, app: FastAPI) -> None:
-        self._add_view(app, "/v1/status", self._status, "代理的状态 / How the agent is, hop by hop")
+        self._add_view(app, "/v1/status", self._status, "前置节点的状态 / How the agent is, hop by hop")
         if self.catalogue is not None:
             self._add_view(
                 app, "/v1/resources", self._resources, "资源目录 / The catalogue as the agent knows it"

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timezone
 
+from exchange.clock import BEIJING
 from exchange.evidence.findings import Findings, Report, Said
 from exchange.evidence.heads import Heads
 from exchange.evidence.revocations import Revocations
@@ -198,7 +199,7 @@ def _proven(findings: Findings, outcome: Outcome) -> list[Said]:
             said.append(sentence.filled(n=counted[name]))
     if outcome.revocations is not None and outcome.revocations.dated:
         said.append(LATER.filled(n=outcome.revocations.dated))
-    said.append(EXPORTED.filled(who=outcome.exporter.uri, when=moment(told.exported_at_ms)))
+    said.append(EXPORTED.filled(who=outcome.exporter.uri, when=_shown(told.exported_at_ms)))
     return said
 
 
@@ -208,7 +209,7 @@ def _witnessed(heads: Heads, brought: bool) -> list[Said]:
         return []
     times = [time_s * 1000 for _, time_s in heads.target.cosigned]
     names = ", ".join(key.name for key, _ in heads.target.cosigned)
-    said = [COSIGNED.filled(n=len(times), names=names, first=moment(min(times)), last=moment(max(times)))]
+    said = [COSIGNED.filled(n=len(times), names=names, first=_shown(min(times)), last=_shown(max(times)))]
     if heads.quorum:
         whose = Said("您的", "that you hold") if brought else Said("包内", "in the bundle")
         said.append(Said(QUORUM.zh.format(whose=whose.zh), QUORUM.en.format(whose=whose.en)))
@@ -252,7 +253,7 @@ def _unproven(findings: Findings, outcome: Outcome) -> list[Said]:
 
 def _time(heads: Heads | None) -> Said:
     times = [time_s for _, time_s in heads.target.cosigned] if heads and heads.target else []
-    bound = BOUND.filled(when=moment(min(times) * 1000)) if times else NO_BOUND
+    bound = BOUND.filled(when=_shown(min(times) * 1000)) if times else NO_BOUND
     return Said(TIME.zh.format(bound=bound.zh), TIME.en.format(bound=bound.en))
 
 
@@ -276,10 +277,17 @@ def _facts(findings: Findings, outcome: Outcome) -> dict[str, object]:
 
 
 def moment(ms: int) -> str:
-    """Return a time as text in UTC; empty for 0, the number where no calendar holds it."""
-    if not ms:
-        return ""
+    """Return a time as programs get it, in UTC; empty for 0, the number where no calendar holds it."""
+    return _text(ms, UTC).replace("+00:00", "Z") if ms else ""
+
+
+def _shown(ms: int) -> str:
+    """Return a time as a sentence tells it: in UTC+8, with the offset."""
+    return _text(ms, BEIJING) if ms else ""
+
+
+def _text(ms: int, zone: timezone) -> str:
     try:
-        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return datetime.fromtimestamp(ms / 1000, zone).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return f"{ms} ms"

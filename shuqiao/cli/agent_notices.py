@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         "corrections", help="须在本部门更正的数据 | Values received that were corrected at the source"
     )(corrections)
     app.command(
-        "disputes", help="对本部门数据的争议及详情（仅本机） | Disputes about our data, on this machine only"
+        "disputes", help="对本部门数据的异议及详情（仅本机） | Disputes about our data, on this machine only"
     )(disputes)
 
 
@@ -40,7 +40,7 @@ def corrections(context: typer.Context, config: Config) -> None:
     held = sorted((Correction.of(*item) for item in kept.items()), key=lambda one: (one.told_ms, one.key))
     found: list[dict[str, Any]] = [correction(entries) for entries in by_ticket(held)]
     columns = (
-        Text("争议", "Dispute"),
+        Text("异议", "Dispute"),
         Text("资源", "Resource"),
         Text("信息项", "Fields"),
         Text("本部门交换", "Our exchanges"),
@@ -73,7 +73,7 @@ def disputes(context: typer.Context, config: Config) -> None:
     keystore = FileKeyStore(folder=loaded.folder / "keys", passphrase=read_passphrase(loaded.passphrase_file))
     found = [_view(one) for one in show_disputes(loaded.folder, keystore)]
     columns = (
-        Text("争议", "Dispute"),
+        Text("异议", "Dispute"),
         Text("状态", "State"),
         Text("资源", "Resource"),
         Text("信息项", "Fields"),
@@ -94,7 +94,7 @@ def disputes(context: typer.Context, config: Config) -> None:
         ]
         for one in found
     ]
-    call.out.show({"disputes": found}, lambda: call.out.table(Text("争议", "Disputes"), columns, rows))
+    call.out.show({"disputes": found}, lambda: call.out.table(Text("异议", "Disputes"), columns, rows))
 
 
 def _view(shown: "Shown") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, Cell
 from shuqiao.words import Text
 
@@ -96,9 +97,9 @@ def show(context: typer.Context, number: Number) -> None:
                 (Text("牵头部门", "Lead"), view["lead"]),
                 (Text("参与部门", "Participants"), view["participants"]),
                 (Text("事项", "Matter"), view["matter"]),
-                (Text("开办时间", "Opened"), view["opened_at"]),
-                (Text("最近变更", "Last step"), view["changed_at"]),
-                (Text("期限", "Until"), view["expires_at"]),
+                (Text("开办时间", "Opened"), shown(str(view["opened_at"]))),
+                (Text("最近变更", "Last step"), shown(str(view["changed_at"]))),
+                (Text("期限", "Until"), shown(str(view["expires_at"]))),
                 (Text("修订", "Revision"), view["revision"]),
             ],
         ),

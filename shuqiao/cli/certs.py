@@ -9,6 +9,7 @@ import typer
 
 from shuqiao.cli import tokens
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, Cell
 from shuqiao.words import Text, term
 
@@ -268,7 +269,10 @@ def show(
         lambda: call.out.table(
             Text("证书", "Certificates"),
             columns,
-            [[v["serial"], v["spiffe_id"], v["not_after"], _state(bool(v["revoked"]))] for v in found],
+            [
+                [v["serial"], v["spiffe_id"], shown(str(v["not_after"])), _state(bool(v["revoked"]))]
+                for v in found
+            ],
         ),
     )
 
@@ -289,8 +293,8 @@ def _show_own(call: Invocation) -> None:
         (Text("身份", "Identity"), who.uri),
         (Text("角色", "Role"), term(str(who.role), call.out.language)),
         (Text("序列号", "Serial"), view["serial"]),
-        (Text("有效期自", "From"), view["not_before"]),
-        (Text("有效期至", "Until"), view["not_after"]),
+        (Text("有效期自", "From"), shown(str(view["not_before"]))),
+        (Text("有效期至", "Until"), shown(str(view["not_after"]))),
     ]
     call.out.show(view, lambda: call.out.facts(Text("证书", "Certificate"), pairs))
 
@@ -303,7 +307,7 @@ def certified(call: Invocation, verified: Any, file: Path | None, done: Text = E
     """Print who was certified until when, and the file with which to go on."""
     until = datetime.fromtimestamp(verified.not_after_ms / 1000, UTC).isoformat(timespec="seconds")
     uri = verified.identity.uri
-    said = Text(f"{done.zh} {uri}，有效期至 {until}", f"{done.en} {uri}, valid until {until}")
+    said = Text(f"{done.zh} {uri}，有效期至 {shown(until)}", f"{done.en} {uri}, valid until {shown(until)}")
     if file:
         said = Text(f"{said.zh}；{file}", f"{said.en}; {file}")
     view: dict[str, object] = {

@@ -18,12 +18,12 @@ from shuqiao.cli.ticket_tables import (
 )
 from shuqiao.words import Text, unread
 
-app = typer.Typer(name="dispute", help="数据争议 | Disputes about values")
+app = typer.Typer(name="dispute", help="数据异议 | Disputes about values")
 
 Fields = Annotated[list[str], typer.Option("--field", help="信息项，可重复 | Field, repeatable")]
 
 
-@app.command("raise", help="提出争议（使用部门数据专员） | Dispute a value (consumer's steward)")
+@app.command("raise", help="提出异议（使用部门数据专员） | Dispute a value (consumer's steward)")
 def raised(
     context: typer.Context,
     exchange: Annotated[
@@ -69,20 +69,20 @@ def raised(
             agent=agent,
             trusted=trusted,
         )
-    said = Text("已提出争议 {id}，记录 {index}", "Raised dispute {id}, entry {index}")
+    said = Text("已提出异议 {id}，记录 {index}", "Raised dispute {id}, entry {index}")
     call.out.show(
         {"ok": True, "ticket_id": ticket_id.hex(), "index": index},
         lambda: call.out.done(said.filled(id=ticket_id.hex(), index=index)),
     )
 
 
-@app.command("list", help="列出争议 | List disputes")
+@app.command("list", help="列出异议 | List disputes")
 def listed(context: typer.Context, state: State = "", overdue: Overdue = False) -> None:
     """Print the disputes that the caller may see."""
     list_tickets(of(context), demands=False, state=state, overdue=overdue)
 
 
-@app.command("show", help="查看争议 | Show a dispute")
+@app.command("show", help="查看异议 | Show a dispute")
 def show(context: typer.Context, ticket: TicketId) -> None:
     """Print one dispute with its course."""
     show_ticket(of(context), ticket, demands=False)

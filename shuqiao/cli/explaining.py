@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import DAY, DAY_EN, typed_ms
 from shuqiao.output import BAD, GOOD, Cell
 from shuqiao.words import Text
 
@@ -61,14 +62,20 @@ def explain(
             "--grant", help="授权编号，默认走得最远的一项 | The grant; the one that goes furthest by default"
         ),
     ] = "",
-    at: Annotated[str, typer.Option("--at", help="在此时间，默认现在 | At this time; now by default")] = "",
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            help=f"在此时间，默认现在：RFC 3339，或{DAY}"
+            f" | At this time, now by default: RFC 3339, or {DAY_EN}",
+        ),
+    ] = "",
 ) -> None:
     """Print the rules in their order with what each says; exit 1 where one refuses."""
     from exchange.errors import BadConfiguration
     from exchange.v1 import common_pb2, rules_pb2
     from shuqiao import rules_calls, rules_views
     from shuqiao.cli.grant import find_id
-    from shuqiao.cli.rules import moment_ms
 
     call = of(context)
     if kind not in KINDS:
@@ -82,7 +89,7 @@ def explain(
         matter=matter,
         step=step,
         case_number=case,
-        at_ms=moment_ms(at, call.clock.now_ms()) if at else 0,
+        at_ms=typed_ms("--at", at),
     )
     with call.gateway() as channel:
         if grant:

@@ -1,7 +1,6 @@
 """`shuqiao grant`: who may ask whom for what."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from shuqiao.cli import explaining, grant_tables
 from shuqiao.cli.grant_tables import SHORT_HEX
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import DAY, DAY_EN, typed_ms
 from shuqiao.words import Text, term
 
 app = typer.Typer(name="grant", help="授权 | Grants")
@@ -25,9 +25,12 @@ GrantId = Annotated[
     ),
 ]
 Note = Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")]
-MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 Until = Annotated[
-    datetime, typer.Option("--until", formats=MOMENTS, help="新的截止时间 | The new end of its term")
+    str,
+    typer.Option(
+        "--until",
+        help=f"新的截止时间：RFC 3339，或{DAY} | The new end of its term: RFC 3339, or {DAY_EN}",
+    ),
 ]
 IN_TERM = ("active", "paused")
 WAITING = {
@@ -116,7 +119,7 @@ def revoke(context: typer.Context, grant: GrantId, note: Note = "") -> None:
 @app.command("extend", help="延长授权（提供部门数据专员） | Extend a grant (provider's steward)")
 def extend(context: typer.Context, grant: GrantId, until: Until, note: Note = "") -> None:
     """Extend the term of a grant; where a supervisor is named, it holds once that one approves."""
-    _decide(of(context), grant, "extend", note, not_after_ms=_ms(until))
+    _decide(of(context), grant, "extend", note, not_after_ms=typed_ms("--until", until))
 
 
 @app.command("supervise", help="监督同意（监督部门数据专员） | Approve as supervisor (supervisor's steward)")
@@ -142,17 +145,17 @@ def attest(
     context: typer.Context,
     grant: GrantId,
     before: Annotated[
-        datetime,
+        str,
         typer.Option(
             "--before",
-            formats=MOMENTS,
-            help="在此之前收到的数据均已删除 | Whatever was received before is deleted",
+            help=f"在此之前收到的数据均已删除：RFC 3339，或{DAY}"
+            f" | Whatever was received before is deleted: RFC 3339, or {DAY_EN}",
         ),
     ],
     note: Note = "",
 ) -> None:
     """Attest that what was received before a moment is deleted."""
-    _decide(of(context), grant, "attest_deletion", note, deleted_before_ms=_ms(before))
+    _decide(of(context), grant, "attest_deletion", note, deleted_before_ms=typed_ms("--before", before))
 
 
 @app.command("list", help="列出授权 | List the grants")
@@ -260,11 +263,6 @@ def _waits(action: str) -> Callable[[Mapping[str, Any]], bool]:
         return states is None or view["state"] in states
 
     return tells
-
-
-def _ms(moment: datetime) -> int:
-    """Return Unix milliseconds of a moment that was typed in local time."""
-    return int(moment.astimezone().timestamp() * 1000)
 
 
 def _decide(

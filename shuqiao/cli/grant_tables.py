@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shuqiao.cli.invocation import Invocation
+from shuqiao.local_time import shown, shown_day
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
@@ -19,7 +20,6 @@ STATE_STYLES = {
 LIVE = ("pending", "supervising", "active", "paused")
 OUT_OF_USE = {"suspended": UNSURE, "withdrawn": BAD}
 SHORT_HEX = 12
-DATE_CHARS = 10
 
 _View = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ def show_list(call: Invocation, views: Sequence[_View]) -> None:
         Text("资源", "Resource"),
         Text("信息项", "Fields"),
         Text("用途", "Purposes"),
-        Text("有效期至", "Until"),
+        Text("有效期至（UTC+8）", "Until (UTC+8)"),
         Text("待办", "Waits for"),
     )
     call.out.table(Text("授权", "Grants"), columns, [_row(call, view) for view in views])
@@ -80,7 +80,7 @@ def show_one(call: Invocation, view: _View, *, now: str) -> None:
             Text("操作", "Action"),
             Text("签署人", "Signed by"),
             Text("时间", "Time"),
-            Text("至", "Until"),
+            Text("至（UTC+8）", "Until (UTC+8)"),
             Text("说明", "Note"),
         ),
         [
@@ -88,8 +88,8 @@ def show_one(call: Invocation, view: _View, *, now: str) -> None:
                 event["revision"],
                 term(event["action"], call.out.language),
                 _person(event["signed_by"]),
-                event["issued_at"],
-                (event["not_after"] or event["deleted_before"])[:DATE_CHARS],
+                shown(event["issued_at"]),
+                shown_day(event["not_after"] or event["deleted_before"]),
                 event["note"],
             ]
             for event in view["events"]
@@ -102,7 +102,7 @@ def term_of(view: _View) -> Text:
     """Return what to say of a grant's term, and for whom it waits, after something was done to it."""
     if not view or view["state"] not in LIVE:
         return Text("", "")
-    facts = {name: view[name] for name in ("supervisor", "not_after", "extended_to")}
+    facts = {name: shown(view[name]) for name in ("not_after", "extended_to")}
     if view["state"] == "supervising":
         said = Text("（{supervisor}）", " ({supervisor})")
     elif view["extended_to"]:
@@ -112,7 +112,7 @@ def term_of(view: _View) -> Text:
         )
     else:
         said = Text("，有效期至 {not_after}", " until {not_after}")
-    return said.filled(**facts)
+    return said.filled(**facts, supervisor=view["supervisor"])
 
 
 def state(call: Invocation, view: _View) -> Cell:
@@ -134,8 +134,8 @@ def _row(call: Invocation, view: _View) -> list[object]:
         view["resource"],
         view["fields"],
         view["purposes"],
-        view["not_after"][:DATE_CHARS],
-        f"{term(view['clock'], call.out.language)} {view['due_at'][:DATE_CHARS]}" if view["clock"] else "",
+        shown_day(view["not_after"]),
+        f"{term(view['clock'], call.out.language)} {shown_day(view['due_at'])}" if view["clock"] else "",
     ]
 
 
@@ -145,18 +145,18 @@ def _person(uri: str) -> str:
 
 
 def _due(view: _View, now: str) -> Cell:
-    return Cell(view["due_at"], BAD if view["due_at"] <= now else "")
+    return Cell(shown(view["due_at"]), BAD if view["due_at"] <= now else "")
 
 
 def _standing(call: Invocation, view: _View, now: str) -> list[tuple[Text, object]]:
     pairs: list[tuple[Text, object]] = [
         (Text("状态", "State"), state(call, view)),
-        (Text("申请时间", "Applied for"), view["applied_at"]),
+        (Text("申请时间", "Applied for"), shown(view["applied_at"])),
         (Text("申请人", "Applied by"), _person(view["applied_by"])),
     ]
     if view["extended_to"]:
         waits = Text("延长（待监督部门同意）至", "Extended, once the supervisor agrees, to")
-        pairs.append((waits, view["extended_to"]))
+        pairs.append((waits, shown(view["extended_to"])))
     if view["clock"]:
         pairs += [
             (Text("待办", "Clock"), term(view["clock"], call.out.language)),
@@ -181,8 +181,8 @@ def _covered(call: Invocation, view: _View) -> list[tuple[Text, object]]:
         (Text("事项", "Matters"), view["matters"] or Text("不限", "any")),
         (Text("环节", "Steps"), view["steps"] or Text("不限", "any")),
         (Text("须有办件编号", "Case required"), view["case_required"]),
-        (Text("有效期自", "From"), view["not_before"]),
-        (Text("有效期至", "Until"), view["not_after"]),
+        (Text("有效期自", "From"), shown(view["not_before"])),
+        (Text("有效期至", "Until"), shown(view["not_after"])),
         (Text("理由", "Justification"), view["justification"]),
     ]
 

@@ -1,11 +1,11 @@
 """`shuqiao quality`: how complete, valid, timely and accurate what is shared turns out to be."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from shuqiao.cli.invocation import of
+from shuqiao.local_time import WHOLE_DAY, WHOLE_DAY_EN, typed_ms
 from shuqiao.words import Text
 
 app = typer.Typer(name="quality", help="数据质量 | Quality of data")
@@ -18,7 +18,7 @@ _COLUMNS = (
     Text("准确性 ‰", "Accurate ‰"),
     Text("交换", "Exchanges"),
     Text("报告", "Reports"),
-    Text("争议/属实", "Disputes/upheld"),
+    Text("异议/属实", "Disputes/upheld"),
 )
 
 
@@ -27,21 +27,21 @@ def listed(
     context: typer.Context,
     resource: Annotated[str, typer.Option("--resource", help="只看一个资源 | Only this resource")] = "",
     since: Annotated[
-        datetime | None,
+        str,
         typer.Option(
             "--since",
-            formats=["%Y-%m-%d"],
-            help="起始日期（默认 30 天前） | First day; 30 days ago where left out",
+            help=f"自此时刻起，默认 30 天前：RFC 3339，或{WHOLE_DAY}"
+            f" | From then on, by default 30 days ago: RFC 3339, or {WHOLE_DAY_EN}",
         ),
-    ] = None,
+    ] = "",
 ) -> None:
     """Print what consumers reported, summed, and what disputes came to."""
     from shuqiao import ticket_views, ticketing
 
     call = of(context)
-    start = since.astimezone() if since else None
+    since_ms = typed_ms("--since", since)
     with call.gateway() as channel:
-        found = ticketing.list_quality(channel, resource=resource, since=start)
+        found = ticketing.list_quality(channel, resource=resource, since_ms=since_ms)
     views = [ticket_views.quality(one) for one in found]
     call.out.show(
         {"resources": views},

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from exchange.errors import BadConfiguration
-from shuqiao.cli.audit.filters import moment_ms
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import WHOLE_DAY, WHOLE_DAY_EN, shown, shown_day, typed_ms
 from shuqiao.output import BAD, Cell
 from shuqiao.words import Text, term
 
@@ -16,12 +16,14 @@ app = typer.Typer(name="report", help="报表：授权公示、用量、责任�
 
 Since = Annotated[
     str,
-    typer.Option("--since", help="自此时刻起：RFC 3339 或日期 | From then on: RFC 3339, or a date"),
+    typer.Option(
+        "--since", help=f"自此时刻起：RFC 3339，或{WHOLE_DAY} | From then on: RFC 3339, or {WHOLE_DAY_EN}"
+    ),
 ]
 Until = Annotated[
     str,
     typer.Option(
-        "--until", help="至此时刻前：RFC 3339 或日期（含） | Before then: RFC 3339, or a date (included)"
+        "--until", help=f"至此时刻前：RFC 3339，或{WHOLE_DAY} | Before then: RFC 3339, or {WHOLE_DAY_EN}"
     ),
 ]
 Sheet = Annotated[
@@ -39,8 +41,8 @@ DISCLOSURES: Columns = (
     ("legal_bases", Text("依据", "Legal bases")),
     ("scope", Text("范围", "Scope")),
     ("matters", Text("事项", "Matters")),
-    ("not_before", Text("自", "From")),
-    ("not_after", Text("至", "Until")),
+    ("not_before", Text("自（UTC+8）", "From (UTC+8)")),
+    ("not_after", Text("至（UTC+8）", "Until (UTC+8)")),
     ("state", Text("状态", "State")),
 )
 _SUMS: Columns = (
@@ -55,9 +57,10 @@ _BY: dict[str, Columns] = {
     "resource": (("resource", Text("资源", "Resource")),),
     "region": (("division", Text("区划", "Division")),),
     "consumer-resource": (("consumer", Text("使用部门", "Consumer")), ("resource", Text("资源", "Resource"))),
-    "day": (("day", Text("日期", "Day")),),
+    "day": (("day", Text("日期（UTC+8）", "Day (UTC+8)")),),
     "application": (("consumer", Text("使用部门", "Consumer")), ("application", Text("应用", "Application"))),
 }
+TIMES = frozenset({"not_before", "not_after"})
 SHARES = frozenset({"answered_permille"})
 """What is of the exchanges that were due: nothing where there were none."""
 RESPONSIBILITIES: Columns = (
@@ -170,7 +173,7 @@ def performance(context: typer.Context, since: Since = "", until: Until = "", xl
 
 
 def _span(since: str, until: str) -> tuple[int, int]:
-    return moment_ms("--since", since), moment_ms("--until", until, end=True)
+    return typed_ms("--since", since), typed_ms("--until", until, whole_day=True)
 
 
 def _show(
@@ -179,7 +182,11 @@ def _show(
     if xlsx is not None:
         from shuqiao.spreadsheet import write_sheet
 
-        write_sheet(xlsx, title.zh, columns, lines)
+        told = [
+            {key: shown(str(value)) if key in TIMES else value for key, value in line.items()}
+            for line in lines
+        ]
+        write_sheet(xlsx, title.zh, columns, told)
     rows = [
         [None if key in SHARES and not line["asked"] else _cell(call, key, line[key]) for key, _ in columns]
         for line in lines
@@ -190,8 +197,8 @@ def _show(
 def _cell(call: Invocation, key: str, value: object) -> object:
     if key in ("state", "scope"):
         return term(str(value), call.out.language)
-    if key in ("not_before", "not_after"):
-        return str(value)[:10]
+    if key in TIMES:
+        return shown_day(str(value))
     if key == "breaches" and isinstance(value, list):
         return Cell("、".join(term(word, call.out.language) for word in value), BAD)
     return value

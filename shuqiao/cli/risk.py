@@ -1,12 +1,12 @@
 """`shuqiao risk`: what the risk rules found, and what people decide about it."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import DAY, DAY_EN, shown, typed_ms
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
@@ -20,7 +20,11 @@ FindingId = Annotated[
 ]
 Note = Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")]
 Until = Annotated[
-    datetime | None, typer.Option("--until", help="有效至，最长 30 天 | Until when, at most 30 days")
+    str,
+    typer.Option(
+        "--until",
+        help=f"有效至，最长 30 天：RFC 3339，或{DAY} | Until when, at most 30 days: RFC 3339, or {DAY_EN}",
+    ),
 ]
 Hours = Annotated[int, typer.Option("--hours", min=0, max=720, help="有效几小时 | For how many hours")]
 SHORT_HEX = 12
@@ -32,7 +36,7 @@ COLUMNS = (
     Text("程度", "Severity"),
     Text("动作", "Action"),
     Text("使用部门", "Consumer"),
-    Text("经办人/代理", "Operator or agent"),
+    Text("经办人/前置节点", "Operator or agent"),
     Text("资源", "Resources"),
     Text("计数", "Count"),
     Text("现状", "Now"),
@@ -74,7 +78,7 @@ def show(context: typer.Context, finding: FindingId) -> None:
 
 @app.command("approve", help="批准：所约束的放行至某时 | Approve: what is held back passes, until a time")
 def approve(
-    context: typer.Context, finding: FindingId, until: Until = None, hours: Hours = 0, note: Note = ""
+    context: typer.Context, finding: FindingId, until: Until = "", hours: Hours = 0, note: Note = ""
 ) -> None:
     """Let pass what a finding holds back."""
     _decide(of(context), finding, "approve", until, hours, note)
@@ -82,7 +86,7 @@ def approve(
 
 @app.command("uphold", help="维持：继续约束至某时 | Uphold: it stays held back, until a time")
 def uphold(
-    context: typer.Context, finding: FindingId, until: Until = None, hours: Hours = 0, note: Note = ""
+    context: typer.Context, finding: FindingId, until: Until = "", hours: Hours = 0, note: Note = ""
 ) -> None:
     """Keep what a finding holds back."""
     _decide(of(context), finding, "uphold", until, hours, note)
@@ -91,7 +95,7 @@ def uphold(
 @app.command("dismiss", help="误报：解除约束 | Dismiss: a false alarm, nothing is held back any more")
 def dismiss(context: typer.Context, finding: FindingId, note: Note = "") -> None:
     """End what a finding holds back."""
-    _decide(of(context), finding, "dismiss", None, 0, note)
+    _decide(of(context), finding, "dismiss", "", 0, note)
 
 
 @app.command("check", help="离线检查风险规则文件 | Check a file of risk rules, offline")
@@ -152,13 +156,13 @@ def check(
     call.out.show({"ok": True, "rules": found}, people)
 
 
-def _decide(
-    call: Invocation, finding: str, verdict: str, moment: datetime | None, hours: int, note: str
-) -> None:
+def _decide(call: Invocation, finding: str, verdict: str, until: str, hours: int, note: str) -> None:
     from exchange.v1 import risk_pb2
     from shuqiao import risk
 
-    until_ms = 0 if verdict == "dismiss" else risk.until(moment, hours, call.clock.now_ms())
+    until_ms = 0
+    if verdict != "dismiss":
+        until_ms = risk.until(typed_ms("--until", until), hours, call.clock.now_ms())
     number = risk_pb2.FindingVerdict.Value(f"FINDING_VERDICT_{verdict.upper()}")
     with call.gateway() as channel:
         finding_id = risk.find(channel, finding).finding.finding_id
@@ -212,19 +216,20 @@ def _print(call: Invocation, view: dict[str, Any]) -> None:
         (Text("动作", "Action"), term(view["action"], language)),
         (Text("现状", "Now"), _now(view)),
         (Text("使用部门", "Consumer"), view["consumer"]),
-        (Text("代理", "Agent"), view["agent"]),
+        (Text("前置节点", "Agent"), view["agent"]),
         (Text("经办人", "Operator"), view["operator"]),
         (Text("资源", "Resources"), view["resources"]),
         (Text("计数", "Count"), f"{view['count']} / {view['window_s']} s"),
         (Text("依据", "Rests on"), _basis(view)),
-        (Text("约束至", "Until"), view["until"]),
+        (Text("约束至", "Until"), shown(view["until"])),
         (Text("记录", "Entry"), view["index"]),
         (Text("所涉交换", "Exchanges"), view["exchange_ids"]),
     ]
     facts += [
         (
             Text("处理", "Decision"),
-            f"{term(one['verdict'], language)} {one['issued_at']} → {one['until'] or '-'} {one['note']}",
+            f"{term(one['verdict'], language)} {shown(one['issued_at'])} → {shown(one['until']) or '-'}"
+            f" {one['note']}",
         )
         for one in view["decisions"]
     ]

@@ -1,13 +1,13 @@
 """`shuqiao rules`: what the region's administrators set for everybody, two of them signing."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import WHOLE_DAY, WHOLE_DAY_EN, YESTERDAY, shown, typed_ms, yesterday
 from shuqiao.output import BAD, GOOD, Cell
 from shuqiao.words import Text
 
@@ -23,7 +23,6 @@ Folder = Annotated[
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="规则文件 | File of the rules")]
 CHANGES = (Text("项", "What"), Text("现行", "In force"), Text("拟改为", "Proposed"))
-DAY_MS = 24 * 3600 * 1000
 
 
 @app.command("init", help="写出带注释的范例规则 | Write the annotated rules to start from")
@@ -162,7 +161,7 @@ def show(context: typer.Context) -> None:
             "规则第 {version} 版，{at}，记录 {index}", "Rules, version {version}, {at}, entry {index}"
         )
         call.out.facts(
-            title.filled(version=rules.version, at=told["issued_at"], index=answer.index),
+            title.filled(version=rules.version, at=shown(told["issued_at"]), index=answer.index),
             [(name, rules_views.lines(_brief(part, told[part]))) for part, name in rules_views.PARTS.items()],
         )
 
@@ -188,9 +187,20 @@ def dry_run(
     folder: Folder,
     since: Annotated[
         str,
-        typer.Option("--since", help='起始："yesterday"、日期或时间 | From: "yesterday", a day or a time'),
-    ] = "yesterday",
-    until: Annotated[str, typer.Option("--until", help="截止，默认现在 | Until; now by default")] = "",
+        typer.Option(
+            "--since",
+            help=f"自此时刻起：yesterday（昨日）、RFC 3339，或{WHOLE_DAY}"
+            f" | From then on: yesterday, RFC 3339, or {WHOLE_DAY_EN}",
+        ),
+    ] = YESTERDAY,
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until",
+            help=f"至此时刻前，默认现在：RFC 3339，或{WHOLE_DAY}"
+            f" | Before then, now by default: RFC 3339, or {WHOLE_DAY_EN}",
+        ),
+    ] = "",
     limit: Annotated[
         int, typer.Option("--limit", min=1, max=1_000_000, help="最多多少次交换 | At most so many exchanges")
     ] = 100_000,
@@ -200,9 +210,9 @@ def dry_run(
     from shuqiao import rules_calls, rules_folder, rules_views
 
     call = of(context)
-    now_ms = call.clock.now_ms()
+    first = yesterday(call.clock.now_ms()) if since == YESTERDAY else since
     request = rules_pb2.DryRunRequest(
-        since_ms=moment_ms(since, now_ms), until_ms=moment_ms(until, now_ms) if until else 0, limit=limit
+        since_ms=typed_ms("--since", first), until_ms=typed_ms("--until", until, whole_day=True), limit=limit
     )
     with call.gateway() as channel:
         present, _ = rules_calls.get_rules(channel)
@@ -233,23 +243,6 @@ def dry_run(
         call.out.say(said)
 
     call.out.show({"examined": answer.examined, "same": answer.same, "groups": found}, people)
-
-
-def moment_ms(text: str, now_ms: int) -> int:
-    """Return Unix milliseconds of "yesterday", a day or a time; without a zone it is local.
-
-    Raises:
-        BadConfiguration: it is none.
-    """
-    from exchange.errors import BadConfiguration
-
-    if text == "yesterday":
-        now = datetime.fromtimestamp(now_ms / 1000)
-        return int(now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000) - DAY_MS
-    try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except ValueError as error:
-        raise BadConfiguration(f"{text}: 2026-11-26, 2026-11-26T08:00") from error
 
 
 def _brief(part: str, value: object) -> object:

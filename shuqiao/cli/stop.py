@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, UNSURE, Cell
 from shuqiao.words import Text, term
 
@@ -274,8 +275,8 @@ def _facts(call: Invocation, told: dict[str, Any]) -> None:
             (Text("范围", "Scope"), SCOPES[told["scope"]]),
             (Text("对象", "Target"), told["target"]),
             (Text("演练", "Rehearsal"), told["rehearsal"]),
-            (Text("下达", "Ordered"), told["issued_at"]),
-            (Text("至", "Until"), told["until"] or Text("不限", "without end")),
+            (Text("下达", "Ordered"), shown(told["issued_at"])),
+            (Text("至", "Until"), shown(told["until"]) or Text("不限", "without end")),
             (Text("说明", "Note"), told["note"]),
             (Text("已签名", "Signed by"), told["signed_by"]),
         ],
@@ -292,8 +293,8 @@ def _row(call: Invocation, view: dict[str, Any]) -> list[object]:
         Cell(term(state, call.out.language), style),
         SCOPES[view["scope"]],
         view["target"],
-        view["issued_at"][:19],
-        view["until"][:19],
+        shown(view["issued_at"]),
+        shown(view["until"]),
         view["caught"],
         view["note"],
     ]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from shuqiao.cli.invocation import Invocation
+from shuqiao.local_time import shown, shown_day
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
@@ -24,7 +25,7 @@ _DISPUTES = (
     Text("编号", "Id"),
     Text("状态", "State"),
     Text("待办方", "Waits for"),
-    Text("期限", "Due"),
+    Text("期限（UTC+8）", "Due (UTC+8)"),
     Text("资源", "Resource"),
     Text("信息项", "Fields"),
     Text("已告知/已确认", "Told/acknowledged"),
@@ -33,7 +34,7 @@ _DEMANDS = (
     Text("编号", "Id"),
     Text("状态", "State"),
     Text("待办方", "Waits for"),
-    Text("期限", "Due"),
+    Text("期限（UTC+8）", "Due (UTC+8)"),
     Text("标题", "Title"),
     Text("提出部门", "Raised by"),
 )
@@ -84,7 +85,7 @@ def list_tickets(call: Invocation, *, demands: bool, state: str, overdue: bool) 
     with call.gateway() as channel:
         records = ticketing.list_tickets(channel, demands=demands, state=number, overdue=overdue)
     views = [ticket_views.ticket(record) for record in records]
-    title = Text("需求", "Demands") if demands else Text("争议", "Disputes")
+    title = Text("需求", "Demands") if demands else Text("异议", "Disputes")
     row = _demand_row if demands else _dispute_row
     call.out.show(
         {"tickets": views},
@@ -120,7 +121,7 @@ def _demand_row(call: Invocation, view: dict[str, Any]) -> list[object]:
 
 def _head(call: Invocation, view: dict[str, Any]) -> list[object]:
     waits = term(view["waits_for"], call.out.language)
-    return [view["ticket_id"][:SHORT_HEX], _state(call, view), waits, view["due_at"][:10]]
+    return [view["ticket_id"][:SHORT_HEX], _state(call, view), waits, shown_day(view["due_at"])]
 
 
 def _state(call: Invocation, view: dict[str, Any]) -> Cell:
@@ -147,6 +148,7 @@ _FACTS = (
     ("acknowledged", Text("已确认部门", "Acknowledged")),
     ("told_period", Text("按标签查找的季度", "Quarter that was searched")),
 )
+_TIMES = frozenset({"issued_at", "due_at"})
 UNTRACEABLE = Text(
     "标签已擦除或没有标签：只告知了提出部门，其他接收方无从查找",
     "There are no tags, or no more: only who disputed was told, others cannot be found",
@@ -158,6 +160,8 @@ def _print(call: Invocation, view: dict[str, Any]) -> None:
     facts: list[tuple[Text, object]] = [(Text("状态", "State"), _state(call, view))]
     for name, word in _FACTS:
         value = view.get(name)
+        if name in _TIMES:
+            value = shown(value or "")
         if value:
             facts.append((word, term(value, language) if name == "waits_for" else value))
     call.out.facts(Text("编号 {id}", "Ticket {id}").filled(id=view["ticket_id"]), facts)
@@ -170,7 +174,7 @@ def _print(call: Invocation, view: dict[str, Any]) -> None:
             [
                 one["revision"],
                 term(one["action"], language),
-                one["issued_at"],
+                shown(one["issued_at"]),
                 [part for part in (one["assigned_to"], one["resource"], *one["fields"], one["text"]) if part],
             ]
             for one in view["events"]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.words import Text, term
 
 
@@ -30,7 +31,8 @@ Organisation = Annotated[
     ),
 ]
 Name = Annotated[
-    str, typer.Option("--name", help="节点或网关名称，或人员编号 | Name of agent or gateway, or person's id")
+    str,
+    typer.Option("--name", help="前置节点或网关名称，或人员编号 | Name of agent or gateway, or person's id"),
 ]
 Hosts = Annotated[
     list[str] | None, typer.Option("--host", help="网关的主机名或 IP，可重复 | Host of a gateway, repeatable")
@@ -62,7 +64,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("tokens", help="查看待用令牌 | Show the tokens that wait to be used")(tokens)
     app.command("approve", help="批准令牌（第二位管理员） | Approve a token (second administrator)")(approve)
     app.command(
-        "countersign", help="会签令牌（本部门节点或数据专员） | Countersign a token (agent or steward)"
+        "countersign", help="会签令牌（本部门前置节点或数据专员） | Countersign a token (agent or steward)"
     )(countersign)
 
 
@@ -137,7 +139,7 @@ def tokens(context: typer.Context) -> None:
                     view["organisation"],
                     view["created_by"],
                     term(str(view["needs"]), call.out.language),
-                    view["expires_at"],
+                    shown(str(view["expires_at"])),
                 ]
                 for view in found
             ],

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from exchange.v1 import common_pb2, directory_pb2, grant_pb2
+from shuqiao.local_time import shown
 from tests.support.command_region import Person, Region
 from tests.support.region import CIVIL, HEALTH, POLICE, grant_body, moment
 from tests.support.sealing import NOW_MS
@@ -21,6 +22,8 @@ RECORDED = (
     "resource_standing",
     "events",
 )
+DATES = {"extend": "2027-12-31T16:00:00Z", "attest": "2026-09-01T04:00:00Z"}
+"""What the dates and times that are typed here mean: they are of UTC+8."""
 
 
 def held(**changes: Any) -> grant_pb2.GrantRecord:
@@ -100,6 +103,19 @@ def test_each_thing_done_to_a_grant_is_signed_as_such(region: Region, shuqiao: A
         assert (event.action, event.revision, event.note) == (action, 4, "说明")
         assert event.HasField("not_after") == (words[0] == "extend")
         assert event.HasField("deleted_before") == (words[0] == "attest")
+        told = event.not_after if words[0] == "extend" else event.deleted_before
+        assert told.ToJsonString() == DATES.get(words[0], told.ToJsonString())
+
+
+def test_a_term_is_shown_by_the_day_that_was_typed(region: Region, shuqiao: Any) -> None:
+    record = held()
+    record.not_after.FromJsonString(DATES["extend"])
+    region.grants = [record]
+    assert "2028-01-01" in shuqiao("grant", "list").out
+    assert "2028-01-01T00:00:00+08:00" in shuqiao("grant", "show", "0a0a").out
+    assert (
+        json.loads(shuqiao("grant", "show", "0a0a", "--json").out)["not_after"] == "2027-12-31T16:00:00.000Z"
+    )
 
 
 def test_a_list_asks_for_state_resource_and_what_is_overdue(region: Region, shuqiao: Any) -> None:
@@ -170,9 +186,10 @@ def test_an_extension_that_waits_says_for_whom_and_what_holds_until_then(
     assert (told["supervisor"], told["state"]) == (CIVIL, "active")
     assert told["not_after"] < told["extended_to"]
     said = shuqiao("grant", "extend", "0a", "--until", "2030-01-01").out
-    assert f"仍至 {told['not_after']}；待 {CIVIL} 同意后延长至 {told['extended_to']}" in said
-    shown = shuqiao("grant", "show", "0a").out
-    assert told["extended_to"] in shown and CIVIL in shown
+    not_after, extended_to = shown(told["not_after"]), shown(told["extended_to"])
+    assert f"仍至 {not_after}；待 {CIVIL} 同意后延长至 {extended_to}" in said
+    one = shuqiao("grant", "show", "0a").out
+    assert extended_to in one and CIVIL in one
 
 
 def test_a_supervisor_finds_by_resource_what_waits_for_it_alone(region: Region, shuqiao: Any) -> None:

@@ -91,6 +91,12 @@ def test_a_decision_is_signed_and_says_until_when(
     assert verified.identity.role is Role.STEWARD
 
 
+def test_a_decision_holds_until_the_day_that_was_typed(shuqiao: Shuqiao, region: Region) -> None:
+    assert shuqiao("risk", "uphold", "11", "--until", "2026-12-01").code == 0
+    body = risk_pb2.FindingDecisionBody.FromString(region.received[-1].decision.body)
+    assert body.until.ToJsonString() == "2026-11-30T16:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

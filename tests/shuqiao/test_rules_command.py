@@ -168,7 +168,7 @@ def test_two_administrators_set_rules_and_everybody_sees_them(
     assert shown["guards"]["l4-needs-case"]["reason_zh"] == "查询含 L4 信息项的，须有办件编号"
     words = served.shuqiao(served.region.health, "rules", "show").out
     assert "新生儿出生一件事" in words and "l4-working-hours" in words
-    assert "使用部门自述" in words and "争议：10" in words and "one-case-for-many" in words
+    assert "使用部门自述" in words and "异议：10" in words and "one-case-for-many" in words
     assert "title_zh" not in words and "dispute_days" not in words
 
 

@@ -188,6 +188,6 @@ def test_the_quality_of_resources_is_shown(shuqiao: Shuqiao, region: Region) -> 
     ran = shuqiao("quality", "list", "--resource", HOUSEHOLD, "--since", "2026-01-01")
     assert ran.code == 0 and "800" in ran.out and "2/1" in ran.out
     request = last(region, ticket_pb2.ListQualityRequest)
-    assert request.resource == HOUSEHOLD and request.since.seconds > 1_767_000_000
+    assert request.resource == HOUSEHOLD and request.since.ToJsonString() == "2025-12-31T16:00:00Z"
     (told,) = shuqiao("quality", "list", "--json").document["resources"]
     assert (told["accurate_permille"], told["fields"][0]["missing"]) == (990, 2)

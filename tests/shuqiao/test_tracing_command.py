@@ -59,7 +59,7 @@ def test_people_see_who_received_what_and_what_the_trace_may_lack(
     out = shuqiao("audit", "trace", "--subject", f"@{file}", "--why", "complaint 17", lang=lang).out
     for part in (HOUSEHOLD, "name", "investigation", "30", "2026Q1"):
         assert part in out
-    for word in ("接收方", "已释放") if lang == "zh" else ("Received by", "released"):
+    for word in ("接收方", "已放行") if lang == "zh" else ("Received by", "released"):
         assert word in out
 
 

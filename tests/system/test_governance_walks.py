@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from shuqiao.demo.cast import AUDITOR, CIVIL, HEALTH, INSURANCE, POLICE
+from shuqiao.local_time import shown as local
 from tests.support.real_region import until
 from tests.support.walked_region import ALLOW, FAMILY, HOUSEHOLD, RESIDENCE, Walk, walked_region
 
@@ -81,7 +82,7 @@ def test_a_conditional_grant_counts_once_its_supervisor_agrees_and_so_does_its_e
 
     before = listed(walk, HEALTH.steward, grant_id)["not_after"]
     extended = walk.say(POLICE.steward, "grant", "extend", grant_id, "--until", day(600))
-    assert f"仍至 {before}；待 {INSURANCE.credit_code} 同意后延长至" in extended
+    assert f"仍至 {local(before)}；待 {INSURANCE.credit_code} 同意后延长至" in extended
     assert walk.refused(POLICE.steward, "grant", "extend", grant_id, "--until", day(610)) == "WRONG_STATE"
     for who in PARTIES:
         shown = listed(walk, who, grant_id)

@@ -181,7 +181,7 @@ def test_two_administrators_set_the_rules_and_reports_come_from_the_log(newcomer
 
 def test_the_audit_log_shows_the_exchanges_and_verifies(newcomer: Newcomer) -> None:
     audit = newcomer.said[-3]
-    assert audit.count("已释放") >= 5
+    assert audit.count("已放行") >= 5
     assert "日志完整" in audit
     assert "李雷" not in audit and "970102199001010011" not in audit
 

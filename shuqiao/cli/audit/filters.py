@@ -6,12 +6,12 @@ contract's filter of them.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shuqiao.local_time import WHOLE_DAY, WHOLE_DAY_EN, typed_ms
 from shuqiao.words import unread
 
 if TYPE_CHECKING:
@@ -71,16 +71,14 @@ class FilterOptions:
         str,
         typer.Option(
             "--since",
-            help="自此时刻起：RFC 3339，或日期（UTC，含当日）"
-            " | From then on: RFC 3339, or a date (UTC, included)",
+            help=f"自此时刻起：RFC 3339，或{WHOLE_DAY} | From then on: RFC 3339, or {WHOLE_DAY_EN}",
         ),
     ] = ""
     until: Annotated[
         str,
         typer.Option(
             "--until",
-            help="至此时刻前：RFC 3339，或日期（UTC，含当日）"
-            " | Before then: RFC 3339, or a date (UTC, included)",
+            help=f"至此时刻前：RFC 3339，或{WHOLE_DAY} | Before then: RFC 3339, or {WHOLE_DAY_EN}",
         ),
     ] = ""
 
@@ -104,41 +102,10 @@ def filter_from(options: FilterOptions) -> "audit_pb2.EntryFilter":
         operator=typed("--operator", options.operator),
         actor=options.actor,
         acts=_numbers("--act", options.act, audit_pb2.Act.items(), "ACT_"),
-        since_ms=moment_ms("--since", options.since),
-        until_ms=moment_ms("--until", options.until, end=True),
+        since_ms=typed_ms("--since", options.since),
+        until_ms=typed_ms("--until", options.until, whole_day=True),
         grant_id=_grant(options.grant),
     )
-
-
-def moment_ms(option: str, text: str, *, end: bool = False) -> int:
-    """Return a time as Unix milliseconds, 0 for none.
-
-    Args:
-        option: its name.
-        text: RFC 3339 with an offset, or a date, which is a whole day of UTC.
-        end: whether the end of that day counts.
-
-    Raises:
-        BadConfiguration: it is neither.
-    """
-    from exchange.errors import BadConfiguration
-
-    if not text:
-        return 0
-    try:
-        if len(text) == len("2026-01-31"):
-            day = date.fromisoformat(text) + timedelta(days=end)
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        else:
-            moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError("no offset")
-        milliseconds = round(moment.timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise BadConfiguration(f"{option} {text}") from error
-    if milliseconds <= 0:
-        raise BadConfiguration(f"{option} {text}")
-    return milliseconds
 
 
 def _numbers(option: str, names: Texts, known: Iterable[tuple[str, int]], prefix: str) -> list[Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shuqiao.cli.invocation import Invocation
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text
 
@@ -83,7 +84,7 @@ def reviews(call: Invocation, views: list[dict[str, Any]]) -> None:
         rows.append(
             [
                 view["review_id"][:SHORT_HEX],
-                view["drawn"],
+                shown(view["drawn"]),
                 word(draw.get("strategy", "")),
                 view["items"],
                 view["closed"],
@@ -98,7 +99,7 @@ def review(call: Invocation, view: dict[str, Any]) -> None:
     """Print a review with its items, each with the entry in words and its history."""
     draw = view.get("draw", {})
     pairs: list[tuple[Text, object]] = [
-        (Text("抽样时间", "Drawn"), view["drawn"]),
+        (Text("抽样时间", "Drawn"), shown(view["drawn"])),
         (Text("条目", "Items"), view["items_seen"]),
         (Text("已办结", "Closed"), view["closed"]),
         (Text("有问题", "Findings"), view["findings"]),
@@ -136,7 +137,7 @@ def _item(call: Invocation, item: dict[str, Any]) -> None:
     rows = [
         [
             step["index"],
-            step["time"],
+            shown(step["time"]),
             word(step["action"]),
             step["actor"],
             styled(step["verdict"]),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from shuqiao.cli.invocation import Invocation
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell, harmless
 from shuqiao.words import Text, term
 
@@ -32,13 +33,20 @@ def _told(call: Invocation, view: dict[str, Any]) -> list[object]:
     if view["type"] == "exchange":
         what = Cell(term(view["decision"], language), DECISION_STYLES.get(view["decision"], ""))
         about = f"{view['resource']} {', '.join(view['fields'])}"
-        return [view["index"], view["time"], what, view["reason"], view["consumer"], about]
+        return [view["index"], shown(view["time"]), what, view["reason"], view["consumer"], about]
     if view["type"] == "refusals":
         what = Cell(term("refusals", language), UNSURE)
-        return [view["index"], view["time"], what, view["reason"], view["caller"], f"× {view['count']}"]
+        return [
+            view["index"],
+            shown(view["time"]),
+            what,
+            view["reason"],
+            view["caller"],
+            f"× {view['count']}",
+        ]
     what = Cell(term(view.get("act", "?"), language), BAD if view.get("act") == "refused" else "")
     actor, subject = view.get("actor", ""), view.get("subject", "")
-    return [view["index"], view["time"], what, view.get("reason", ""), actor, subject]
+    return [view["index"], shown(view["time"]), what, view.get("reason", ""), actor, subject]
 
 
 def followed(call: Invocation, view: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import typer
 from shuqiao.cli.audit.filters import FIRST_LINE, FIRST_LINE_EN, typed
 from shuqiao.cli.audit.tables import DECISION_STYLES
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.output import UNSURE, Cell
 from shuqiao.words import Text, term, unread
 
@@ -143,9 +144,9 @@ def _notes(call: Invocation, found: "Traced") -> None:
 def _row(call: Invocation, view: dict[str, Any]) -> list[object]:
     language = call.out.language
     if view["type"] != "exchange":
-        return [view["time"], *[""] * 6, term(str(view["type"]), language), "", view["index"]]
+        return [shown(view["time"]), *[""] * 6, term(str(view["type"]), language), "", view["index"]]
     return [
-        view["time"],
+        shown(view["time"]),
         view["consumer"],
         f"{view['provider']} {view['resource']}",
         view["fields"],

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from shuqiao.cli.invocation import of
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text
 
@@ -46,7 +47,7 @@ def witnesses(
         ]
         call.out.facts(Text("见证", "Witnesses"), facts)
         columns = (Text("见证人", "Witness"), Text("时间", "Time"), Text("签名", "Signature"))
-        rows = [[one["name"], one["time"], _mark(one["cosigned"])] for one in view["witnesses"]]
+        rows = [[one["name"], shown(one["time"]), _mark(one["cosigned"])] for one in view["witnesses"]]
         call.out.table(Text("联署", "Cosignatures"), columns, rows)
         call.out.say(*_verdict(view["quorum"]))
 
@@ -142,7 +143,7 @@ def show(context: typer.Context, config: Config) -> None:
 
     def people() -> None:
         columns = (Text("日志", "Log"), Text("记录数", "Entries"), Text("时间", "Time"), Text("根", "Root"))
-        rows = [[one["origin"], one["size"], one["time"], one["root"]] for one in logs]
+        rows = [[one["origin"], one["size"], shown(str(one["time"])), one["root"]] for one in logs]
         call.out.table(Text("见证人 {name}", "Witness {name}").filled(name=told.name), columns, rows)
 
     call.out.show({"ok": True, "name": told.name, "logs": logs}, people)

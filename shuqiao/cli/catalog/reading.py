@@ -7,6 +7,7 @@ import typer
 from shuqiao.cli.catalog import tables
 from shuqiao.cli.catalog.tables import Resource
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.local_time import shown
 from shuqiao.words import Text, term
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def versions(context: typer.Context, resource: Resource) -> None:
                 [
                     view["version"],
                     Text(view["title_zh"], view["title_en"]),
-                    view["issued_at"],
+                    shown(view["issued_at"]),
                     term(view["compatibility"], call.out.language),
                     tables.standing(call, view),
                     view["index"],

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from shuqiao.cli.invocation import Invocation
+from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
 
@@ -106,7 +107,7 @@ def _facts(call: Invocation, view: Mapping[str, Any]) -> None:
         (Text("方式", "Kinds"), [term(kind, language) for kind in view["kinds"]]),
         (Text("须有办件编号", "Case required"), view["case_required"]),
         (Text("行数上限", "Row cap"), view["row_cap"]),
-        (Text("发布时间", "Signed"), view["issued_at"]),
+        (Text("发布时间", "Signed"), shown(view["issued_at"])),
     ]
     always = {"Provider", "Version", "State", "Kinds", "Case required", "Row cap", "Signed"}
     call.out.facts(
