@@ -15,7 +15,7 @@ from certs.registry import Issued, certificates_after, record
 from certs.tag_desk import TagDesk
 from certs.tokens import COUNTERSIGNATURE, SECOND_PERSON, OpenToken, TokenDesk, TokenReused
 from certs.trust_list import TrustListPublisher
-from exchange.canonical import COUNTERSIGN
+from exchange.canonical import COUNTERSIGN, SUBJECT_TAGS
 from exchange.clock import Clock, Random
 from exchange.errors import (
     BadSignature,
@@ -29,7 +29,7 @@ from exchange.errors import (
 )
 from exchange.identity import OF_ORGANISATION, Identity, Role
 from exchange.statement import public_bytes
-from exchange.timestamps import milliseconds
+from exchange.timestamps import milliseconds, timestamp
 from exchange.trust import KID_BYTES, Verified
 from exchange.v1 import common_pb2, trust_pb2
 
@@ -123,6 +123,28 @@ class Authority:
             if self._who(body.enrolment) != who or list(body.enrolment.hosts) != hosts:
                 raise BadSignature(f"{body.token_id}: countersigned for somebody else")
             return self._desk.second(connection, body.token_id, by=by, kind=COUNTERSIGNATURE, now_ms=now_ms)
+
+    def correction_tags(
+        self, request: trust_pb2.DeriveCorrectionTagsRequest, *, by: Identity
+    ) -> common_pb2.Statement:
+        """Return the tags of whom a corrected value is about, signed for that dispute and organisation alone.
+
+        Args:
+            request: whom, and the dispute.
+            by: the steward who corrects.
+
+        Raises:
+            BadIdentifier, Malformed, TooMany, StoreDamaged: as TagDesk.derive_for_correction.
+        """
+        tags = self.tags.derive_for_correction(request.format, request.identifier, request.ticket_id, by=by)
+        now_ms = self._clock.now_ms()
+        body = trust_pb2.SubjectTagsBody(
+            ticket_id=request.ticket_id,
+            organisation=by.organisation,
+            issued_at=timestamp(now_ms),
+            tags=[trust_pb2.DerivedTag(period=period, tag=tag) for period, tag in tags.items()],
+        )
+        return self.keys.signer(now_ms).sign(SUBJECT_TAGS, body.SerializeToString())
 
     def enrol(self, token: str, csr: bytes) -> list[bytes]:
         """Turn a token into a certificate; return its chain, DER.

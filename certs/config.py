@@ -84,7 +84,8 @@ class Tags(Section):
     """The tags of subjects.
 
     Attributes:
-        derivations_per_hour: how many subjects one officer or auditor may have derived in an hour.
+        derivations_per_hour: how many subjects one officer or auditor may have derived in an hour, and one
+            steward for corrections.
     """
 
     derivations_per_hour: Annotated[int, Field(ge=1, le=10_000)] = 60

@@ -209,6 +209,15 @@ class AuthorityService(trust_pb2_grpc.AuthorityServiceServicer):
             tags=[trust_pb2.DerivedTag(period=period, tag=tag) for period, tag in tags.items()]
         )
 
+    async def DeriveCorrectionTags(
+        self, request: trust_pb2.DeriveCorrectionTagsRequest, context: Any
+    ) -> trust_pb2.DeriveCorrectionTagsResponse:
+        """Return the signed tags of whom a corrected value is about; that they were asked for is recorded."""
+        by = self._caller().identity
+        tags = await self._desk.run(self._rules.correction_tags, request, by=by)
+        self._log.info("correction-tags-derived", spiffe_id=by.uri, name=request.format)
+        return trust_pb2.DeriveCorrectionTagsResponse(tags=tags)
+
     async def EraseTagKey(
         self, request: trust_pb2.EraseTagKeyRequest, context: Any
     ) -> trust_pb2.EraseTagKeyResponse:

@@ -32,6 +32,7 @@ METHODS: Mapping[str, frozenset[Role]] = {
     f"{_SERVICE}RegisterGateway": frozenset({Role.GATEWAY}),
     f"{_SERVICE}GetTagKeys": frozenset({Role.AGENT}),
     f"{_SERVICE}DeriveTags": frozenset({Role.OFFICER, Role.AUDITOR}),
+    f"{_SERVICE}DeriveCorrectionTags": frozenset({Role.STEWARD}),
     f"{_SERVICE}EraseTagKey": frozenset({Role.ADMIN, Role.OFFICER}),
     "/grpc.health.v1.Health/Check": ANY,
     "/grpc.health.v1.Health/List": ANY,

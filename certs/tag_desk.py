@@ -4,8 +4,9 @@
    so that providers hold it in time. It is durable in the key store before anybody gets it.
 2. Agents get the keys with which they tag now and next, none of the past: only the authority keeps those, so
    that erasing one here is the erasure.
-3. A person's tags are derived for officers and auditors: who, when, of which format and why is recorded and
-   the identifier is not; each person may so many an hour.
+3. A person's tags are derived for officers and auditors, and for a steward who corrects a value: who, when,
+   of which format and why, or for which dispute, is recorded and the identifier is not; each may so many an
+   hour.
 4. A key is erased by two people, once its period has been over for a day, and never made again.
 """
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from certs.profiles import DAY_MS
 from certs.records import ACTS, TAG_ERASURES, Records, note
 from certs.tokens import in_good_standing
+from exchange.canonical import DIGEST_BYTES
 from exchange.clock import Clock, Random
 from exchange.errors import Malformed, SecondPersonRequired, StoreDamaged, TooMany
 from exchange.identity import Identity
@@ -38,6 +40,7 @@ MAX_KEPT = 64
 MAX_WHY = 200
 ERASED, SECOND_PERSON = "erased", "second-person"
 DERIVE, ASK, ERASE = "derive-tags", "ask-tag-key-erasure", "erase-tag-key"
+DERIVE_CORRECTION = "derive-correction-tags"
 _PREFIX = "tags-"
 
 
@@ -90,16 +93,36 @@ class TagDesk:
             StoreDamaged: it could not be recorded, or a key cannot be read; nothing is told.
         """
         subject = canonical_identifier(format, identifier)
-        why = _reason(justification, subject)
+        return self._derive(DERIVE, format, subject, _reason(justification, subject), by)
+
+    def derive_for_correction(
+        self, format: str, identifier: str, ticket_id: bytes, *, by: Identity
+    ) -> dict[str, bytes]:
+        """Return the inner tags of whom a corrected value is about, by period; see `derive`.
+
+        Args:
+            format, identifier: as `derive`.
+            ticket_id: of the dispute, 32 bytes; recorded.
+            by: the steward who corrects.
+
+        Raises:
+            BadIdentifier, Malformed, TooMany, StoreDamaged: as `derive`.
+        """
+        if len(ticket_id) != DIGEST_BYTES:
+            raise Malformed("ticket_id")
+        subject = canonical_identifier(format, identifier)
+        return self._derive(DERIVE_CORRECTION, format, subject, ticket_id.hex(), by)
+
+    def _derive(self, act: str, format: str, subject: str, why: str, by: Identity) -> dict[str, bytes]:
         now_ms = self._clock.now_ms()
         self.keys()
         with self._records.begin() as connection:
             recent = sa.select(sa.func.count()).where(
-                ACTS.c.act == DERIVE, ACTS.c.actor == by.uri, ACTS.c.at_ms > now_ms - HOUR_MS
+                ACTS.c.act == act, ACTS.c.actor == by.uri, ACTS.c.at_ms > now_ms - HOUR_MS
             )
             if connection.execute(recent).scalar_one() >= self._per_hour:
                 raise TooMany(f"{by}: derivations", retry_after_ms=HOUR_MS)
-            note(connection, now_ms, by.uri, DERIVE, f"{format} {why}")
+            note(connection, now_ms, by.uri, act, f"{format} {why}")
         # A crash before this line: recorded and not told, which is allowed; the other way round is not.
         return {period: inner_tag(self._key(period), format, subject) for period in self._kept()}
 

@@ -35,6 +35,7 @@ QUALITY = b"shuqiao/quality/1\0"
 SEALED_TEXT = b"shuqiao/sealed-text/1\0"
 FINDING_DECISION = b"shuqiao/finding-decision/1\0"
 PSEUDONYM = b"shuqiao/pseudonym/1\0"
+SUBJECT_TAGS = b"shuqiao/subject-tags/1\0"
 SUBJECT_INNER = b"shuqiao/subject-inner/1\0"
 SUBJECT_OUTER = b"shuqiao/subject-outer/1\0"
 

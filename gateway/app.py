@@ -161,6 +161,7 @@ class Gateway:
                 state=self.state,
                 registrar=self.registrar,
                 evidence=self.evidence,
+                tag_keys=self.tag_keys,
                 links=self.links,
                 conclude=lambda exchanges: self.path.lose(exchanges),
                 signer=self.identity.statement_signer,

@@ -37,8 +37,11 @@ from gateway.routing.links import Links
 from gateway.state import RegionState
 from gateway.stops.desk import DeskParts, StopDesk
 from gateway.stops.pending_file import PendingFile
+from gateway.subject_tags import GatewayTagKeys
 from gateway.tickets.clocks import TicketClocks
 from gateway.tickets.corrections import Corrections
+from gateway.tickets.recipients import Recipients
+from gateway.tickets.subjects import CorrectedSubjects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class GovernanceParts:
     state: RegionState
     registrar: Registrar
     evidence: Evidence
+    tag_keys: GatewayTagKeys
     links: Links
     conclude: Callable[[list[Exchange]], None]
     signer: Callable[[], StatementSigner]
@@ -97,14 +101,7 @@ class Governance:
             signer=parts.signer,
             clock=parts.clock,
         )
-        self.corrections = Corrections(
-            tickets=state.tickets,
-            registrar=parts.registrar,
-            log=log,
-            tagged=parts.evidence.tagged,
-            find=parts.evidence.searches.find,
-            gateway=parts.gateway,
-        )
+        self.corrections = self._make_corrections()
         self.supervised = Supervised()
         self.grant_clocks = GrantClocks(
             grants=state.grants,
@@ -116,6 +113,30 @@ class Governance:
         self.ticket_clocks = TicketClocks(tickets=state.tickets, rules=state.rules)
         self.catalogue_clocks = CatalogueClocks(entries=lambda: state.catalogue.entries(), rules=state.rules)
         self.escalation = self._make_escalation()
+
+    def _make_corrections(self) -> Corrections:
+        p = self._parts
+        subjects = CorrectedSubjects(
+            keystore=p.keystore,
+            keys=p.tag_keys,
+            anchor=p.anchor,
+            trust=lambda: p.trust_feed.current,
+            clock=p.clock,
+        )
+        recipients = Recipients(
+            log=p.log,
+            tagged=p.evidence.tagged,
+            find=p.evidence.searches.find,
+            keys=p.tag_keys,
+            subjects=subjects,
+        )
+        return Corrections(
+            tickets=p.state.tickets,
+            registrar=p.registrar,
+            recipients=recipients,
+            subjects=subjects,
+            gateway=p.gateway,
+        )
 
     def _make_risk(self) -> Risk:
         p = self._parts

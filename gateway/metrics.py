@@ -37,6 +37,9 @@ class PathMetrics:
         self.withheld = Counter(
             "shuqiao_withheld", "Exchanges whose entry could not be made durable", registry=registry
         )
+        self.unforeseen = Counter(
+            "shuqiao_unforeseen", "Exceptions that nobody foresaw, in single exchanges", registry=registry
+        )
         self._latency = Histogram(
             "shuqiao_exchange_seconds",
             "From admission to release, the slowest of each batch",

@@ -14,6 +14,9 @@ complete(batch)
 
 Nothing leaves at 9 that is not durable at 8: refusals too are entries. Where 8 fails the answer is
 AUDIT_UNAVAILABLE and nothing is released. No task per exchange: both halves are plain functions.
+
+What nobody foresaw in one exchange, such as a guard with a defect, refuses that one as INTERNAL; the others
+of its batch go on, and so does the link (`gateway.defects`).
 """
 
 import time
@@ -21,6 +24,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -47,6 +51,7 @@ from gateway.access.requests import RequestCheck
 from gateway.audit.entries.exchange_entry import exchange_leaf
 from gateway.audit.log.logged import Logged
 from gateway.audit.writing.sequencer import Sequencer
+from gateway.defects import Defects
 from gateway.metrics import PathMetrics
 from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links
@@ -87,6 +92,7 @@ class Path:
 
     def __init__(self, parts: PathParts) -> None:
         self._ = parts
+        self._defects = Defects(count=parts.metrics.unforeseen, now_ms=parts.clock.now_ms)
         self._owed: deque[Exchange] = deque(maxlen=MAX_OWED)
 
     # -- admission ---------------------------------------------------------------------------------------
@@ -106,10 +112,10 @@ class Path:
         for signed in requests:
             exchange = Exchange(caller, signed, admitted_ns)
             caller.in_flight += 1
-            if log_fault is not None:
-                self._turn_away(exchange, log_fault)
-                continue
             try:
+                if log_fault is not None:
+                    self._turn_away(exchange, log_fault)
+                    continue
                 exchange.rules_version = rules_version
                 self._identify(exchange, trust, now_ms)  # 1
                 p.requests.check(exchange, trust, now_ms)  # 2
@@ -119,10 +125,10 @@ class Path:
                 for guard in p.guards:  # 4
                     guard(exchange, trust, now_ms)
                 self._forward(exchange)  # 5
-            except ExchangeError as error:
-                if exchange.reservation is not None:
-                    exchange.reservation.end()
-                refused.append(exchange.stop(error, rule=exchange.rule or "admit", hop=p.hop))
+            except Exception as raised:
+                rule = exchange.rule or "admit"
+                refused.append(exchange.stop(self._defects.error(raised, rule), rule=rule, hop=p.hop))
+                self._give_back(exchange)
         if refused:
             self._refuse(refused, now_ms)
 
@@ -131,7 +137,7 @@ class Path:
         with suppress(ExchangeError):
             self._.requests.read(exchange)
         exchange.stop(_withheld(fault), rule="append", hop=self._.hop)
-        exchange.caller.settle(exchange, b"", None)
+        self._settle(exchange, b"", None)
         self._.metrics.withheld.inc()
 
     def _identify(self, exchange: Exchange, trust: TrustList | None, now_ms: int) -> None:
@@ -166,7 +172,7 @@ class Path:
             if p.refusals.admit(exchange.caller.identity, exchange.error.reason, now_ms):
                 logged.append(exchange)
             else:
-                exchange.caller.settle(exchange, b"", None)
+                self._settle(exchange, b"", None)
         if logged:
             self._conclude(logged)
 
@@ -212,23 +218,31 @@ class Path:
             if header.request_digest != exchange.digest:
                 raise ResponseMismatch("request digest")
             self._take(exchange, body, answer)
-        except ExchangeError as error:
+        except Exception as raised:
             exchange.tags = None
-            return exchange.stop(error, rule=exchange.rule, hop=hop)
+            return exchange.stop(self._defects.error(raised, exchange.rule), rule=exchange.rule, hop=hop)
         try:
             for guard in p.release_guards:  # 7
                 guard(exchange, body)
-        except ExchangeError as error:
-            exchange.stop(error, rule=exchange.rule, hop=p.hop)
-            # The provider did answer: it gets its receipt, or it would take the gateway for a thief.
-            self._owed.append(replace(exchange, answer=answer, owed=True))
-            exchange.tags, exchange.answer_digest = None, b""
+        except Exception as raised:
+            exchange.stop(self._defects.error(raised, exchange.rule), rule=exchange.rule, hop=p.hop)
+            exchange.answer = answer
+            self._owe(exchange)
             return exchange
         exchange.answer = answer
         if body.failure:
             exchange.failure = body.failure
             exchange.stop(by_reason(body.failure)(""), rule="provider", hop=hop)
         return exchange
+
+    def _owe(self, exchange: Exchange) -> None:
+        """Have a refused exchange's answer entered for itself, and take it out of the refusal.
+
+        The provider did answer: it gets its receipt, or it would take the gateway for a thief.
+        """
+        self._owed.append(replace(exchange, failure=0, owed=True, reservation=None))
+        exchange.answer, exchange.failure = None, 0
+        exchange.tags, exchange.answer_digest = None, b""
 
     def _match_late(
         self,
@@ -248,6 +262,9 @@ class Path:
         try:
             self._take(exchange, body, answer)
         except ExchangeError:
+            return None
+        except Exception as raised:
+            self._defects.note(raised, "match")
             return None
         exchange.answer = answer
         return exchange
@@ -286,31 +303,69 @@ class Path:
         now_ms = p.clock.now_ms()
         charges = self._charges(exchanges, now_ms)
         salts = p.random(16 * len(exchanges))
-        leaves = [
-            exchange_leaf(ex, salt=salts[16 * i : 16 * i + 16], gateway=p.origin, time_ms=now_ms)
-            for i, ex in enumerate(exchanges)
-        ]
+        leaf_of = partial(exchange_leaf, gateway=p.origin, time_ms=now_ms)
+        try:
+            leaves = [leaf_of(ex, salt=salts[16 * i : 16 * i + 16]) for i, ex in enumerate(exchanges)]
+        except Exception:
+            # One of them has no entry as it is: which one is only looked for now.
+            exchanges, leaves, charges = self._with_leaves(exchanges, charges, salts, leaf_of)
+            if not exchanges:
+                return
         beside = [ex.tags.tags if ex.tags is not None else b"" for ex in exchanges]
         try:
             p.sequencer.submit(
                 leaves, lambda outcome: self._release(exchanges, leaves, outcome), beside, charges
             )
-        except ExchangeError as error:
-            self._release(exchanges, leaves, error)
+        except Exception as raised:
+            self._release(exchanges, leaves, self._defects.error(raised, "append"))
+
+    def _with_leaves(
+        self,
+        exchanges: list[Exchange],
+        charges: Sequence[Sequence[QuotaKey]],
+        salts: bytes,
+        leaf_of: Callable[..., bytes],
+    ) -> tuple[list[Exchange], list[bytes], list[Sequence[QuotaKey]]]:
+        """Return the exchanges of a batch that have an entry, these, and what they count against.
+
+        An exchange without one is refused; its entry then says so. Where there is no entry even so, it is
+        answered without.
+        """
+        whole: list[tuple[Exchange, bytes, Sequence[QuotaKey]]] = []
+        for place, (exchange, keys) in enumerate(zip(exchanges, charges, strict=True)):
+            salt = salts[16 * place : 16 * place + 16]
+            try:
+                whole.append((exchange, leaf_of(exchange, salt=salt), keys))
+                continue
+            except Exception as raised:
+                exchange.stop(self._defects.error(raised, "append"), rule="append", hop=self._.hop)
+                if exchange.answer is not None and not exchange.owed:
+                    self._owe(exchange)
+            try:
+                whole.append((exchange, leaf_of(exchange, salt=salt), ()))
+            except Exception as raised:
+                self._defects.note(raised, "append")
+                exchange.answer = None
+                self._give_back(exchange)
+                if not exchange.owed:
+                    self._settle(exchange, b"", None)
+        return [one[0] for one in whole], [one[1] for one in whole], [one[2] for one in whole]
 
     def _charges(self, exchanges: list[Exchange], now_ms: int) -> Sequence[Sequence[QuotaKey]]:
         """Return the quotas that each entry counts against: those that say RELEASED, at their own time."""
         charges: list[Sequence[QuotaKey]] = []
         for exchange in exchanges:
             keys: Sequence[QuotaKey] = ()
-            if exchange.reservation is not None:
+            if exchange.error is not None:
+                self._give_back(exchange)
+            elif exchange.reservation is not None:
                 try:
-                    if exchange.error is None:
-                        keys = exchange.reservation.charge(now_ms)
-                    else:
-                        exchange.reservation.end()
-                except DeadlinePassed as error:
-                    exchange.stop(error, rule="quota", hop=self._.hop)
+                    keys = exchange.reservation.charge(now_ms)
+                except Exception as raised:
+                    exchange.stop(self._defects.error(raised, "quota"), rule="quota", hop=self._.hop)
+                    self._give_back(exchange)
+                    if exchange.answer is not None:
+                        self._owe(exchange)
             charges.append(keys)
         return charges
 
@@ -319,8 +374,7 @@ class Path:
     ) -> None:  # 9
         p = self._
         for exchange in exchanges:
-            if exchange.reservation is not None:
-                exchange.reservation.end()
+            self._give_back(exchange)
         if isinstance(outcome, ExchangeError):
             # Not durable: the answer is dropped here and goes nowhere. An entry that exists after all does no
             # harm: an entry without a release is allowed, a release without an entry is not.
@@ -332,20 +386,42 @@ class Path:
                 if not exchange.owed:
                     exchange.answer, exchange.failure = None, 0
                     exchange.stop(_withheld(outcome), rule="append", hop=p.hop)
-                    exchange.caller.settle(exchange, b"", None)
+                    self._settle(exchange, b"", None)
             p.metrics.withheld.inc(len(exchanges))
             return
         stops, now_ms = p.state.stops.force, p.clock.now_ms()
         for exchange, leaf, logged in zip(exchanges, leaves, outcome, strict=True):
             if not exchange.owed:
                 if not stops.quiet and self._stopped_meanwhile(exchange, stops, now_ms):
-                    exchange.caller.settle(exchange, b"", None)
+                    self._settle(exchange, b"", None)
                 else:
-                    exchange.caller.settle(exchange, leaf, logged)
+                    self._settle(exchange, leaf, logged)
             if exchange.answer is not None and exchange.provider is not None:
-                exchange.provider.receipt(exchange, leaf, logged)
+                try:
+                    exchange.provider.receipt(exchange, leaf, logged)
+                except Exception as raised:
+                    self._defects.note(raised, "receipt")
         p.metrics.concluded(exchanges)
-        p.concluded(exchanges)
+        try:
+            p.concluded(exchanges)
+        except Exception as raised:
+            # Everybody has what is theirs by now; what only counts must not look like a fault of the log.
+            self._defects.note(raised, "concluded")
+
+    def _settle(self, exchange: Exchange, leaf: bytes, logged: Logged | None) -> None:
+        """Tell whoever asked; that it cannot be told ends with its own deadline and keeps nobody else."""
+        try:
+            exchange.caller.settle(exchange, leaf, logged)
+        except Exception as raised:
+            self._defects.note(raised, "release")
+
+    def _give_back(self, exchange: Exchange) -> None:
+        """End a place in the quotas; one that cannot be ended lapses a little after the deadline."""
+        if exchange.reservation is not None:
+            try:
+                exchange.reservation.end()
+            except Exception as raised:
+                self._defects.note(raised, "quota")
 
     def _stopped_meanwhile(self, exchange: Exchange, stops: StopSet, now_ms: int) -> bool:
         """Whether an answer that is durable by now was stopped while it was made durable.
@@ -355,7 +431,12 @@ class Path:
         """
         if not exchange.released or exchange.resource is None:
             return False
-        stop = stops.find(exchange.header, exchange.resource.id, now_ms)
+        try:
+            stop = stops.find(exchange.header, exchange.resource.id, now_ms)
+        except Exception as raised:
+            exchange.failure = 0
+            exchange.stop(self._defects.error(raised, "stop"), rule="stop", hop=self._.hop)
+            return True
         if stop is None:
             return False
         exchange.failure = 0

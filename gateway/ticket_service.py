@@ -2,7 +2,8 @@
 
 1. A dispute's exchange is looked up in the log first: what is not there, or another's, is not told apart.
 2. Who was only told of a correction sees that step and nothing of the dispute: neither who raised it nor why.
-3. Times and lists are computed when they are asked for; nothing is held beside what is folded.
+3. Whom a corrected value is about comes beside the step, as tags, and goes into no entry.
+4. Times and lists are computed when they are asked for; nothing is held beside what is folded.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ from gateway import pages
 from gateway.calls import Calls
 from gateway.registrar import Registrar
 from gateway.tickets.clocks import TicketClocks
-from gateway.tickets.corrections import Corrections, Find
+from gateway.tickets.corrections import Corrections
 from gateway.tickets.held import Held
 from gateway.tickets.quality import DAY_MS, KEPT_DAYS, QualityRegister
+from gateway.tickets.recipients import Find
 from gateway.tickets.register import TicketRegister
 from gateway.tickets.summary import quality_of
 
@@ -122,6 +124,10 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
         self, request: ticket_pb2.ActOnTicketRequest, caller: Identity
     ) -> ticket_pb2.ActOnTicketResponse:
         event = read_event(request.event)
+        if request.subjects:
+            if event.action != CORRECT:
+                raise Malformed("subjects")
+            await self._corrections.supply(self._tickets.one(event.ticket_id), request.subjects, caller)
         index = await self._registrar.record(audit_pb2.ACT_TICKET_EVENT, caller, request.event)
         held = self._tickets.one(event.ticket_id)
         told = await self._corrections.wait(held) if event.action == CORRECT else len(held.standing.told)
@@ -192,6 +198,9 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
             told_all=held.told_all,
             told_period=held.told_period,
             untraceable=held.untraceable,
+            told_periods=held.told_periods,
+            erased_periods=held.erased_periods,
+            unsearched_periods=held.unsearched_periods,
         )
         due_ms = self._clocks.due_ms(held)
         if due_ms:

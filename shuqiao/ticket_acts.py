@@ -57,7 +57,13 @@ def _event(statement: common_pb2.Statement) -> View:
 def _correction(told: audit_pb2.CorrectionRecord) -> View:
     """Return whom a correction is told to, or that everybody was told."""
     if told.ends:
-        return {"ticket_told_period": told.tag_period, "ticket_untraceable": told.erased}
+        return {
+            "ticket_told_period": told.tag_period,
+            "ticket_untraceable": told.erased,
+            "ticket_told_periods": list(told.searched_periods),
+            "ticket_erased_periods": list(told.erased_periods),
+            "ticket_unsearched_periods": list(told.unsearched_periods),
+        }
     return {
         "ticket_recipient": told.recipient,
         "ticket_resource": told.resource,

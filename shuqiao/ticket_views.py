@@ -19,12 +19,21 @@ def ticket(record: ticket_pb2.TicketRecord) -> View:
         "told_all": record.told_all,
         "told_period": record.told_period,
         "untraceable": record.untraceable,
-    }
+    } | quarters(record)
     if record.HasField("ticket"):
         body = ticket_pb2.TicketBody.FromString(record.ticket.body)
         view |= {"raised_by": body.raised_by, "issued_at": moment(body.issued_at), "text": body.text}
         view |= dispute(body.dispute) if body.HasField("dispute") else demand(body.demand)
     return view | {"events": [event(one) for one in record.events]}
+
+
+def quarters(record: ticket_pb2.TicketRecord) -> View:
+    """Return in which quarters past recipients were looked for, and in which they were not."""
+    return {
+        "told_periods": list(record.told_periods),
+        "erased_periods": list(record.erased_periods),
+        "unsearched_periods": list(record.unsearched_periods),
+    }
 
 
 def dispute(body: ticket_pb2.Dispute) -> View:

@@ -20,7 +20,7 @@ from exchange.sealed_text import seal_text
 from exchange.tickets import ACKNOWLEDGE
 from exchange.timestamps import timestamp
 from exchange.trust import TrustAnchor, TrustList
-from exchange.v1 import directory_pb2, directory_pb2_grpc, ticket_pb2, ticket_pb2_grpc
+from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc, ticket_pb2, ticket_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling, not_one
 from shuqiao.regional import PAGE, Signer, find_resource
 
@@ -145,8 +145,13 @@ def act(
     assigned_to: str = "",
     resource: str = "",
     fields: Sequence[str] = (),
+    subjects: Sequence[common_pb2.Statement] = (),
 ) -> Acted:
-    """Take a ticket a step further; the arguments as in TicketEventBody."""
+    """Take a ticket a step further; the arguments as in TicketEventBody.
+
+    Args:
+        subjects: of a correction, whom the value is about, as the authority signed it.
+    """
     revision = 0 if action == ACKNOWLEDGE else get_ticket(channel, ticket_id).revision + 1
     body = ticket_pb2.TicketEventBody(
         nonce=random(canonical.NONCE_BYTES),
@@ -162,7 +167,8 @@ def act(
     statement = signer.sign(canonical.TICKET_EVENT, body.SerializeToString())
     with calling():
         stub = ticket_pb2_grpc.TicketServiceStub(channel)
-        answer = stub.ActOnTicket(ticket_pb2.ActOnTicketRequest(event=statement), timeout=CALL_TIMEOUT_S)
+        request = ticket_pb2.ActOnTicketRequest(event=statement, subjects=subjects)
+        answer = stub.ActOnTicket(request, timeout=CALL_TIMEOUT_S)
     return Acted(ticket_id, answer.state, answer.index, answer.told)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from exchange.errors import AuthorityAway
-from exchange.v1 import audit_pb2, audit_pb2_grpc, trust_pb2, trust_pb2_grpc
+from exchange.v1 import audit_pb2, audit_pb2_grpc, common_pb2, trust_pb2, trust_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, calling
 
 AUTHORITY = "authority"
@@ -48,6 +48,22 @@ def derive_tags(
     with calling(AUTHORITY, AuthorityAway):
         answer = trust_pb2_grpc.AuthorityServiceStub(channel).DeriveTags(request, timeout=CALL_TIMEOUT_S)
     return [audit_pb2.SubjectTag(period=one.period, tag=one.tag) for one in answer.tags]
+
+
+def derive_correction_tags(
+    channel: grpc.Channel, *, format: str, identifier: str, ticket_id: bytes
+) -> common_pb2.Statement:
+    """Return whom a corrected value is about, as tags that the authority signed for that dispute alone.
+
+    Args:
+        channel: to the authority, as the provider's steward.
+        format, identifier: as `derive_tags`.
+        ticket_id: of the dispute, 32 bytes; recorded.
+    """
+    request = trust_pb2.DeriveCorrectionTagsRequest(format=format, identifier=identifier, ticket_id=ticket_id)
+    with calling(AUTHORITY, AuthorityAway):
+        stub = trust_pb2_grpc.AuthorityServiceStub(channel)
+        return stub.DeriveCorrectionTags(request, timeout=CALL_TIMEOUT_S).tags
 
 
 def erase_tag_key(channel: grpc.Channel, period: str) -> str:

@@ -790,6 +790,9 @@ class CorrectionRecord(_message.Message):
     TAG_PERIOD_FIELD_NUMBER: _builtins.int
     ENDS_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    SEARCHED_PERIODS_FIELD_NUMBER: _builtins.int
+    ERASED_PERIODS_FIELD_NUMBER: _builtins.int
+    UNSEARCHED_PERIODS_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.bytes
     """The dispute, 32 bytes."""
     resource: _builtins.str
@@ -797,11 +800,11 @@ class CorrectionRecord(_message.Message):
     recipient: _builtins.str
     """Credit code of the recipient."""
     tag_period: _builtins.str
-    """Period of the tags by which recipients were looked for; empty where the disputed exchange has no tags."""
+    """Period of the tags beside the disputed exchange; empty where it has none, or its tags were erased."""
     ends: _builtins.bool
     """Whether this entry ends the telling: everybody who was found is told. It has no recipient and no exchanges."""
     erased: _builtins.bool
-    """Of the entry that ends it: whether tags were gone, so that nobody could be looked for."""
+    """Of the entry that ends it: whether these tags were gone, so that nobody could be looked for by them."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields that were corrected."""
@@ -809,6 +812,22 @@ class CorrectionRecord(_message.Message):
     @_builtins.property
     def exchange_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The recipient's exchanges that may hold the old values, 16 bytes each, at most 256."""
+
+    @_builtins.property
+    def searched_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the entry that ends it: every period in which recipients were looked for, tag_period included."""
+
+    @_builtins.property
+    def erased_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the entry that ends it: periods of the log whose tags find nobody any more: a key of theirs is erased, or
+        one of the disputed exchange's period.
+        """
+
+    @_builtins.property
+    def unsearched_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the entry that ends it: periods of the log in which nobody was looked for, for the provider did not name whom
+        the value is about.
+        """
 
     def __init__(
         self,
@@ -821,10 +840,13 @@ class CorrectionRecord(_message.Message):
         tag_period: _builtins.str = ...,
         ends: _builtins.bool = ...,
         erased: _builtins.bool = ...,
+        searched_periods: _abc.Iterable[_builtins.str] | None = ...,
+        erased_periods: _abc.Iterable[_builtins.str] | None = ...,
+        unsearched_periods: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "erased", b"erased", "exchange_ids", b"exchange_ids", "fields", b"fields", "recipient", b"recipient", "resource", b"resource", "tag_period", b"tag_period", "ticket_id", b"ticket_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "erased", b"erased", "erased_periods", b"erased_periods", "exchange_ids", b"exchange_ids", "fields", b"fields", "recipient", b"recipient", "resource", b"resource", "searched_periods", b"searched_periods", "tag_period", b"tag_period", "ticket_id", b"ticket_id", "unsearched_periods", b"unsearched_periods"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,17 +26,17 @@ from exchange.v1 import common_pb2 as exchange_dot_v1_dot_common__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xchange/v1/ticket.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\x07\x44ispute\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\'\n\x06sealed\x18\x05 \x01(\x0b\x32\x17.exchange.v1.SealedText\"Y\n\nSealedText\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0b\n\x03kid\x18\x02 \x01(\x0c\x12\r\n\x05suite\x18\x03 \x01(\r\x12\x0c\n\x04wrap\x18\x04 \x01(\x0c\x12\x12\n\nciphertext\x18\x05 \x01(\x0c\"p\n\x06\x44\x65mand\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0e\n\x06wanted\x18\x02 \x03(\t\x12\x10\n\x08\x64ivision\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x0e\n\x06matter\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x64\x64ressed_to\x18\x06 \x01(\t\"\xc6\x01\n\nTicketBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\traised_by\x18\x02 \x01(\t\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\'\n\x07\x64ispute\x18\x05 \x01(\x0b\x32\x14.exchange.v1.DisputeH\x00\x12%\n\x06\x64\x65mand\x18\x06 \x01(\x0b\x32\x13.exchange.v1.DemandH\x00\x42\t\n\x07subject\"\xe4\x01\n\x0fTicketEventBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\tticket_id\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12)\n\x06\x61\x63tion\x18\x04 \x01(\x0e\x32\x19.exchange.v1.TicketAction\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x13\n\x0b\x61ssigned_to\x18\x07 \x01(\t\x12\x10\n\x08resource\x18\x08 \x01(\t\x12\x0e\n\x06\x66ields\x18\t \x03(\t\"\xcb\x02\n\x0cTicketRecord\x12\x11\n\tticket_id\x18\x01 \x01(\x0c\x12&\n\x06ticket\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Statement\x12&\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x16.exchange.v1.Statement\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.exchange.v1.TicketState\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x11\n\twaits_for\x18\x06 \x01(\t\x12*\n\x06\x64ue_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04told\x18\x08 \x03(\t\x12\x14\n\x0c\x61\x63knowledged\x18\t \x03(\t\x12\x10\n\x08told_all\x18\n \x01(\x08\x12\x13\n\x0btold_period\x18\x0b \x01(\t\x12\x13\n\x0buntraceable\x18\x0c \x01(\x08\"<\n\x12RaiseTicketRequest\x12&\n\x06ticket\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"7\n\x13RaiseTicketResponse\x12\x11\n\tticket_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\";\n\x12\x41\x63tOnTicketRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"[\n\x13\x41\x63tOnTicketResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.exchange.v1.TicketState\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04told\x18\x03 \x01(\r\"\x98\x01\n\x12ListTicketsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.exchange.v1.TicketState\x12\x10\n\x08\x64isputes\x18\x04 \x01(\x08\x12\x0f\n\x07\x64\x65mands\x18\x05 \x01(\x08\x12\x0f\n\x07overdue\x18\x06 \x01(\x08\"Z\n\x13ListTicketsResponse\x12*\n\x07tickets\x18\x01 \x03(\x0b\x32\x19.exchange.v1.TicketRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\x0c\">\n\x11GetTicketResponse\x12)\n\x06ticket\x18\x01 \x01(\x0b\x32\x19.exchange.v1.TicketRecord\"N\n\x0c\x46ieldQuality\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x01(\x04\x12\x0f\n\x07missing\x18\x03 \x01(\x04\x12\x0f\n\x07invalid\x18\x04 \x01(\x04\"\xea\x02\n\x11QualityReportBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x10\n\x08\x63onsumer\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\texchanges\x18\x08 \x01(\x04\x12\x0f\n\x07records\x18\t \x01(\x04\x12)\n\x06\x66ields\x18\n \x03(\x0b\x32\x19.exchange.v1.FieldQuality\x12\r\n\x05\x64\x61ted\x18\x0b \x01(\x04\x12\r\n\x05stale\x18\x0c \x01(\x04\x12\x10\n\x08oldest_s\x18\r \x01(\x04\x12-\n\tissued_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x14ReportQualityRequest\x12&\n\x06report\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"&\n\x15ReportQualityResponse\x12\r\n\x05index\x18\x01 \x01(\x04\"|\n\x12ListQualityRequest\x12\x10\n\x08resource\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfb\x01\n\x0fResourceQuality\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x0f\n\x07reports\x18\x02 \x01(\r\x12\x11\n\texchanges\x18\x03 \x01(\x04\x12\x19\n\x11\x63omplete_permille\x18\x04 \x01(\r\x12\x16\n\x0evalid_permille\x18\x05 \x01(\r\x12\x17\n\x0ftimely_permille\x18\x06 \x01(\r\x12\x19\n\x11\x61\x63\x63urate_permille\x18\x07 \x01(\r\x12\x10\n\x08\x64isputes\x18\x08 \x01(\r\x12\x0e\n\x06upheld\x18\t \x01(\r\x12)\n\x06\x66ields\x18\n \x03(\x0b\x32\x19.exchange.v1.FieldQuality\"F\n\x13ListQualityResponse\x12/\n\tresources\x18\x01 \x03(\x0b\x32\x1c.exchange.v1.ResourceQuality*\xd2\x01\n\x0cTicketAction\x12\x1d\n\x19TICKET_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14TICKET_ACTION_ASSIGN\x10\x01\x12\x18\n\x14TICKET_ACTION_ANSWER\x10\x02\x12\x19\n\x15TICKET_ACTION_DECLINE\x10\x03\x12\x19\n\x15TICKET_ACTION_CORRECT\x10\x04\x12\x1a\n\x16TICKET_ACTION_WITHDRAW\x10\x05\x12\x1d\n\x19TICKET_ACTION_ACKNOWLEDGE\x10\x06*\xcb\x01\n\x0bTicketState\x12\x1c\n\x18TICKET_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TICKET_STATE_OPEN\x10\x01\x12\x19\n\x15TICKET_STATE_ASSIGNED\x10\x02\x12\x19\n\x15TICKET_STATE_ANSWERED\x10\x03\x12\x19\n\x15TICKET_STATE_DECLINED\x10\x04\x12\x1a\n\x16TICKET_STATE_CORRECTED\x10\x05\x12\x1a\n\x16TICKET_STATE_WITHDRAWN\x10\x06\x32\xfb\x03\n\rTicketService\x12P\n\x0bRaiseTicket\x12\x1f.exchange.v1.RaiseTicketRequest\x1a .exchange.v1.RaiseTicketResponse\x12P\n\x0b\x41\x63tOnTicket\x12\x1f.exchange.v1.ActOnTicketRequest\x1a .exchange.v1.ActOnTicketResponse\x12P\n\x0bListTickets\x12\x1f.exchange.v1.ListTicketsRequest\x1a .exchange.v1.ListTicketsResponse\x12J\n\tGetTicket\x12\x1d.exchange.v1.GetTicketRequest\x1a\x1e.exchange.v1.GetTicketResponse\x12V\n\rReportQuality\x12!.exchange.v1.ReportQualityRequest\x1a\".exchange.v1.ReportQualityResponse\x12P\n\x0bListQuality\x12\x1f.exchange.v1.ListQualityRequest\x1a .exchange.v1.ListQualityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xchange/v1/ticket.proto\x12\x0b\x65xchange.v1\x1a\x18\x65xchange/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\x07\x44ispute\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x13\n\x0b\x65xchange_id\x18\x03 \x01(\x0c\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\'\n\x06sealed\x18\x05 \x01(\x0b\x32\x17.exchange.v1.SealedText\"Y\n\nSealedText\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0b\n\x03kid\x18\x02 \x01(\x0c\x12\r\n\x05suite\x18\x03 \x01(\r\x12\x0c\n\x04wrap\x18\x04 \x01(\x0c\x12\x12\n\nciphertext\x18\x05 \x01(\x0c\"p\n\x06\x44\x65mand\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0e\n\x06wanted\x18\x02 \x03(\t\x12\x10\n\x08\x64ivision\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x0e\n\x06matter\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x64\x64ressed_to\x18\x06 \x01(\t\"\xc6\x01\n\nTicketBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\traised_by\x18\x02 \x01(\t\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\'\n\x07\x64ispute\x18\x05 \x01(\x0b\x32\x14.exchange.v1.DisputeH\x00\x12%\n\x06\x64\x65mand\x18\x06 \x01(\x0b\x32\x13.exchange.v1.DemandH\x00\x42\t\n\x07subject\"\xe4\x01\n\x0fTicketEventBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\tticket_id\x18\x02 \x01(\x0c\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12)\n\x06\x61\x63tion\x18\x04 \x01(\x0e\x32\x19.exchange.v1.TicketAction\x12-\n\tissued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x13\n\x0b\x61ssigned_to\x18\x07 \x01(\t\x12\x10\n\x08resource\x18\x08 \x01(\t\x12\x0e\n\x06\x66ields\x18\t \x03(\t\"\x95\x03\n\x0cTicketRecord\x12\x11\n\tticket_id\x18\x01 \x01(\x0c\x12&\n\x06ticket\x18\x02 \x01(\x0b\x32\x16.exchange.v1.Statement\x12&\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x16.exchange.v1.Statement\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.exchange.v1.TicketState\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12\x11\n\twaits_for\x18\x06 \x01(\t\x12*\n\x06\x64ue_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04told\x18\x08 \x03(\t\x12\x14\n\x0c\x61\x63knowledged\x18\t \x03(\t\x12\x10\n\x08told_all\x18\n \x01(\x08\x12\x13\n\x0btold_period\x18\x0b \x01(\t\x12\x13\n\x0buntraceable\x18\x0c \x01(\x08\x12\x14\n\x0ctold_periods\x18\r \x03(\t\x12\x16\n\x0e\x65rased_periods\x18\x0e \x03(\t\x12\x1a\n\x12unsearched_periods\x18\x0f \x03(\t\"<\n\x12RaiseTicketRequest\x12&\n\x06ticket\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"7\n\x13RaiseTicketResponse\x12\x11\n\tticket_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\"e\n\x12\x41\x63tOnTicketRequest\x12%\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\x12(\n\x08subjects\x18\x02 \x03(\x0b\x32\x16.exchange.v1.Statement\"[\n\x13\x41\x63tOnTicketResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.exchange.v1.TicketState\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04told\x18\x03 \x01(\r\"\x98\x01\n\x12ListTicketsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.exchange.v1.TicketState\x12\x10\n\x08\x64isputes\x18\x04 \x01(\x08\x12\x0f\n\x07\x64\x65mands\x18\x05 \x01(\x08\x12\x0f\n\x07overdue\x18\x06 \x01(\x08\"Z\n\x13ListTicketsResponse\x12*\n\x07tickets\x18\x01 \x03(\x0b\x32\x19.exchange.v1.TicketRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetTicketRequest\x12\x11\n\tticket_id\x18\x01 \x01(\x0c\">\n\x11GetTicketResponse\x12)\n\x06ticket\x18\x01 \x01(\x0b\x32\x19.exchange.v1.TicketRecord\"N\n\x0c\x46ieldQuality\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x01(\x04\x12\x0f\n\x07missing\x18\x03 \x01(\x04\x12\x0f\n\x07invalid\x18\x04 \x01(\x04\"\xea\x02\n\x11QualityReportBody\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x10\n\x08\x63onsumer\x18\x04 \x01(\t\x12\r\n\x05\x61gent\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\texchanges\x18\x08 \x01(\x04\x12\x0f\n\x07records\x18\t \x01(\x04\x12)\n\x06\x66ields\x18\n \x03(\x0b\x32\x19.exchange.v1.FieldQuality\x12\r\n\x05\x64\x61ted\x18\x0b \x01(\x04\x12\r\n\x05stale\x18\x0c \x01(\x04\x12\x10\n\x08oldest_s\x18\r \x01(\x04\x12-\n\tissued_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x14ReportQualityRequest\x12&\n\x06report\x18\x01 \x01(\x0b\x32\x16.exchange.v1.Statement\"&\n\x15ReportQualityResponse\x12\r\n\x05index\x18\x01 \x01(\x04\"|\n\x12ListQualityRequest\x12\x10\n\x08resource\x18\x01 \x01(\t\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfb\x01\n\x0fResourceQuality\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x0f\n\x07reports\x18\x02 \x01(\r\x12\x11\n\texchanges\x18\x03 \x01(\x04\x12\x19\n\x11\x63omplete_permille\x18\x04 \x01(\r\x12\x16\n\x0evalid_permille\x18\x05 \x01(\r\x12\x17\n\x0ftimely_permille\x18\x06 \x01(\r\x12\x19\n\x11\x61\x63\x63urate_permille\x18\x07 \x01(\r\x12\x10\n\x08\x64isputes\x18\x08 \x01(\r\x12\x0e\n\x06upheld\x18\t \x01(\r\x12)\n\x06\x66ields\x18\n \x03(\x0b\x32\x19.exchange.v1.FieldQuality\"F\n\x13ListQualityResponse\x12/\n\tresources\x18\x01 \x03(\x0b\x32\x1c.exchange.v1.ResourceQuality*\xd2\x01\n\x0cTicketAction\x12\x1d\n\x19TICKET_ACTION_UNSPECIFIED\x10\x00\x12\x18\n\x14TICKET_ACTION_ASSIGN\x10\x01\x12\x18\n\x14TICKET_ACTION_ANSWER\x10\x02\x12\x19\n\x15TICKET_ACTION_DECLINE\x10\x03\x12\x19\n\x15TICKET_ACTION_CORRECT\x10\x04\x12\x1a\n\x16TICKET_ACTION_WITHDRAW\x10\x05\x12\x1d\n\x19TICKET_ACTION_ACKNOWLEDGE\x10\x06*\xcb\x01\n\x0bTicketState\x12\x1c\n\x18TICKET_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TICKET_STATE_OPEN\x10\x01\x12\x19\n\x15TICKET_STATE_ASSIGNED\x10\x02\x12\x19\n\x15TICKET_STATE_ANSWERED\x10\x03\x12\x19\n\x15TICKET_STATE_DECLINED\x10\x04\x12\x1a\n\x16TICKET_STATE_CORRECTED\x10\x05\x12\x1a\n\x16TICKET_STATE_WITHDRAWN\x10\x06\x32\xfb\x03\n\rTicketService\x12P\n\x0bRaiseTicket\x12\x1f.exchange.v1.RaiseTicketRequest\x1a .exchange.v1.RaiseTicketResponse\x12P\n\x0b\x41\x63tOnTicket\x12\x1f.exchange.v1.ActOnTicketRequest\x1a .exchange.v1.ActOnTicketResponse\x12P\n\x0bListTickets\x12\x1f.exchange.v1.ListTicketsRequest\x1a .exchange.v1.ListTicketsResponse\x12J\n\tGetTicket\x12\x1d.exchange.v1.GetTicketRequest\x1a\x1e.exchange.v1.GetTicketResponse\x12V\n\rReportQuality\x12!.exchange.v1.ReportQualityRequest\x1a\".exchange.v1.ReportQualityResponse\x12P\n\x0bListQuality\x12\x1f.exchange.v1.ListQualityRequest\x1a .exchange.v1.ListQualityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'exchange.v1.ticket_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TICKETACTION']._serialized_start=2821
-  _globals['_TICKETACTION']._serialized_end=3031
-  _globals['_TICKETSTATE']._serialized_start=3034
-  _globals['_TICKETSTATE']._serialized_end=3237
+  _globals['_TICKETACTION']._serialized_start=2937
+  _globals['_TICKETACTION']._serialized_end=3147
+  _globals['_TICKETSTATE']._serialized_start=3150
+  _globals['_TICKETSTATE']._serialized_end=3353
   _globals['_DISPUTE']._serialized_start=100
   _globals['_DISPUTE']._serialized_end=223
   _globals['_SEALEDTEXT']._serialized_start=225
@@ -48,37 +48,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TICKETEVENTBODY']._serialized_start=632
   _globals['_TICKETEVENTBODY']._serialized_end=860
   _globals['_TICKETRECORD']._serialized_start=863
-  _globals['_TICKETRECORD']._serialized_end=1194
-  _globals['_RAISETICKETREQUEST']._serialized_start=1196
-  _globals['_RAISETICKETREQUEST']._serialized_end=1256
-  _globals['_RAISETICKETRESPONSE']._serialized_start=1258
-  _globals['_RAISETICKETRESPONSE']._serialized_end=1313
-  _globals['_ACTONTICKETREQUEST']._serialized_start=1315
-  _globals['_ACTONTICKETREQUEST']._serialized_end=1374
-  _globals['_ACTONTICKETRESPONSE']._serialized_start=1376
-  _globals['_ACTONTICKETRESPONSE']._serialized_end=1467
-  _globals['_LISTTICKETSREQUEST']._serialized_start=1470
-  _globals['_LISTTICKETSREQUEST']._serialized_end=1622
-  _globals['_LISTTICKETSRESPONSE']._serialized_start=1624
-  _globals['_LISTTICKETSRESPONSE']._serialized_end=1714
-  _globals['_GETTICKETREQUEST']._serialized_start=1716
-  _globals['_GETTICKETREQUEST']._serialized_end=1753
-  _globals['_GETTICKETRESPONSE']._serialized_start=1755
-  _globals['_GETTICKETRESPONSE']._serialized_end=1817
-  _globals['_FIELDQUALITY']._serialized_start=1819
-  _globals['_FIELDQUALITY']._serialized_end=1897
-  _globals['_QUALITYREPORTBODY']._serialized_start=1900
-  _globals['_QUALITYREPORTBODY']._serialized_end=2262
-  _globals['_REPORTQUALITYREQUEST']._serialized_start=2264
-  _globals['_REPORTQUALITYREQUEST']._serialized_end=2326
-  _globals['_REPORTQUALITYRESPONSE']._serialized_start=2328
-  _globals['_REPORTQUALITYRESPONSE']._serialized_end=2366
-  _globals['_LISTQUALITYREQUEST']._serialized_start=2368
-  _globals['_LISTQUALITYREQUEST']._serialized_end=2492
-  _globals['_RESOURCEQUALITY']._serialized_start=2495
-  _globals['_RESOURCEQUALITY']._serialized_end=2746
-  _globals['_LISTQUALITYRESPONSE']._serialized_start=2748
-  _globals['_LISTQUALITYRESPONSE']._serialized_end=2818
-  _globals['_TICKETSERVICE']._serialized_start=3240
-  _globals['_TICKETSERVICE']._serialized_end=3747
+  _globals['_TICKETRECORD']._serialized_end=1268
+  _globals['_RAISETICKETREQUEST']._serialized_start=1270
+  _globals['_RAISETICKETREQUEST']._serialized_end=1330
+  _globals['_RAISETICKETRESPONSE']._serialized_start=1332
+  _globals['_RAISETICKETRESPONSE']._serialized_end=1387
+  _globals['_ACTONTICKETREQUEST']._serialized_start=1389
+  _globals['_ACTONTICKETREQUEST']._serialized_end=1490
+  _globals['_ACTONTICKETRESPONSE']._serialized_start=1492
+  _globals['_ACTONTICKETRESPONSE']._serialized_end=1583
+  _globals['_LISTTICKETSREQUEST']._serialized_start=1586
+  _globals['_LISTTICKETSREQUEST']._serialized_end=1738
+  _globals['_LISTTICKETSRESPONSE']._serialized_start=1740
+  _globals['_LISTTICKETSRESPONSE']._serialized_end=1830
+  _globals['_GETTICKETREQUEST']._serialized_start=1832
+  _globals['_GETTICKETREQUEST']._serialized_end=1869
+  _globals['_GETTICKETRESPONSE']._serialized_start=1871
+  _globals['_GETTICKETRESPONSE']._serialized_end=1933
+  _globals['_FIELDQUALITY']._serialized_start=1935
+  _globals['_FIELDQUALITY']._serialized_end=2013
+  _globals['_QUALITYREPORTBODY']._serialized_start=2016
+  _globals['_QUALITYREPORTBODY']._serialized_end=2378
+  _globals['_REPORTQUALITYREQUEST']._serialized_start=2380
+  _globals['_REPORTQUALITYREQUEST']._serialized_end=2442
+  _globals['_REPORTQUALITYRESPONSE']._serialized_start=2444
+  _globals['_REPORTQUALITYRESPONSE']._serialized_end=2482
+  _globals['_LISTQUALITYREQUEST']._serialized_start=2484
+  _globals['_LISTQUALITYREQUEST']._serialized_end=2608
+  _globals['_RESOURCEQUALITY']._serialized_start=2611
+  _globals['_RESOURCEQUALITY']._serialized_end=2862
+  _globals['_LISTQUALITYRESPONSE']._serialized_start=2864
+  _globals['_LISTQUALITYRESPONSE']._serialized_end=2934
+  _globals['_TICKETSERVICE']._serialized_start=3356
+  _globals['_TICKETSERVICE']._serialized_end=3863
 # @@protoc_insertion_point(module_scope)

@@ -351,6 +351,9 @@ class TicketRecord(_message.Message):
     TOLD_ALL_FIELD_NUMBER: _builtins.int
     TOLD_PERIOD_FIELD_NUMBER: _builtins.int
     UNTRACEABLE_FIELD_NUMBER: _builtins.int
+    TOLD_PERIODS_FIELD_NUMBER: _builtins.int
+    ERASED_PERIODS_FIELD_NUMBER: _builtins.int
+    UNSEARCHED_PERIODS_FIELD_NUMBER: _builtins.int
     ticket_id: _builtins.bytes
     """Digest of the body, 32 bytes."""
     state: Global___TicketState.ValueType
@@ -362,9 +365,9 @@ class TicketRecord(_message.Message):
     told_all: _builtins.bool
     """Whether everybody who was found has been told of the correction."""
     told_period: _builtins.str
-    """Period of the tags by which recipients were looked for; nobody was told for other periods."""
+    """Period of the tags beside the disputed exchange, where recipients were looked for by them."""
     untraceable: _builtins.bool
-    """Whether nobody could be looked for: the tags were erased, or the disputed exchange has none."""
+    """Whether nobody could be looked for by these: they were erased, or the disputed exchange has none."""
     @_builtins.property
     def ticket(self) -> _common_pb2.Statement:
         """Signed TicketBody."""
@@ -385,6 +388,20 @@ class TicketRecord(_message.Message):
     def acknowledged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of them that have acknowledged it."""
 
+    @_builtins.property
+    def told_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every period in which recipients were looked for, told_period included."""
+
+    @_builtins.property
+    def erased_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Periods of the log in which nobody can be looked for any more: a key of theirs is erased, or one of the disputed
+        exchange's period.
+        """
+
+    @_builtins.property
+    def unsearched_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Periods of the log in which nobody was looked for: the provider did not name whom the value is about."""
+
     def __init__(
         self,
         *,
@@ -400,10 +417,13 @@ class TicketRecord(_message.Message):
         told_all: _builtins.bool = ...,
         told_period: _builtins.str = ...,
         untraceable: _builtins.bool = ...,
+        told_periods: _abc.Iterable[_builtins.str] | None = ...,
+        erased_periods: _abc.Iterable[_builtins.str] | None = ...,
+        unsearched_periods: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "due_at", b"due_at", "events", b"events", "revision", b"revision", "state", b"state", "ticket", b"ticket", "ticket_id", b"ticket_id", "told", b"told", "told_all", b"told_all", "told_period", b"told_period", "untraceable", b"untraceable", "waits_for", b"waits_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "due_at", b"due_at", "erased_periods", b"erased_periods", "events", b"events", "revision", b"revision", "state", b"state", "ticket", b"ticket", "ticket_id", b"ticket_id", "told", b"told", "told_all", b"told_all", "told_period", b"told_period", "told_periods", b"told_periods", "unsearched_periods", b"unsearched_periods", "untraceable", b"untraceable", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,18 +486,26 @@ class ActOnTicketRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _common_pb2.Statement:
         """Signed TicketEventBody."""
+
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Statement]:
+        """Of CORRECT: SubjectTagsBody, signed by the authority, of each person or body whose value was wrong, at most 8:
+        by them recipients are found in other periods than the disputed exchange's. They go into no entry.
+        """
 
     def __init__(
         self,
         *,
         event: _common_pb2.Statement | None = ...,
+        subjects: _abc.Iterable[_common_pb2.Statement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

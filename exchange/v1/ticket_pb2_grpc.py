@@ -81,7 +81,8 @@ class TicketServiceServicer:
 
     def ActOnTicket(self, request, context):
         """Takes a ticket a step further. Caller: as the action says. Idempotent by content.
-        Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+        Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, MALFORMED (also subjects that the
+        disputed exchange is not about), CLOCK_SKEW.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

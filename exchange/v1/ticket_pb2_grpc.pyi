@@ -39,7 +39,8 @@ class TicketServiceStub:
     """
     ActOnTicket: _grpc.UnaryUnaryMultiCallable[_ticket_pb2.ActOnTicketRequest, _ticket_pb2.ActOnTicketResponse]
     """Takes a ticket a step further. Caller: as the action says. Idempotent by content.
-    Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+    Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, MALFORMED (also subjects that the
+    disputed exchange is not about), CLOCK_SKEW.
     """
     ListTickets: _grpc.UnaryUnaryMultiCallable[_ticket_pb2.ListTicketsRequest, _ticket_pb2.ListTicketsResponse]
     """Tickets of the caller's organisation, or all for officer, auditor and admin; demands are for everybody.
@@ -67,7 +68,8 @@ class TicketServiceAsyncStub(TicketServiceStub):
     """
     ActOnTicket: _aio.UnaryUnaryMultiCallable[_ticket_pb2.ActOnTicketRequest, _ticket_pb2.ActOnTicketResponse]  # type: ignore[assignment]
     """Takes a ticket a step further. Caller: as the action says. Idempotent by content.
-    Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+    Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, MALFORMED (also subjects that the
+    disputed exchange is not about), CLOCK_SKEW.
     """
     ListTickets: _aio.UnaryUnaryMultiCallable[_ticket_pb2.ListTicketsRequest, _ticket_pb2.ListTicketsResponse]  # type: ignore[assignment]
     """Tickets of the caller's organisation, or all for officer, auditor and admin; demands are for everybody.
@@ -104,7 +106,8 @@ class TicketServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ticket_pb2.ActOnTicketResponse, _abc.Awaitable[_ticket_pb2.ActOnTicketResponse]]:
         """Takes a ticket a step further. Caller: as the action says. Idempotent by content.
-        Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED.
+        Errors: UNKNOWN_TICKET, WRONG_STATE, BAD_SIGNATURE, ROLE_NOT_ALLOWED, MALFORMED (also subjects that the
+        disputed exchange is not about), CLOCK_SKEW.
         """
 
     @_abc_1.abstractmethod

@@ -1079,6 +1079,100 @@ class DeriveTagsResponse(_message.Message):
 Global___DeriveTagsResponse: _TypeAlias = DeriveTagsResponse  # noqa: Y015
 
 @_typing.final
+class DeriveCorrectionTagsRequest(_message.Message):
+    """Asks for the tags of whom a corrected value is about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_FIELD_NUMBER: _builtins.int
+    TICKET_ID_FIELD_NUMBER: _builtins.int
+    format: _builtins.str
+    """"citizen_id" or "credit_code"."""
+    identifier: _builtins.str
+    """The identifier; it is not kept."""
+    ticket_id: _builtins.bytes
+    """The dispute that was upheld, 32 bytes; recorded."""
+    def __init__(
+        self,
+        *,
+        format: _builtins.str = ...,
+        identifier: _builtins.str = ...,
+        ticket_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "identifier", b"identifier", "ticket_id", b"ticket_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeriveCorrectionTagsRequest: _TypeAlias = DeriveCorrectionTagsRequest  # noqa: Y015
+
+@_typing.final
+class SubjectTagsBody(_message.Message):
+    """The tags of whom a corrected value is about, for one dispute and the organisation whose steward asked. Signed by
+    the authority.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_ID_FIELD_NUMBER: _builtins.int
+    ORGANISATION_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    ticket_id: _builtins.bytes
+    """The dispute, 32 bytes."""
+    organisation: _builtins.str
+    """Credit code of the organisation that corrects."""
+    @_builtins.property
+    def issued_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was signed."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___DerivedTag]:
+        """One per period whose key is kept."""
+
+    def __init__(
+        self,
+        *,
+        ticket_id: _builtins.bytes = ...,
+        organisation: _builtins.str = ...,
+        issued_at: _timestamp_pb2.Timestamp | None = ...,
+        tags: _abc.Iterable[Global___DerivedTag] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issued_at", b"issued_at", "organisation", b"organisation", "tags", b"tags", "ticket_id", b"ticket_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectTagsBody: _TypeAlias = SubjectTagsBody  # noqa: Y015
+
+@_typing.final
+class DeriveCorrectionTagsResponse(_message.Message):
+    """The signed tags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags(self) -> _common_pb2.Statement:
+        """Signed SubjectTagsBody."""
+
+    def __init__(
+        self,
+        *,
+        tags: _common_pb2.Statement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeriveCorrectionTagsResponse: _TypeAlias = DeriveCorrectionTagsResponse  # noqa: Y015
+
+@_typing.final
 class EraseTagKeyRequest(_message.Message):
     """Erases a period's key."""
 

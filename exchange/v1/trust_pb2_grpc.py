@@ -250,6 +250,11 @@ class AuthorityServiceStub:
                 request_serializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsRequest.SerializeToString,
                 response_deserializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsResponse.FromString,
                 _registered_method=True)
+        self.DeriveCorrectionTags = channel.unary_unary(
+                '/exchange.v1.AuthorityService/DeriveCorrectionTags',
+                request_serializer=exchange_dot_v1_dot_trust__pb2.DeriveCorrectionTagsRequest.SerializeToString,
+                response_deserializer=exchange_dot_v1_dot_trust__pb2.DeriveCorrectionTagsResponse.FromString,
+                _registered_method=True)
         self.EraseTagKey = channel.unary_unary(
                 '/exchange.v1.AuthorityService/EraseTagKey',
                 request_serializer=exchange_dot_v1_dot_trust__pb2.EraseTagKeyRequest.SerializeToString,
@@ -336,6 +341,14 @@ class AuthorityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeriveCorrectionTags(self, request, context):
+        """The tags of one subject, signed, by which a gateway tells past recipients of a correction; they find nothing else.
+        Caller: steward; limited, recorded. Idempotent but for the signature. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EraseTagKey(self, request, context):
         """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
         SECOND_PERSON_REQUIRED.
@@ -396,6 +409,11 @@ def add_AuthorityServiceServicer_to_server(servicer, server):
                     servicer.DeriveTags,
                     request_deserializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsRequest.FromString,
                     response_serializer=exchange_dot_v1_dot_trust__pb2.DeriveTagsResponse.SerializeToString,
+            ),
+            'DeriveCorrectionTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeriveCorrectionTags,
+                    request_deserializer=exchange_dot_v1_dot_trust__pb2.DeriveCorrectionTagsRequest.FromString,
+                    response_serializer=exchange_dot_v1_dot_trust__pb2.DeriveCorrectionTagsResponse.SerializeToString,
             ),
             'EraseTagKey': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseTagKey,
@@ -674,6 +692,33 @@ class AuthorityService:
             '/exchange.v1.AuthorityService/DeriveTags',
             exchange_dot_v1_dot_trust__pb2.DeriveTagsRequest.SerializeToString,
             exchange_dot_v1_dot_trust__pb2.DeriveTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeriveCorrectionTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exchange.v1.AuthorityService/DeriveCorrectionTags',
+            exchange_dot_v1_dot_trust__pb2.DeriveCorrectionTagsRequest.SerializeToString,
+            exchange_dot_v1_dot_trust__pb2.DeriveCorrectionTagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -122,6 +122,10 @@ class AuthorityServiceStub:
     """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
     Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
     """
+    DeriveCorrectionTags: _grpc.UnaryUnaryMultiCallable[_trust_pb2.DeriveCorrectionTagsRequest, _trust_pb2.DeriveCorrectionTagsResponse]
+    """The tags of one subject, signed, by which a gateway tells past recipients of a correction; they find nothing else.
+    Caller: steward; limited, recorded. Idempotent but for the signature. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+    """
     EraseTagKey: _grpc.UnaryUnaryMultiCallable[_trust_pb2.EraseTagKeyRequest, _trust_pb2.EraseTagKeyResponse]
     """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
     SECOND_PERSON_REQUIRED.
@@ -159,6 +163,10 @@ class AuthorityServiceAsyncStub(AuthorityServiceStub):
     DeriveTags: _aio.UnaryUnaryMultiCallable[_trust_pb2.DeriveTagsRequest, _trust_pb2.DeriveTagsResponse]  # type: ignore[assignment]
     """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
     Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+    """
+    DeriveCorrectionTags: _aio.UnaryUnaryMultiCallable[_trust_pb2.DeriveCorrectionTagsRequest, _trust_pb2.DeriveCorrectionTagsResponse]  # type: ignore[assignment]
+    """The tags of one subject, signed, by which a gateway tells past recipients of a correction; they find nothing else.
+    Caller: steward; limited, recorded. Idempotent but for the signature. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
     """
     EraseTagKey: _aio.UnaryUnaryMultiCallable[_trust_pb2.EraseTagKeyRequest, _trust_pb2.EraseTagKeyResponse]  # type: ignore[assignment]
     """Erases the providers' key of a period for good. Caller: admin, officer; two of them. Errors: MALFORMED,
@@ -254,6 +262,16 @@ class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_trust_pb2.DeriveTagsResponse, _abc.Awaitable[_trust_pb2.DeriveTagsResponse]]:
         """The tags of one subject, one per period whose key is kept. Caller: officer, auditor; limited, recorded.
         Idempotent. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
+        """
+
+    @_abc_1.abstractmethod
+    def DeriveCorrectionTags(
+        self,
+        request: _trust_pb2.DeriveCorrectionTagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trust_pb2.DeriveCorrectionTagsResponse, _abc.Awaitable[_trust_pb2.DeriveCorrectionTagsResponse]]:
+        """The tags of one subject, signed, by which a gateway tells past recipients of a correction; they find nothing else.
+        Caller: steward; limited, recorded. Idempotent but for the signature. Errors: BAD_IDENTIFIER, MALFORMED, TOO_MANY.
         """
 
     @_abc_1.abstractmethod

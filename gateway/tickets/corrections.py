@@ -1,75 +1,37 @@
 """Tells past recipients that a disputed value was corrected: an entry for each, which the links bring.
 
-Recipients are found by the tags beside the disputed exchange's entry: every released exchange of that
-resource before the correction that bears one of them, within the same period of tags, and asked for a
-corrected field. Decoys are tags that nothing else bears. An exchange about several subjects has the tags of
-all of them: all their recipients are told.
+Who they are is found by tags (`gateway.tickets.recipients`), in every quarter that can be searched.
 
-1. Who is told follows from the log alone. A crash between the provider's step and any of these entries, or
-   among them, leaves a dispute that is still to be told; the next start goes on and tells nobody twice.
+1. Who is told follows from the log, and from whom the provider named, which is durable before its step is. A
+   crash between that step and any of these entries, or among them, leaves a dispute that is still to be told;
+   the next start goes on and tells nobody twice.
 2. An entry holds the provider's signed step: recipients verify that, and need not take the gateway's word.
-3. The last entry ends the telling and says within which period of tags was looked. Tags differ by period,
-   and the gateway has no key to make one from another: who received it in another quarter is found by an
-   officer's trace (docs/disputes.md). Where the tags are gone, nobody but who disputed is told, and that
-   entry says so.
+3. The last entry ends the telling and says which quarters were searched, and which could not be: because one
+   of their keys is erased, or because the provider named nobody. Where the disputed exchange's tags are gone
+   and nobody is named, only who disputed is told, and that entry says so.
 """
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 
-from exchange.errors import AuditUnavailable, EntryErased, ExchangeError, Refused, StoreDamaged, Unavailable
-from exchange.identity import Identity
-from exchange.v1 import audit_pb2
+from exchange.errors import ExchangeError, Malformed, Refused, StoreDamaged, Unavailable
+from exchange.identity import Identity, Role
+from exchange.tickets import ASSIGNED
+from exchange.v1 import audit_pb2, common_pb2
 from gateway.act_entries import ActEntries
-from gateway.audit.projections.projection import Projection
-from gateway.audit.projections.projection_file import held as projected
 from gateway.registrar import Registrar
-from gateway.subject_tags import check_list
 from gateway.tickets.held import Held
+from gateway.tickets.recipients import Received, Recipients, Sought
 from gateway.tickets.register import TicketRegister
+from gateway.tickets.subjects import CorrectedSubjects
 
 MOST_IDS = 256
 """Exchanges in one entry."""
-PAGE = 256
-"""Entries that are looked at in one question to the projection."""
 PATIENCE_S = 3.0
 
 _log = structlog.get_logger("gateway.tickets")
-
-Find = Callable[[bytes], Awaitable[int | None]]
-"""Returns the index of an exchange's entry by its id, 16 bytes; None where the log has none."""
-
-
-class Log(Protocol):
-    """What is needed of the audit log; used from other threads than the event loop's too."""
-
-    def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on; EntryErased where one was erased."""
-        ...
-
-    def beside(self, first: int, count: int) -> dict[int, bytes]:
-        """Return what is kept beside entries from an index on, by index."""
-        ...
-
-
-class _Sought(NamedTuple):
-    """What is looked for: tags of a period, and up to which entry."""
-
-    period: str
-    tags: Sequence[bytes]
-    end: int
-
-
-class _Received(NamedTuple):
-    """An exchange that brought a value that was corrected."""
-
-    recipient: str
-    exchange_id: bytes
 
 
 class Corrections:
@@ -78,9 +40,8 @@ class Corrections:
     Args:
         tickets: as they are folded.
         registrar: enters corrections.
-        log: the audit log.
-        tagged: `trace.db`.
-        find: finds an exchange.
+        recipients: finds who is to be told.
+        subjects: whom providers named.
         gateway: who enters.
         retry_s: seconds after which a failure that may pass is tried again.
     """
@@ -90,17 +51,15 @@ class Corrections:
         *,
         tickets: TicketRegister,
         registrar: Registrar,
-        log: Log,
-        tagged: Projection,
-        find: Find,
+        recipients: Recipients,
+        subjects: CorrectedSubjects,
         gateway: Identity,
         retry_s: float = 5.0,
     ) -> None:
         self._tickets = tickets
         self._registrar = registrar
-        self._log = log
-        self._tagged = tagged
-        self._find = find
+        self._recipients = recipients
+        self._subjects = subjects
         self._gateway = gateway
         self._retry_s = retry_s
         self._woken = asyncio.Event()
@@ -108,8 +67,34 @@ class Corrections:
         self._given_up: set[bytes] = set()
         registrar.subscribe(self._changed)
 
+    async def supply(self, held: Held, statements: Sequence[common_pb2.Statement], by: Identity) -> None:
+        """Take whom a value that is about to be corrected is about, before the provider's step is entered.
+
+        Of anybody but the provider's steward, and of a dispute that is told already, nothing is taken: the
+        step itself is refused, or is a repetition.
+
+        Args:
+            held: the dispute.
+            statements: signed SubjectTagsBody.
+            by: who corrects.
+
+        Raises:
+            ExchangeError: as `CorrectedSubjects.read` and `keep`; nothing was taken.
+        """
+        dispute = held.ticket.dispute
+        own = dispute is not None and (by.role, by.organisation) == (Role.STEWARD, dispute.provider)
+        if dispute is None or not own or not _may_be_told(held):
+            return
+        subjects = self._subjects.read(held.ticket.ticket_id, statements, by)
+        disputed = await self._recipients.disputed(dispute.exchange_id)
+        if disputed is not None and not disputed.tags:
+            raise Malformed("subjects: the disputed exchange has no tags")
+        period, tags = disputed or ("", ())
+        await asyncio.to_thread(self._subjects.keep, held.ticket.ticket_id, subjects, period, tags)
+
     async def run(self) -> None:
         """Tell what is to be told, now and whenever a dispute is upheld; never returns."""
+        self._subjects.sweep(self._needed)
         while True:
             self._woken.clear()
             failed = False
@@ -136,6 +121,10 @@ class Corrections:
         if entry.administrative.act == audit_pb2.ACT_TICKET_EVENT:
             self._woken.set()
 
+    def _needed(self, ticket_id: bytes) -> bool:
+        held = self._tickets.get(ticket_id)
+        return held is not None and _may_be_told(held)
+
     async def _try(self, held: Held) -> bool:
         """Return whether nothing is left to be tried with a dispute."""
         try:
@@ -159,13 +148,10 @@ class Corrections:
             AuditUnavailable, TooMany, QueueFull: not now; what was entered stands.
             StoreDamaged: tags are not those that an entry names; nothing is told until that is repaired.
         """
-        dispute = held.ticket.dispute
-        assert dispute is not None
-        own = await self._disputed(dispute.exchange_id)
-        sought = None if own is None else await self._sought(own, held.corrected_index)
+        sought = await self._recipients.sought(held)
         gathered: dict[str, list[bytes]] = {}
         # Who disputed is told in any case, also where nothing else can be found.
-        async for one in self._received(held, sought):
+        async for one in self._untold(held, sought):
             ids = gathered.setdefault(one.recipient, [])
             ids.append(one.exchange_id)
             if len(ids) == MOST_IDS:
@@ -174,59 +160,18 @@ class Corrections:
         for recipient, ids in gathered.items():
             await self._enter(held, recipient, ids)
         await self._end(held, sought)
+        # A crash before this line leaves the tags until the next start.
+        self._subjects.forget(held.ticket.ticket_id)
 
-    async def _disputed(self, exchange_id: bytes) -> int | None:
-        """Return where the disputed exchange is; None where it was erased meanwhile."""
-        index = await self._find(exchange_id)
-        if index is None:
-            return None
-        try:
-            self._log.leaves(index, 1)
-        except EntryErased:
-            return None
-        return index
-
-    async def _sought(self, index: int, end: int) -> _Sought | None:
-        """Return what to look for; None where there are no tags, or no more."""
-        exchange = audit_pb2.AuditEntry.FromString(self._log.leaves(index, 1)[0]).exchange
-        if not exchange.tag_count:
-            return None
-        if await self._tagged.caught_up(end) < end:
-            raise AuditUnavailable(self._tagged.path.name)
-        erased = await self._tagged.query(lambda db: _is_erased(db, exchange.tag_period))
-        if erased:
-            return None
-        tags = check_list(exchange, self._log.beside(index, 1).get(index, b""))
-        return _Sought(exchange.tag_period, tags, end)
-
-    async def _received(self, held: Held, sought: _Sought | None) -> AsyncIterator[_Received]:
+    async def _untold(self, held: Held, sought: Sought) -> AsyncIterator[Received]:
         dispute = held.ticket.dispute
         assert dispute is not None
         told, own = held.exchanges, bool(dispute.fields & held.standing.corrected)
         if own and dispute.exchange_id not in told:
-            yield _Received(held.ticket.raised_by, dispute.exchange_id)
-        position = 0
-        while sought is not None and position < sought.end:
-            indexes = await self._tagged.query(partial(_page, sought=sought, position=position))
-            for one in await asyncio.to_thread(self._fitting, indexes, held):
-                if one.exchange_id not in told and not (own and one.exchange_id == dispute.exchange_id):
-                    yield one
-            position = indexes[-1] + 1 if len(indexes) == PAGE else sought.end
-
-    def _fitting(self, indexes: Sequence[int], held: Held) -> list[_Received]:
-        """Return those of some exchanges that brought a corrected value; runs in a thread."""
-        found: list[_Received] = []
-        dispute, corrected = held.ticket.dispute, held.standing.corrected
-        assert dispute is not None
-        for index in indexes:
-            try:
-                exchange = audit_pb2.AuditEntry.FromString(self._log.leaves(index, 1)[0]).exchange
-            except EntryErased:
-                continue
-            released = exchange.decision == audit_pb2.DECISION_RELEASED
-            if released and exchange.resource == dispute.resource and corrected & set(exchange.fields):
-                found.append(_Received(exchange.consumer_organisation, exchange.exchange_id))
-        return found
+            yield Received(held.ticket.raised_by, dispute.exchange_id)
+        async for one in self._recipients.received(held, sought):
+            if one.exchange_id not in told and not (own and one.exchange_id == dispute.exchange_id):
+                yield one
 
     async def _enter(self, held: Held, recipient: str, ids: Sequence[bytes]) -> None:
         def make(entries: ActEntries) -> audit_pb2.AuditEntry | None:
@@ -237,12 +182,20 @@ class Corrections:
 
         await self._registrar.record_made(make)
 
-    async def _end(self, held: Held, sought: _Sought | None) -> None:
+    async def _end(self, held: Held, sought: Sought) -> None:
         def make(entries: ActEntries) -> audit_pb2.AuditEntry | None:
             if held.told_all:
                 return None
-            period = sought.period if sought else ""
-            return self._entry(held, entries, ends=True, tag_period=period, erased=sought is None)
+            return self._entry(
+                held,
+                entries,
+                ends=True,
+                tag_period=sought.own_period,
+                erased=not sought.own_period,
+                searched_periods=[arm.period for arm in sought.arms],
+                erased_periods=sought.erased,
+                unsearched_periods=sought.unsearched,
+            )
 
         await self._registrar.record_made(make)
 
@@ -267,22 +220,6 @@ class Corrections:
         return entry
 
 
-def _is_erased(db: sqlite3.Connection, period: str) -> bool:
-    return db.execute("SELECT 1 FROM erased WHERE period = ?", (period,)).fetchone() is not None
-
-
-def _page(db: sqlite3.Connection, sought: _Sought, position: int) -> list[int]:
-    """Return the next entries that bear one of the tags, ascending, at most PAGE; in the reading thread."""
-    if projected(db) < sought.end:
-        # Made anew since it was caught up.
-        raise AuditUnavailable("trace.db")
-    broken = db.execute("SELECT min(idx) FROM broken").fetchone()[0]
-    if broken is not None:
-        raise StoreDamaged(f"trace.db: tags beside entry {broken}")
-    places = ", ".join("?" * len(sought.tags))
-    # Question marks and a number; everything from outside is a value.
-    statement = (
-        f"SELECT DISTINCT idx FROM tag WHERE period = ? AND tag IN ({places}) AND idx >= ? AND idx < ?"  # noqa: S608
-        f" ORDER BY idx LIMIT {PAGE}"
-    )
-    return [row[0] for row in db.execute(statement, (sought.period, *sought.tags, position, sought.end))]
+def _may_be_told(held: Held) -> bool:
+    """Whether recipients of a dispute's correction are, or may come to be, still to be told."""
+    return held.standing.state == ASSIGNED or (bool(held.corrected_index) and not held.told_all)

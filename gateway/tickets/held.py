@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from exchange.identity import Identity, Role
 from exchange.tickets import ASSIGNED, OPEN, Standing, Ticket
+from exchange.v1 import audit_pb2
 
 OVERSEERS = frozenset({Role.OFFICER, Role.AUDITOR, Role.ADMIN})
 
@@ -20,8 +21,11 @@ class Held:
         corrected_index: of the entry that says the source was corrected; 0 before.
         exchanges: told to their recipients while the telling goes on, 16 bytes each.
         told_all: whether everybody who was found has been told.
-        told_period: of the tags by which they were looked for.
-        untraceable: whether nobody could be looked for.
+        told_period: of the disputed exchange's tags, where they were looked for by these.
+        untraceable: whether nobody could be looked for by these.
+        told_periods: every quarter in which they were looked for.
+        erased_periods: quarters of the log that could be searched no more.
+        unsearched_periods: quarters of the log that were not searched, for the provider named nobody.
     """
 
     index: int
@@ -34,6 +38,9 @@ class Held:
     told_all: bool = False
     told_period: str = ""
     untraceable: bool = False
+    told_periods: tuple[str, ...] = ()
+    erased_periods: tuple[str, ...] = ()
+    unsearched_periods: tuple[str, ...] = ()
 
     @property
     def ticket(self) -> Ticket:
@@ -44,6 +51,15 @@ class Held:
     def waiting(self) -> bool:
         """Whether somebody must act on it."""
         return self.standing.state in (OPEN, ASSIGNED)
+
+    def end_telling(self, told: audit_pb2.CorrectionRecord) -> None:
+        """Take over from the entry that ends the telling where recipients were looked for."""
+        self.told_all, self.exchanges = True, set()
+        self.told_period, self.untraceable = told.tag_period, told.erased
+        # Before these were told apart there was the disputed exchange's quarter alone.
+        self.told_periods = tuple(told.searched_periods or filter(None, [told.tag_period]))
+        self.erased_periods = tuple(told.erased_periods)
+        self.unsearched_periods = tuple(told.unsearched_periods)
 
     def parties(self) -> frozenset[str]:
         """Return the credit codes of who raised a dispute and whom it is about."""

@@ -265,8 +265,7 @@ class TicketRegister:
         if held is None:
             raise WrongState(f"correction {told.ticket_id[:8].hex()}")
         if told.ends:
-            held.told_all, held.told_period, held.untraceable = True, told.tag_period, told.erased
-            held.exchanges = set()
+            held.end_telling(told)
             del self._telling[told.ticket_id]
             return
         held.exchanges.update(told.exchange_ids)

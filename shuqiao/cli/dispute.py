@@ -1,12 +1,15 @@
 """`shuqiao dispute`: values that are wrong, put right at the source and for everybody who received them."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from shuqiao.cli.invocation import of
+from shuqiao.cli.invocation import Invocation, of
+from shuqiao.cli.subject import Format, FormatOption, identifiers
 from shuqiao.cli.ticket_tables import (
     Overdue,
     State,
@@ -17,6 +20,11 @@ from shuqiao.cli.ticket_tables import (
     take_step,
 )
 from shuqiao.words import Text, unread
+
+if TYPE_CHECKING:
+    from exchange.v1 import common_pb2
+
+MAX_SUBJECTS = 8
 
 app = typer.Typer(name="dispute", help="数据异议 | Disputes about values")
 
@@ -91,9 +99,43 @@ def show(context: typer.Context, ticket: TicketId) -> None:
 @app.command(
     "correct", help="已在源头更正（提供部门数据专员） | It was right and is corrected (provider's steward)"
 )
-def correct(context: typer.Context, ticket: TicketId, field: Fields, text: Words) -> None:
+def correct(
+    context: typer.Context,
+    ticket: TicketId,
+    field: Fields,
+    text: Words,
+    subject: Annotated[
+        str,
+        typer.Option(
+            "--subject",
+            metavar="@FILE|-",
+            help="从文件或标准输入（-）读取被更正者的标识，每行一个，以告知各季度的接收方"
+            " | Reads whom the value is about from a file or standard input (-), one a line, so that"
+            " recipients of every quarter are told",
+        ),
+    ] = "",
+    without_subject: Annotated[
+        bool,
+        typer.Option(
+            "--without-subject",
+            help="不提供标识：只告知被异议交换所在季度的接收方"
+            " | Name nobody: only recipients of the disputed exchange's quarter are told",
+        ),
+    ] = False,
+    format: FormatOption = Format.CITIZEN_ID,
+) -> None:
     """Say that the source was corrected; every past recipient is told."""
-    take_step(of(context), ticket, "correct", fields=field, text=text)
+    from exchange.errors import BadConfiguration
+
+    call = of(context)
+    if bool(subject) == without_subject:
+        raise BadConfiguration("--subject @FILE|- | --without-subject")
+    people = [] if without_subject else identifiers(subject, most=MAX_SUBJECTS + 1)
+    if subject and not 0 < len(people) <= MAX_SUBJECTS:
+        raise BadConfiguration(f"--subject: 1 to {MAX_SUBJECTS} lines")
+    take_step(
+        call, ticket, "correct", fields=field, text=text, subjects=partial(_derived, call, people, format)
+    )
 
 
 @app.command("decline", help="不予采纳（提供部门数据专员） | Turn it down (provider's steward)")
@@ -115,6 +157,21 @@ def withdraw(context: typer.Context, ticket: TicketId, text: Words = "") -> None
 def acknowledge(context: typer.Context, ticket: TicketId, text: Words = "") -> None:
     """Say that a correction that the department was told of is done here."""
     take_step(of(context), ticket, "acknowledge", text=text)
+
+
+def _derived(
+    call: Invocation, people: Sequence[str], format: Format, ticket_id: bytes
+) -> list["common_pb2.Statement"]:
+    """Return whom a corrected value is about, as the authority signs it for a dispute."""
+    from shuqiao import tracing
+
+    if not people:
+        return []
+    with call.authority() as channel:
+        return [
+            tracing.derive_correction_tags(channel, format=format.value, identifier=one, ticket_id=ticket_id)
+            for one in people
+        ]
 
 
 def _exchange_id(text: str) -> bytes:

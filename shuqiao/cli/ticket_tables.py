@@ -1,6 +1,7 @@
 """What the commands of disputes and demands share: options, and how tickets are shown."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,9 @@ from shuqiao.cli.invocation import Invocation
 from shuqiao.local_time import shown, shown_day
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text, term
+
+if TYPE_CHECKING:
+    from exchange.v1 import common_pb2
 
 SHORT_HEX = 12
 STYLES = {"assigned": UNSURE, "open": UNSURE, "answered": GOOD, "corrected": GOOD, "declined": BAD}
@@ -40,8 +44,25 @@ _DEMANDS = (
 )
 
 
-def take_step(call: Invocation, ticket: str, action: str, *, demands: bool = False, **told: Any) -> None:
-    """Take a step with a ticket and say where it stands."""
+def take_step(
+    call: Invocation,
+    ticket: str,
+    action: str,
+    *,
+    demands: bool = False,
+    subjects: Callable[[bytes], Sequence["common_pb2.Statement"]] = lambda ticket_id: (),
+    **told: Any,
+) -> None:
+    """Take a step with a ticket and say where it stands.
+
+    Args:
+        call: the command.
+        ticket: its id, or how that begins.
+        action: for example "correct".
+        demands: whether it is a demand.
+        subjects: returns whom a corrected value is about, by the ticket's id of 32 bytes.
+        told: the arguments of `ticketing.act`.
+    """
     from exchange.v1 import ticket_pb2
     from shuqiao import ticket_views, ticketing
 
@@ -49,22 +70,34 @@ def take_step(call: Invocation, ticket: str, action: str, *, demands: bool = Fal
     with call.gateway() as channel:
         ticket_id = ticketing.find_ticket(channel, ticket, demands=demands)
         acted = ticketing.act(
-            channel, call.signer, ticket_id, number, clock=call.clock, random=call.random, **told
+            channel,
+            call.signer,
+            ticket_id,
+            number,
+            clock=call.clock,
+            random=call.random,
+            subjects=subjects(ticket_id),
+            **told,
         )
+        quarters = {}
+        if action == "correct":
+            quarters = ticket_views.quarters(ticketing.get_ticket(channel, ticket_id))
     state = ticket_views.state(acted.state)
     document = {"ok": True, "ticket_id": ticket_id.hex(), "state": state, "index": acted.entry}
     said = Text("{id} 现为：{state}，记录 {index}", "{id} is now {state}, entry {index}")
     if action == "correct":
-        document["told"] = acted.told
+        document |= {"told": acted.told} | quarters
         said = Text(
             "{id} 现为：{state}，记录 {index}；已告知 {told} 个部门",
             "{id} is now {state}, entry {index}; {told} departments told so far",
         )
     name, word = ticket_id.hex()[:SHORT_HEX], term(state, call.out.language)
-    call.out.show(
-        document,
-        lambda: call.out.done(said.filled(id=name, state=word, index=acted.entry, told=acted.told)),
-    )
+
+    def people() -> None:
+        call.out.done(said.filled(id=name, state=word, index=acted.entry, told=acted.told))
+        _say_missing(call, quarters)
+
+    call.out.show(document, people)
 
 
 def list_tickets(call: Invocation, *, demands: bool, state: str, overdue: bool) -> None:
@@ -146,12 +179,24 @@ _FACTS = (
     ("due_at", Text("期限", "Due")),
     ("told", Text("已告知部门", "Told")),
     ("acknowledged", Text("已确认部门", "Acknowledged")),
-    ("told_period", Text("按标签查找的季度", "Quarter that was searched")),
+    ("told_periods", Text("按标签查找的季度", "Quarters that were searched")),
+    ("erased_periods", Text("密钥已擦除的季度", "Quarters whose keys are erased")),
+    ("unsearched_periods", Text("未查找的季度", "Quarters that were not searched")),
 )
 _TIMES = frozenset({"issued_at", "due_at"})
 UNTRACEABLE = Text(
-    "标签已擦除或没有标签：只告知了提出部门，其他接收方无从查找",
-    "There are no tags, or no more: only who disputed was told, others cannot be found",
+    "被异议的交换没有标签或标签已擦除：所在季度只告知了提出部门，其他接收方无从查找",
+    "The disputed exchange has no tags, or no more: of its quarter only who disputed was told, others cannot"
+    " be found",
+)
+ERASED = Text(
+    "密钥已擦除，以下季度的接收方无从查找、未告知：{periods}",
+    "Keys erased: recipients of these quarters cannot be found and were not told: {periods}",
+)
+UNSEARCHED = Text(
+    "提供部门未提供标识，以下季度的接收方未查找、未告知：{periods}；可由安全员追溯",
+    "The provider named nobody: recipients of these quarters were not looked for and not told: {periods}; an"
+    " officer can trace them",
 )
 
 
@@ -167,6 +212,7 @@ def _print(call: Invocation, view: dict[str, Any]) -> None:
     call.out.facts(Text("编号 {id}", "Ticket {id}").filled(id=view["ticket_id"]), facts)
     if view["untraceable"]:
         call.out.say(UNTRACEABLE, UNSURE)
+    _say_missing(call, view)
     call.out.table(
         Text("经过", "Course"),
         (Text("修订", "Revision"), Text("操作", "Action"), Text("时间", "Time"), Text("说明", "Text")),
@@ -181,3 +227,10 @@ def _print(call: Invocation, view: dict[str, Any]) -> None:
         ],
         empty=Text("尚无办理", "Nothing yet"),
     )
+
+
+def _say_missing(call: Invocation, view: dict[str, Any]) -> None:
+    """Say in which quarters nobody was looked for, and why."""
+    for name, said in (("erased_periods", ERASED), ("unsearched_periods", UNSEARCHED)):
+        if view.get(name):
+            call.out.say(said.filled(periods=" ".join(view[name])), UNSURE)

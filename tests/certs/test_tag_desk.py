@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from certs.records import ACTS, CERTIFICATES, Records
 from certs.tag_desk import LEAD_MS, TagDesk
+from exchange.canonical import SUBJECT_TAGS
 from exchange.clock import system_random
 from exchange.enrolment import CALL_S, IdentityFolder, call
 from exchange.errors import (
@@ -28,6 +29,8 @@ from exchange.v1 import trust_pb2, trust_pb2_grpc
 from tests.support.running_authority import POLICE, Region, identity, region_at
 
 CITIZEN = "97010219900101002X"
+TICKET = b"\7" * 32
+STEWARD = identity(Role.STEWARD, "li", POLICE)
 OFFICER, OTHER = identity(Role.OFFICER, "zhao"), identity(Role.ADMIN, "wang")
 DAY_MS = 86_400_000
 
@@ -133,6 +136,21 @@ def test_a_person_may_derive_so_many_an_hour_and_another_is_not_held_up(office: 
     office.desk.derive("citizen_id", CITIZEN, "complaint", by=OFFICER)
 
 
+def test_whom_a_correction_is_about_is_derived_within_its_own_rate_and_only_the_dispute_is_recorded(
+    office: Office,
+) -> None:
+    office.desk.derive("citizen_id", CITIZEN, "complaint", by=STEWARD)
+    for _ in range(3):
+        tags = office.desk.derive_for_correction("citizen_id", CITIZEN.lower(), TICKET, by=STEWARD)
+    assert tags == {"2026Q4": inner_tag(office.desk.keys()["2026Q4"], "citizen_id", CITIZEN)}
+    with pytest.raises(TooMany):
+        office.desk.derive_for_correction("citizen_id", CITIZEN, TICKET, by=STEWARD)
+    for identifier, ticket, error in (("97010219900101", TICKET, BadIdentifier), (CITIZEN, b"7", Malformed)):
+        with pytest.raises(error):
+            office.desk.derive_for_correction("citizen_id", identifier, ticket, by=STEWARD)
+    assert office.acts("derive-correction-tags") == [(STEWARD.uri, f"citizen_id {TICKET.hex()}")] * 3
+
+
 def test_a_key_goes_when_two_people_say_so_and_its_period_is_derived_no_more(office: Office) -> None:
     office.desk.keys()
     office.clock.ms = period_end_ms("2026Q4") + DAY_MS
@@ -232,6 +250,30 @@ async def test_agents_get_keys_officers_derive_and_neither_does_the_others_part(
         ):
             with pytest.raises(RoleNotAllowed):
                 await _ask(region, held, method, request)
+
+
+async def test_a_steward_gets_tags_that_the_authority_signed_for_its_organisation_and_that_dispute(
+    tmp_path: Path,
+) -> None:
+    async with region_at(tmp_path) as region:
+        steward = await region.member(Role.STEWARD, "zhou", POLICE)
+        officer = await region.member(Role.OFFICER, "zhao")
+        derive = trust_pb2.DeriveCorrectionTagsRequest(
+            format="citizen_id", identifier=CITIZEN, ticket_id=TICKET
+        )
+        answer = await _ask(region, steward, "DeriveCorrectionTags", derive)
+        assert isinstance(answer, trust_pb2.DeriveCorrectionTagsResponse)
+        now_ms = region.clock.now_ms()
+        signer = steward.anchor().verify_statement(answer.tags, SUBJECT_TAGS, at_ms=now_ms, trust=None)
+        assert signer.identity.role is Role.AUTHORITY
+        body = trust_pb2.SubjectTagsBody.FromString(answer.tags.body)
+        assert (body.ticket_id, body.organisation) == (TICKET, POLICE)
+        held = region.running.authority.tags.keys()
+        assert {one.period: one.tag for one in body.tags} == {
+            period: inner_tag(key, "citizen_id", CITIZEN) for period, key in held.items()
+        }
+        with pytest.raises(RoleNotAllowed):
+            await _ask(region, officer, "DeriveCorrectionTags", derive)
 
 
 async def test_neither_the_database_nor_a_key_file_holds_identifier_or_plain_key(tmp_path: Path) -> None:

@@ -8,15 +8,16 @@ import pytest
 
 from exchange import canonical
 from exchange.tickets import read_event, read_ticket
-from exchange.v1 import audit_pb2, common_pb2, ticket_pb2
+from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, trust_pb2
 from shuqiao import views
 from tests.support.command_region import CONSUMER, HOUSEHOLD, Person, Region, Shuqiao
 from tests.support.region import POLICE, moment, resource_body
 from tests.support.sealing import NOW_MS
-from tests.support.tickets import demand, dispute, event, quality
+from tests.support.tickets import FATHER, MOTHER, demand, dispute, event, quality
 
 EXCHANGE = "0197d7a0-0000-7000-8000-000000000001"
 ID = b"\xab" * 32
+CORRECT = ("dispute", "correct", "ab", "--field", "name", "--text", "x")
 
 
 def signed(body: Any) -> common_pb2.Statement:
@@ -36,6 +37,9 @@ def tickets(region: Region) -> None:
         acknowledged=[POLICE],
         told_all=True,
         untraceable=True,
+        told_periods=["2026Q2"],
+        erased_periods=["2026Q1"],
+        unsearched_periods=["2026Q3"],
     )
     open_ = ticket_pb2.TicketRecord(
         ticket_id=b"\xcd" * 32,
@@ -95,7 +99,11 @@ def test_a_detail_that_is_too_long_or_no_text_is_refused(shuqiao: Shuqiao, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "action", "told"),
     [
-        (("dispute", "correct", "ab", "--field", "name", "--text", "x"), "CORRECT", {"fields": {"name"}}),
+        (
+            ("dispute", "correct", "ab", "--field", "name", "--text", "x", "--without-subject"),
+            "CORRECT",
+            {"fields": {"name"}},
+        ),
         (("dispute", "decline", "ab", "--text", "x"), "DECLINE", {"text": "x"}),
         (("dispute", "withdraw", "ab"), "WITHDRAW", {"revision": 2}),
         (("dispute", "acknowledge", "ab"), "ACKNOWLEDGE", {"revision": 0}),
@@ -117,12 +125,49 @@ def test_steps_are_signed_with_the_revision_that_is_due(
 
 
 def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao) -> None:
-    ran = shuqiao("dispute", "correct", "ab", "--field", "name", "--text", "x", lang="en")
+    ran = shuqiao(*CORRECT, "--without-subject", lang="en")
     assert "2 departments told so far" in ran.out
-    ran = shuqiao("dispute", "correct", "ab", "--field", "name", "--text", "x", "--json")
+    assert "not told: 2026Q1" in ran.out and "not told: 2026Q3" in ran.out
+    ran = shuqiao(*CORRECT, "--without-subject", "--json")
     assert ran.document == {
         "ok": True, "ticket_id": ID.hex(), "state": "corrected", "index": 22, "told": 2,
+        "told_periods": ["2026Q2"], "erased_periods": ["2026Q1"], "unsearched_periods": ["2026Q3"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["citizen_id", "credit_code"])
+def test_whom_a_correction_is_about_goes_to_the_authority_alone_and_its_tags_to_the_gateway(
+    shuqiao: Shuqiao, region: Region, tmp_path: Path, format: str
+) -> None:
+    file = tmp_path / "subjects.txt"
+    file.write_text(f"{MOTHER}\n\n {FATHER} \n")
+    ran = shuqiao(*CORRECT, "--subject", f"@{file}", "--format", format)
+    assert ran.code == 0, ran.err
+    asked = [one for one in region.received if isinstance(one, trust_pb2.DeriveCorrectionTagsRequest)]
+    assert [(one.identifier, one.format, one.ticket_id) for one in asked] == [
+        (MOTHER, format, ID),
+        (FATHER, format, ID),
+    ]
+    sent = last(region, ticket_pb2.ActOnTicketRequest)
+    assert [one.body for one in sent.subjects] == [MOTHER.encode(), FATHER.encode()]
+    assert MOTHER.encode() not in sent.event.SerializeToString()
+    assert MOTHER not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    "lines", [None, "", "\n\n", "\n".join([MOTHER] * 9)], ids=["nothing said", "empty", "blank", "too many"]
+)
+def test_a_correction_says_whom_it_is_about_or_that_it_names_nobody(
+    shuqiao: Shuqiao, region: Region, tmp_path: Path, lines: str | None
+) -> None:
+    more: list[str] = []
+    if lines is not None:
+        file = tmp_path / "subjects.txt"
+        file.write_text(lines)
+        more = ["--subject", f"@{file}"]
+    ran = shuqiao(*CORRECT, *more)
+    assert ran.code == 2 and MOTHER not in ran.out + ran.err
+    assert not [one for one in region.received if isinstance(one, ticket_pb2.ActOnTicketRequest)]
 
 
 @pytest.mark.parametrize("short", ["12", "zz"])
@@ -138,9 +183,9 @@ def test_lists_and_single_tickets_are_shown_to_people(shuqiao: Shuqiao, lang: st
     assert "cdcdcdcdcdcd" in demands.out and "学籍信息" in demands.out
     shown = shuqiao("dispute", "show", "ab", lang=lang)
     assert EXCHANGE in shown.out and POLICE in shown.out
-    words = "已更正", "标签已擦除"
+    words = "已更正", "标签已擦除", "2026Q2", "无从查找、未告知：2026Q1", "未查找、未告知：2026Q3"
     if lang == "en":
-        words = "corrected", "There are no tags"
+        words = "corrected", "has no tags", "2026Q2", "were not told: 2026Q1", "not told: 2026Q3"
     assert all(word in shown.out for word in words)
     assert shuqiao("demand", "show", "cd", lang=lang).code == 0
     # Who was only told of a correction sees that and nothing of the dispute.
@@ -149,7 +194,7 @@ def test_lists_and_single_tickets_are_shown_to_people(shuqiao: Shuqiao, lang: st
 
 def test_entries_of_tickets_say_what_they_are_about() -> None:
     correction = audit_pb2.CorrectionRecord(recipient=POLICE, exchange_ids=[uuid.UUID(EXCHANGE).bytes])
-    ended = audit_pb2.CorrectionRecord(ends=True, tag_period="2026Q3")
+    ended = audit_pb2.CorrectionRecord(ends=True, tag_period="2026Q3", unsearched_periods=["2026Q2"])
     for act, body, detail, said in (
         (audit_pb2.ACT_TICKET, dispute(uuid.UUID(EXCHANGE).bytes), None, EXCHANGE),
         (audit_pb2.ACT_TICKET, demand(), None, "学籍信息"),
@@ -157,6 +202,7 @@ def test_entries_of_tickets_say_what_they_are_about() -> None:
         (audit_pb2.ACT_QUALITY, quality(), None, "health-1"),
         (audit_pb2.ACT_CORRECTION, event(ID, ticket_pb2.TICKET_ACTION_CORRECT, 1), correction, EXCHANGE),
         (audit_pb2.ACT_CORRECTION, event(ID, ticket_pb2.TICKET_ACTION_CORRECT, 1), ended, "2026Q3"),
+        (audit_pb2.ACT_CORRECTION, event(ID, ticket_pb2.TICKET_ACTION_CORRECT, 1), ended, "2026Q2"),
     ):
         told = audit_pb2.AdministrativeEntry(act=act, statement=signed(body), correction=detail)
         leaf = audit_pb2.AuditEntry(administrative=told).SerializeToString()

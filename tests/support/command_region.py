@@ -404,6 +404,12 @@ class Authority(trust_pb2_grpc.AuthorityServiceServicer):
         self.region.take(request, context)
         return trust_pb2.DeriveTagsResponse(tags=self.region.tags)
 
+    def DeriveCorrectionTags(self, request: Any, context: Any) -> Any:
+        self.region.take(request, context)
+        return trust_pb2.DeriveCorrectionTagsResponse(
+            tags=common_pb2.Statement(body=request.identifier.encode())
+        )
+
     def EraseTagKey(self, request: Any, context: Any) -> Any:
         """The second call finds the first one's wish."""
         self.region.take(request, context)

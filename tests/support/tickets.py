@@ -1,7 +1,7 @@
 """Tickets for tests: bodies, and a region in miniature that serves them over a log with tagged exchanges."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from exchange.identity import Role
 from exchange.keystore import MemoryKeyStore
 from exchange.statement import StatementSigner
 from exchange.subject_tags import inner_tag, padded, period_of, tag_root
-from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, ticket_pb2_grpc
+from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, ticket_pb2_grpc, trust_pb2
 from gateway.audit.keeping.tag_terms import TagTerms
 from gateway.audit.projections.projection import Projection
 from gateway.audit.projections.search import SEARCH, Searches
@@ -26,6 +26,8 @@ from gateway.subject_tags import GatewayTagKeys
 from gateway.ticket_service import TicketService
 from gateway.tickets.clocks import TicketClocks
 from gateway.tickets.corrections import Corrections
+from gateway.tickets.recipients import Recipients
+from gateway.tickets.subjects import CorrectedSubjects
 from tests.support.audit import MemoryAuditStore, MemoryHighWater, Outcome, memory_sequencer
 from tests.support.callers import by, peer
 from tests.support.region import CIVIL, HEALTH, ORIGIN, POLICE, RESOURCE, Authority, Region, moment, nonce
@@ -43,8 +45,30 @@ ZHOU = AUTHORITY.person(Role.OPERATOR, "zhou")
 GATEWAY = AUTHORITY.person(Role.GATEWAY, "gateway-1", hosts=["localhost"])
 HEALTH_AGENT = AUTHORITY.person(Role.AGENT, "health-1", HEALTH)
 MOTHER, FATHER = "970102199001010011", "97010219900101002X"
-PROVIDERS_KEY = b"p" * 32
 DAY_MS = 86_400_000
+
+
+def providers_key(period: str) -> bytes:
+    """Return the providers' tag key of a quarter."""
+    return period.encode().ljust(32, b"p")
+
+
+def subject_tags(
+    ticket_id: bytes,
+    identifier: str,
+    periods: Sequence[str],
+    *,
+    signer: StatementSigner = AUTHORITY.signer,
+    **changes: Any,
+) -> common_pb2.Statement:
+    """Return whom a corrected value is about, as the authority derives and signs it."""
+    tags = [
+        trust_pb2.DerivedTag(period=one, tag=inner_tag(providers_key(one), "citizen_id", identifier))
+        for one in periods
+    ]
+    held: dict[str, Any] = {"ticket_id": ticket_id, "organisation": POLICE, "issued_at": moment(NOW_MS)}
+    body = trust_pb2.SubjectTagsBody(tags=tags, **(held | changes))
+    return signer.sign(canonical.SUBJECT_TAGS, body.SerializeToString())
 
 
 def dispute(exchange_id: bytes, **changes: Any) -> ticket_pb2.TicketBody:
@@ -102,7 +126,8 @@ class TicketRegion(Region):
     @classmethod
     async def at(cls, folder: Path) -> "TicketRegion":
         made = cls(folder, authority=AUTHORITY, log=await _opened(MemoryAuditStore(), MemoryHighWater()))
-        made.keys = GatewayTagKeys(keystore=MemoryKeyStore())
+        made.keystore = MemoryKeyStore()
+        made.keys = GatewayTagKeys(keystore=made.keystore)
         await made.serve()
         for code, alias in ((HEALTH, "health"), (POLICE, "police"), (CIVIL, "civil"), (SCHOOL, "school")):
             await made.add(code, alias, division="970100")
@@ -115,12 +140,18 @@ class TicketRegion(Region):
         for projection in (self.tagged, self.found):
             projection.start()
         searches = Searches(projection=self.found, log=self.log, witnessed=lambda: 0)
+        subjects = CorrectedSubjects(
+            keystore=self.keystore, keys=self.keys, anchor=self.anchor, trust=lambda: self.feed.current,
+            clock=self.clock,
+        )  # fmt: skip
+        recipients = Recipients(
+            log=self.log, tagged=self.tagged, find=searches.find, keys=self.keys, subjects=subjects
+        )
         self.corrections = Corrections(
             tickets=self.state.tickets,
             registrar=self.registrar,
-            log=self.log,
-            tagged=self.tagged,
-            find=searches.find,
+            recipients=recipients,
+            subjects=subjects,
             gateway=GATEWAY.identity,
             retry_s=0.01,
         )
@@ -184,7 +215,7 @@ class TicketRegion(Region):
         if subjects:
             period = period_of(at_ms)
             outer = self.keys.present(period)
-            tags = [outer.of(inner_tag(PROVIDERS_KEY, "citizen_id", one)) for one in subjects]
+            tags = [outer.of(inner_tag(providers_key(period), "citizen_id", one)) for one in subjects]
             tags = padded(tags, step, system_random)
             entry.exchange.tag_period, entry.exchange.tag_count = period, len(tags)
             entry.exchange.tag_root, beside = tag_root(tags), b"".join(tags)
@@ -193,13 +224,13 @@ class TicketRegion(Region):
         await outcome.places()
         return entry.exchange.exchange_id
 
-    async def erase_tags(self) -> None:
-        """Erase the gateway's tag key of this period."""
+    async def erase_tags(self, period: str = "") -> None:
+        """Erase the gateway's tag key of a period, this one where none is named."""
         terms = TagTerms(
             keys=self.keys, append=self.log.append, gateway=GATEWAY.identity, origin=ORIGIN, keep_days=1,
             clock=self.clock, random=system_random, now=self.clock.now_ms,
         )  # fmt: skip
-        await terms.erase(period_of(self.clock.ms))
+        await terms.erase(period or period_of(self.clock.ms))
 
     async def raised(self, signer: StatementSigner, body: ticket_pb2.TicketBody) -> bytes:
         """Raise a ticket; return its id."""
@@ -212,13 +243,18 @@ class TicketRegion(Region):
     async def act(
         self, signer: StatementSigner, ticket_id: bytes, action: int, revision: int = 1, **changes: Any
     ) -> ticket_pb2.ActOnTicketResponse:
-        body = event(ticket_id, action, revision, **changes)
-        return await self.act_on(signer, signer.sign(canonical.TICKET_EVENT, body.SerializeToString()))
+        subjects = changes.pop("subjects", ())
+        body = event(ticket_id, action, revision, **({"issued_at": moment(self.clock.ms)} | changes))
+        statement = signer.sign(canonical.TICKET_EVENT, body.SerializeToString())
+        return await self.act_on(signer, statement, subjects)
 
     async def act_on(
-        self, signer: StatementSigner, statement: common_pb2.Statement
+        self,
+        signer: StatementSigner,
+        statement: common_pb2.Statement,
+        subjects: Sequence[common_pb2.Statement] = (),
     ) -> ticket_pb2.ActOnTicketResponse:
-        request = ticket_pb2.ActOnTicketRequest(event=statement)
+        request = ticket_pb2.ActOnTicketRequest(event=statement, subjects=subjects)
         return await self.stub.ActOnTicket(request, metadata=by(signer))  # type: ignore[no-any-return]
 
     async def report(self, body: ticket_pb2.QualityReportBody, signer: StatementSigner = HEALTH_AGENT) -> int:

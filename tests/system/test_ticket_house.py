@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from exchange.subject_tags import inner_tag, period_of, period_start_ms, tag_root
+from exchange.v1 import audit_pb2, common_pb2
 from gateway.audit.verification.verify import verify_folder
 from shuqiao.cli.app import run
+from shuqiao.demo.people import Person
+from tests.support.audit import Outcome
 from tests.support.house import HOUSEHOLD, House, house_at, question, until
 from tests.support.running_authority import HEALTH, POLICE
 
@@ -35,6 +39,7 @@ def command(house: House) -> Do:
         where = house.region.addresses
         file.write_text(
             f'gateway = "127.0.0.1:{house.port}"\nenrolment = "{where["enrolment_address"]}"\n'
+            f'authority = "{where["service_address"]}"\n'
             f'identity = "{house.identities[name].folder}"\nkeys = "{name}/keys"\n'
             'passphrase_file = "passphrase"\n'
         )
@@ -61,6 +66,43 @@ def written(house: House, text: str) -> str:
     file = house.folder / "detail.txt"
     file.write_text(text, encoding="utf-8")
     return str(file)
+
+
+def subject(house: House, person: Person) -> str:
+    """Write whom a correction is about; return how the command is told where that is."""
+    file = house.folder / "subject.txt"
+    file.write_text(f"{person.citizen_id}\n")
+    return f"@{file}"
+
+
+async def received_last_quarter(house: House) -> str:
+    """Enter an exchange of the quarter before about the third person, as it would be there; return its id."""
+    start_ms = period_start_ms(period_of(house.region.clock.now_ms()))
+    period = period_of(start_ms - 1)
+    key = b"q" * 32
+    house.region.running.authority.tags._keystore.put(f"tags-{period.lower()}", key)
+    inner = inner_tag(key, "citizen_id", house.people[2].citizen_id)
+    tag = house.gateway.tag_keys.present(period).of(inner)
+    exchange = audit_pb2.ExchangeEntry(
+        exchange_id=uuid.uuid4().bytes,
+        consumer_organisation=HEALTH,
+        provider_organisation=POLICE,
+        resource=HOUSEHOLD,
+        fields=["address"],
+        kind=common_pb2.KIND_QUERY,
+        decision=audit_pb2.DECISION_RELEASED,
+        tag_period=period,
+        tag_count=1,
+        tag_root=tag_root([tag]),
+    )
+    log = house.gateway.sequencer
+    entry = audit_pb2.AuditEntry(
+        salt=bytes(16), version=1, gateway=log.origin, time_ms=start_ms - 1, exchange=exchange
+    )
+    outcome = Outcome()
+    log.submit([entry.SerializeToString()], outcome, [tag])
+    await outcome.places()
+    return str(uuid.UUID(bytes=exchange.exchange_id))
 
 
 async def demanded(house: House, do: Do) -> None:
@@ -90,6 +132,7 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
         assert response.HasField("answer")
     exchange = str(uuid.UUID(bytes=response.exchange_id))
 
+    earlier = await received_last_quarter(house)
     raised = await do(
         "health-steward", "dispute", "raise", "--exchange", exchange, "--resource", HOUSEHOLD,
         "--field", "address", "--text", "住址与证件不符", "--detail-file", written(house, WRONG),
@@ -103,18 +146,27 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
     listed = await do("police-steward", "dispute", "list", "--state", "assigned")
     assert [one["waits_for"] for one in listed["tickets"]] == [POLICE]
     refused = await do(
-        "health-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "x", code=1
-    )
+        "health-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "x",
+        "--without-subject", code=1,
+    )  # fmt: skip
     assert refused["error"]["code"] == "ROLE_NOT_ALLOWED"
 
+    somebody_else = await do(
+        "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正",
+        "--subject", subject(house, house.people[0]), code=1,
+    )  # fmt: skip
+    assert somebody_else["error"]["code"] == "MALFORMED"
     corrected = await do(
-        "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正"
-    )
+        "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正",
+        "--subject", subject(house, house.people[2]),
+    )  # fmt: skip
     assert (corrected["state"], corrected["told"]) == ("corrected", 1)
+    assert (len(corrected["told_periods"]), corrected["erased_periods"]) == (2, [])
     await until(house.consumer.governance.corrections.listed, "the consumer's agent knows of the correction")
     told = await do("health-steward", "agent", "corrections", "--config", agent_file(house, "health-1"))
     (correction,) = told["corrections"]
-    assert (correction["exchanges"], correction["text"], correction["done"]) == ([exchange], "已更正", False)
+    assert (sorted(correction["exchanges"]), correction["done"]) == (sorted([earlier, exchange]), False)
+    assert correction["text"] == "已更正"
     house.consumer.governance.corrections.mark_done(ticket)
     await do("health-steward", "dispute", "acknowledge", ticket[:12])
     shown = await do("police-steward", "dispute", "show", ticket)
@@ -128,6 +180,7 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
     assert ended["disputes"][0]["detail"] is None
     log = [house.gateway.registrar.leaf(index) for index in range(house.log_size)]
     assert not [leaf for leaf in log if WRONG.encode() in leaf]
+    assert not list((house.folder / "gateway-1").rglob("correction-*"))
 
     await house.consumer.governance.quality.report(house.consumer.duties.report_quality, all_=True)
     await demanded(house, do)

@@ -4,9 +4,6 @@ The identifier is read from a file or standard input, never from an argument, wh
 could read it; it goes to the authority alone, and into no output.
 """
 
-import sys
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,14 +11,14 @@ import typer
 from shuqiao.cli.audit.filters import FIRST_LINE, FIRST_LINE_EN, typed
 from shuqiao.cli.audit.tables import DECISION_STYLES
 from shuqiao.cli.invocation import Invocation, of
+from shuqiao.cli.subject import Format, FormatOption, identifiers
 from shuqiao.local_time import shown
 from shuqiao.output import UNSURE, Cell
-from shuqiao.words import Text, term, unread
+from shuqiao.words import Text, term
 
 if TYPE_CHECKING:
     from shuqiao.tracing import Traced
 
-MAX_CHARS = 256
 COLUMNS = (
     Text("时间", "When"),
     Text("接收方", "Received by"),
@@ -34,13 +31,6 @@ COLUMNS = (
     Text("代码", "Code"),
     Text("记录", "Entry"),
 )
-
-
-class Format(StrEnum):
-    """What kind of identifier names the subject."""
-
-    CITIZEN_ID = "citizen_id"
-    CREDIT_CODE = "credit_code"
 
 
 def register(app: typer.Typer) -> None:
@@ -66,9 +56,7 @@ def trace(
             " | Reads the identifier from a file or standard input (-); never given on the command line",
         ),
     ] = "",
-    format: Annotated[
-        Format, typer.Option("--format", help="标识的种类 | Kind of identifier")
-    ] = Format.CITIZEN_ID,
+    format: FormatOption = Format.CITIZEN_ID,
     case: Annotated[
         str, typer.Option("--case", help=f"办件编号{FIRST_LINE} | Case number{FIRST_LINE_EN}")
     ] = "",
@@ -84,26 +72,11 @@ def trace(
         with call.gateway() as channel:
             _show(call, tracing.trace_case(channel, typed("--case", case), why=why))
         return
-    identifier = _identifier(subject)
+    identifier = next(iter(identifiers(subject, most=1)), "")
     with call.authority() as channel:
         tags = tracing.derive_tags(channel, format=format.value, identifier=identifier, why=why)
     with call.gateway() as channel:
         _show(call, tracing.trace_subject(channel, tags, why=why))
-
-
-def _identifier(source: str) -> str:
-    """Return the first line of a file or of standard input; what was typed is not repeated in any error."""
-    from exchange.errors import BadConfiguration
-
-    if source == "-":
-        return sys.stdin.readline(MAX_CHARS).strip()
-    if not source.startswith("@"):
-        raise BadConfiguration("--subject @FILE|-")
-    try:
-        with Path(source[1:]).open(encoding="utf-8") as file:
-            return file.readline(MAX_CHARS).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"--subject: {unread(error)}") from None
 
 
 def _show(call: Invocation, found: "Traced") -> None:

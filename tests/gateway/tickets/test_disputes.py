@@ -23,6 +23,7 @@ from exchange.tickets import (
 )
 from exchange.v1 import audit_pb2, ticket_pb2
 from gateway.tickets import corrections as corrections_module
+from gateway.tickets import recipients as recipients_module
 from gateway.tickets import register as register_module
 from tests.support.callers import by
 from tests.support.region import CIVIL, HEALTH, POLICE, moment
@@ -273,7 +274,7 @@ async def test_many_exchanges_are_told_in_several_entries_each_once(
     region: TicketRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(corrections_module, "MOST_IDS", 4)
-    monkeypatch.setattr(corrections_module, "PAGE", 3)
+    monkeypatch.setattr(recipients_module, "PAGE", 3)
     region.tell_on()
     ids = [await region.exchange(MOTHER) for _ in range(10)]
     ticket_id = await region.raised(CHEN, dispute(ids[5]))
