@@ -25,6 +25,14 @@ def test_what_steers_a_terminal_is_written_out(steering: str) -> None:
     assert steering not in stdout.getvalue() and stdout.getvalue().count("LJ-1") == 4
 
 
+def test_a_title_longer_than_its_table_stays_on_one_line() -> None:
+    stdout = io.StringIO()
+    out = Output(language=Language.ZH, json_mode=False, stdout=stdout, stderr=io.StringIO())
+    title = "970100/public-security/household：记录 1 条"
+    out.table(Text(title, title), [Text("姓名", "name")], [["李雷"]])
+    assert stdout.getvalue().splitlines()[0] == title
+
+
 def test_a_followed_entry_is_one_line_whatever_a_consumer_wrote_into_it() -> None:
     call = cast(Any, SimpleNamespace(out=SimpleNamespace(language=Language.EN)))
     view = {
