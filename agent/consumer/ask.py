@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 import uuid_utils
 from google.protobuf.message import DecodeError
 
@@ -60,6 +61,8 @@ from exchange.v1 import agent_pb2, common_pb2, exchange_pb2, link_pb2
 DEFAULT_TIMEOUT_MS = 10_000
 MAX_TIMEOUT_MS = 300_000
 MAX_PLANS = 4096
+
+_log = structlog.get_logger("agent.consumer")
 KINDS = frozenset({common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY})
 
 Send = Callable[[bytes, link_pb2.LinkItem, int], LinkStream]
@@ -319,7 +322,8 @@ class Consumer:
             if pending.question.kind == common_pb2.KIND_QUERY:
                 resource = pending.plan.resolved.resource
                 self._.observe(resource, response.answer, body.data_as_of_ms)
-        except ExchangeError as error:
+        except Exception as raised:
+            error = self._error(raised)
             told = self._stale(pending, error, signed.signature.kid)
             if self._again(pending.question, pending.deliver, told, retried=pending.retried):
                 return
@@ -349,13 +353,20 @@ class Consumer:
                 response.receipt.index = failure.receipt.index
                 response.receipt.receipt.CopyFrom(failure.receipt)
                 response.receipt.checkpoint = checkpoints[place].note
-        except ExchangeError as broken:
-            error = broken
+        except Exception as raised:
+            error = self._error(raised)
         if self._again(pending.question, pending.deliver, error, retried=pending.retried):
             return
         error.hop = error.hop or self.hop
         response.failure.CopyFrom(to_failure(error, pending.exchange_id))
         self._deliver(pending, response)
+
+    def _error(self, raised: Exception) -> ExchangeError:
+        """Return why a question fails: what was raised where that says so, else Internal, its type logged."""
+        if isinstance(raised, ExchangeError):
+            return raised
+        _log.critical("exchange failed unforeseen", error=type(raised).__name__, subject="outcome")
+        return Internal()
 
     def _verifier(self, pending: Pending, kid: bytes) -> BatchVerifier | None:
         trust = self._.trust()

@@ -14,7 +14,8 @@ requests(frame)
 receipts(frame)
  11  the log entry of what was answered; without one in time the agent alarms and stops answering
 
-A slow source delays its own resource's questions and no other's.
+A slow source delays its own resource's questions and no other's. What nobody foresaw in one exchange fails
+that one as INTERNAL; the others of its frame are answered.
 """
 
 import asyncio
@@ -46,7 +47,6 @@ from exchange.errors import (
     ReceiptBroken,
     ReceiptOverdue,
     Replayed,
-    Stopped,
     UnknownResource,
 )
 from exchange.link import MAX_RESPONSE_BYTES
@@ -126,8 +126,8 @@ class Provider:
             for signed in requests:
                 try:
                     jobs.append(parse(signed))  # 1
-                except ExchangeError as error:
-                    self._reject(signed, error, stream)
+                except Exception as raised:
+                    self._reject(signed, self._error(raised, "parse"), stream)
             await self._inspect(jobs)  # 2 to 6
             now_ms = self._.clock.now_ms()
             groups: dict[tuple[str, int], list[Job]] = {}
@@ -137,7 +137,7 @@ class Provider:
                     # What is journalled under this id is the first answer; a second has no place there.
                     self._reject(job.signed, job.error, stream)
                 elif job.error is not None:
-                    refused.append((job, self._.responder.failure(job, job.error.reason, now_ms)))
+                    refused += self._failure(job, job.error, now_ms, stream)
                 else:
                     groups.setdefault((job.header.resource, job.header.kind), []).append(job)
             async with asyncio.TaskGroup() as group:
@@ -171,27 +171,18 @@ class Provider:
                     counts, consumer = self._.verify_counts, header.consumer_organisation
                     job.subject = counts.subject(consumer, job.resource, job.parameters)
                     counts.check(consumer, job.subject, now_ms)
-            except ExchangeError as error:
-                job.error = error
+            except Exception as raised:
+                job.error = self._error(raised, "inspect")
 
     async def _read(self, resource: str, kind: int, jobs: Sequence[Job], stream: LinkStream) -> None:  # 7, 8
-        source = self._.sources.get(resource)
         verify = kind == common_pb2.KIND_VERIFY
-        questions = [
-            Question(
-                job.parameters,
-                list(job.header.fields),
-                job.claims,
-                job.grant.row_filters if job.grant else (),
-                self._least(job),
-                (job.header.consumer_organisation, job.header.purpose),
-            )
-            for job in jobs
-        ]
         outcomes: Sequence[object]
+        version, as_of_ms = "", 0
         try:
+            source = self._.sources.get(resource)
             if source is None:
                 raise UnknownResource(resource)
+            questions = [self._question(job) for job in jobs]
             left_s = max(
                 0.001, max(job.header.deadline_ms for job in jobs) / 1000 - self._.clock.now_ms() / 1000
             )
@@ -200,20 +191,51 @@ class Provider:
             else:
                 cap = jobs[0].resource.row_cap if jobs[0].resource else 1
                 outcomes = await source.answer(questions, timeout_s=left_s, row_cap=cap)
+            version, as_of_ms = source.data_version, source.data_as_of_ms
+            if len(outcomes) != len(jobs):
+                # Nobody can tell whose is whose.
+                raise Internal(f"{len(outcomes)} outcomes")
         except ExchangeError as error:
             outcomes = [error] * len(jobs)
         except Exception as fault:
             # Whatever a driver raises: it must not end the questions that came in the same frame.
             self._log.error("source failed", resource=resource, error=type(fault).__name__)
             outcomes = [Internal()] * len(jobs)
-        version = source.data_version if source else ""
-        as_of_ms = source.data_as_of_ms if source else 0
         now_ms = self._.clock.now_ms()
-        finished = [
-            (job, self._body(job, result, verify, version, as_of_ms, now_ms))
-            for job, result in zip(jobs, outcomes, strict=True)
-        ]
-        await self._finish(finished, stream)
+        finished: list[Finished] = []
+        for job, result in zip(jobs, outcomes, strict=True):
+            try:
+                finished.append((job, self._body(job, result, verify, version, as_of_ms, now_ms)))
+            except Exception as raised:
+                job.error = self._error(raised, "answer")
+                finished += self._failure(job, job.error, now_ms, stream)
+        if finished:
+            await self._finish(finished, stream)
+
+    def _question(self, job: Job) -> Question:
+        return Question(
+            job.parameters,
+            list(job.header.fields),
+            job.claims,
+            job.grant.row_filters if job.grant else (),
+            self._least(job),
+            (job.header.consumer_organisation, job.header.purpose),
+        )
+
+    def _failure(self, job: Job, error: ExchangeError, now_ms: int, stream: LinkStream) -> list[Finished]:
+        """Return a failure as it is signed; none where it cannot be made and was told unsigned."""
+        try:
+            return [(job, self._.responder.failure(job, error.reason, now_ms))]
+        except Exception as raised:
+            self._reject(job.signed, self._error(raised, "failure"), stream)
+            return []
+
+    def _error(self, raised: Exception, step: str) -> ExchangeError:
+        """Return why an exchange fails: what was raised if that says so, else Internal, its type logged."""
+        if isinstance(raised, ExchangeError):
+            return raised
+        self._log.critical("exchange failed unforeseen", error=type(raised).__name__, subject=step)
+        return Internal()
 
     def _least(self, job: Job) -> Least:
         """Return what the catalogue entry hides; worked out once per entry."""
@@ -230,25 +252,21 @@ class Provider:
         self, job: Job, result: object, verify: bool, version: str, as_of_ms: int, now_ms: int
     ) -> bytes:
         responder = self._.responder
-        try:
-            if isinstance(result, ExchangeError):
-                raise result
-            self._check_stopped(job, now_ms)
-            if verify:
-                verdicts: Verdicts = result  # type: ignore[assignment]
-                self._.verify_counts.settle(job.header.consumer_organisation, job.subject, verdicts, now_ms)
-                body = responder.verify(job, verdicts, version, now_ms, as_of_ms=as_of_ms)
-            else:
-                as_of_ms = result.as_of_ms or as_of_ms  # type: ignore[attr-defined]
-                columns, records = result.columns, result.records  # type: ignore[attr-defined]
-                body = responder.query(job, columns, records, version, now_ms, as_of_ms=as_of_ms)
-            if len(body) > MAX_RESPONSE_BYTES:
-                # The gateway would refuse it, and its receipt would never come.
-                raise Oversized("answer")
-            return body
-        except ExchangeError as error:
-            job.error = error
-            return responder.failure(job, error.reason, now_ms)
+        if isinstance(result, ExchangeError):
+            raise result
+        self._check_stopped(job, now_ms)
+        if verify:
+            verdicts: Verdicts = result  # type: ignore[assignment]
+            self._.verify_counts.settle(job.header.consumer_organisation, job.subject, verdicts, now_ms)
+            body = responder.verify(job, verdicts, version, now_ms, as_of_ms=as_of_ms)
+        else:
+            as_of_ms = result.as_of_ms or as_of_ms  # type: ignore[attr-defined]
+            columns, records = result.columns, result.records  # type: ignore[attr-defined]
+            body = responder.query(job, columns, records, version, now_ms, as_of_ms=as_of_ms)
+        if len(body) > MAX_RESPONSE_BYTES:
+            # The gateway would refuse it, and its receipt would never come.
+            raise Oversized("answer")
+        return body
 
     def _check_stopped(self, job: Job, now_ms: int) -> None:
         """Refuse an answer in hand that was stopped meanwhile; what is refused already goes its way."""
@@ -269,7 +287,8 @@ class Provider:
             items.append((digest, item, len(body) + 512))
         try:
             await p.journal.answered(rows)  # 9
-        except ExchangeError as error:
+        except Exception as raised:
+            error = self._error(raised, "journal")
             for job, _ in finished:
                 self._reject(job.signed, error, stream)
             return
@@ -277,9 +296,9 @@ class Provider:
         for (job, _), (exchange_id, *_), (digest, item, size) in zip(finished, rows, items, strict=True):
             try:
                 self._check_stopped(job, now_ms)
-            except Stopped as stopped:
+            except Exception as raised:
                 # Journalled by now: the answer never leaves, and its row is closed below.
-                self._reject(job.signed, stopped, stream)
+                self._reject(job.signed, self._error(raised, "stop"), stream)
                 lost.append(exchange_id)
                 continue
             try:
@@ -298,7 +317,7 @@ class Provider:
         """Answer what cannot be answered with a signed body; a gateway that is gone needs no answer."""
         try:
             exchange_id = parse(signed).header.exchange_id
-        except ExchangeError:
+        except Exception:
             self._log.warning("request dropped", reason=error.name)
             return
         item = link_pb2.LinkItem(failure=to_failure(error, exchange_id))
@@ -330,6 +349,10 @@ class Provider:
                         check_standing(entry, self._.rules())
             except (ExchangeError, DecodeError) as error:
                 self._alarm(ReceiptBroken(type(error).__name__, hop=self._.hop))
+                continue
+            except Exception as raised:
+                # Not noted: should it be wrong, it is overdue before long.
+                self._error(raised, "receipt")
                 continue
             rows.append((entry.exchange_id, entry.request_digest, entry.response_digest, receipt.index))
         if rows:
