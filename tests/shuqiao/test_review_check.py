@@ -178,5 +178,6 @@ async def test_entries_that_are_not_those_of_the_log_are_found(
         return [leaf[::-1] if index in garbled else leaf for index, leaf in enumerate(found, first)]
 
     monkeypatch.setattr(region.log, "leaves", leaves)
-    with pytest.raises(e.ReceiptBroken):
+    # Of a gap the gateway may tell itself, where it reads the log and not what it has just entered.
+    with pytest.raises((e.ReceiptBroken, e.StoreDamaged) if which == "gap" else e.ReceiptBroken):
         await checked(region, answer.review_id)
