@@ -27,6 +27,7 @@ from exchange.v1 import (
     ticket_pb2_grpc,
 )
 from gateway import interceptors
+from gateway.access.call_rate import CallRate
 from gateway.access.guards import standard_guards
 from gateway.admin_service import AdminService
 from gateway.audit.epochs.rotation import KeyRotation
@@ -176,6 +177,7 @@ def _rules_service(parts: ServiceParts, calls: Calls) -> RulesService:
         guards=parts.governance.guards,
         trust=lambda: parts.trust_feed.current,
         clock=parts.clock,
+        rate=CallRate("explain"),
     )
     dry_runs = DryRuns(
         log=parts.log,

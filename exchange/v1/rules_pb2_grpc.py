@@ -78,7 +78,8 @@ class RulesServiceServicer:
 
     def Explain(self, request, context):
         """Whether an exchange would pass, and which rule decides. Nothing is read or sent. Idempotent.
-        Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED.
+        Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED,
+        ROLE_NOT_ALLOWED, TOO_MANY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,8 @@ class RulesServiceStub:
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_rules_pb2.ExplainRequest, _rules_pb2.ExplainResponse]
     """Whether an exchange would pass, and which rule decides. Nothing is read or sent. Idempotent.
-    Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED.
+    Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED,
+    ROLE_NOT_ALLOWED, TOO_MANY.
     """
     DryRun: _grpc.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]
     """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
@@ -61,7 +62,8 @@ class RulesServiceAsyncStub(RulesServiceStub):
     """
     Explain: _aio.UnaryUnaryMultiCallable[_rules_pb2.ExplainRequest, _rules_pb2.ExplainResponse]  # type: ignore[assignment]
     """Whether an exchange would pass, and which rule decides. Nothing is read or sent. Idempotent.
-    Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED.
+    Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED,
+    ROLE_NOT_ALLOWED, TOO_MANY.
     """
     DryRun: _aio.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]  # type: ignore[assignment]
     """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
@@ -96,7 +98,8 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.ExplainResponse, _abc.Awaitable[_rules_pb2.ExplainResponse]]:
         """Whether an exchange would pass, and which rule decides. Nothing is read or sent. Idempotent.
-        Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED.
+        Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED,
+        ROLE_NOT_ALLOWED, TOO_MANY.
         """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,8 @@
 2. An organisation asks about exchanges of its own, as consumer or provider; overseers about all, and that
    they looked is an entry before they see anything.
 3. Without a grant in the question, the consumer's grant for the resource that goes furthest answers.
-4. The trust list counts with its present age, whatever time is asked about: of a later one nothing is known.
+4. Each question walks the guards for up to 64 grants: a caller may ask so often and no oftener.
+5. The trust list counts with its present age, whatever time is asked about: of a later one nothing is known.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from exchange.errors import ExchangeError, Malformed, Oversized, RoleNotAllowed
 from exchange.identity import OF_ORGANISATION, Identity, Role
 from exchange.trust import TrustList
 from exchange.v1 import exchange_pb2, rules_pb2
+from gateway.access.call_rate import CallRate
 from gateway.access.guards import Guard
 from gateway.access.requests import KINDS, MAX_FIELDS, MAX_TEXT
 from gateway.registrar import Registrar
@@ -38,6 +40,7 @@ class Explainer:
         guards: of step 4, the path's own.
         trust: returns the newest trust list.
         clock: the time.
+        rate: how often one caller may ask.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Explainer:
         guards: Sequence[Guard],
         trust: Callable[[], TrustList | None],
         clock: Clock,
+        rate: CallRate,
     ) -> None:
         self._registrar = registrar
         self._state = state
         self._guards = guards
         self._trust = trust
         self._clock = clock
+        self._rate = rate
 
     async def answer(self, request: rules_pb2.ExplainRequest, caller: Identity) -> rules_pb2.ExplainResponse:
         """Return which rules an exchange would pass.
@@ -61,8 +66,11 @@ class Explainer:
         Raises:
             Malformed, Oversized, BadIdentifier: the question is none.
             RoleNotAllowed: it is about other organisations than the caller's.
+            TooMany: the caller has asked too often.
             AuditUnavailable: that an overseer looked could not be entered.
         """
+        # First: also what is refused costs, and beyond the rate an overseer's questions fill no log.
+        self._rate.admit(caller, self._clock.now_ms())
         _check(request)
         if caller.role in OF_ORGANISATION:
             self._check_party(request, caller)

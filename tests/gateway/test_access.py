@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 
-from exchange.errors import RoleNotAllowed
+from exchange.errors import RoleNotAllowed, TooMany
 from exchange.identity import Identity, Role
 from exchange.v1 import (
     admin_pb2,
@@ -21,8 +21,10 @@ from exchange.v1 import (
     stop_pb2,
     ticket_pb2,
 )
+from gateway.access.buckets import OTHERS
+from gateway.access.call_rate import QUIET_MS, CallRate
 from gateway.access.method_table import ANY, ROWS, MethodTable
-from gateway.access.refusals import OTHERS, RefusalLimiter
+from gateway.access.refusals import RefusalLimiter
 from gateway.calls import CHANGES
 from tests.support.region import DOMAIN
 from tests.support.sealing import NOW_MS
@@ -123,6 +125,27 @@ def test_quiet_identities_are_forgotten() -> None:
     limiter.admit(person("a"), DENIED, NOW_MS)
     limiter.drain(NOW_MS + 2000)
     assert not limiter._buckets
+
+
+def test_a_call_beyond_its_rate_is_refused_with_the_time_until_the_next() -> None:
+    rate = CallRate("explain", burst=2, per_second=4)
+    for _ in range(2):
+        rate.admit(person("a"), NOW_MS)
+    with pytest.raises(TooMany) as refused:
+        rate.admit(person("a"), NOW_MS)
+    assert refused.value.retry_after_ms == 250
+    rate.admit(person("b"), NOW_MS)
+    rate.admit(person("a"), NOW_MS + 250)
+    rate.admit(person("c"), NOW_MS + QUIET_MS)
+    assert len(rate._buckets) == 1, "who has been quiet is forgotten"
+
+
+def test_callers_beyond_the_bound_share_one_rate() -> None:
+    rate = CallRate("explain", burst=1, per_second=0.001, max_identities=2)
+    for name in "abc":
+        rate.admit(person(name), NOW_MS)
+    with pytest.raises(TooMany):
+        rate.admit(person("d"), NOW_MS)
 
 
 def test_a_clock_that_goes_back_gives_no_tokens() -> None:

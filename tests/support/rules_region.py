@@ -14,6 +14,7 @@ from exchange.identity import Identity
 from exchange.statement import StatementSigner
 from exchange.trust import TrustAnchor
 from exchange.v1 import rules_pb2_grpc
+from gateway.access.call_rate import CallRate
 from gateway.access.guards import standard_guards
 from gateway.calls import Calls
 from gateway.rules.dry_run import DryRuns
@@ -99,7 +100,7 @@ class RulesRegion:
             RulesService(
                 registrar=region.registrar,
                 rules=region.state.rules,
-                explainer=Explainer(guards=standard_guards(region.state), **parts),
+                explainer=Explainer(guards=standard_guards(region.state), rate=CallRate("explain"), **parts),
                 dry_runs=DryRuns(log=region.log, make_guards=standard_guards, **parts),
                 calls=calls,
             ),

@@ -9,6 +9,7 @@ import pytest
 from exchange import errors as e
 from exchange.identity import Identity, Role
 from exchange.v1 import audit_pb2, common_pb2, grant_pb2, rules_pb2
+from gateway.access.call_rate import CallRate
 from gateway.access.guards import standard_guards
 from gateway.rules.explain import Explainer
 from tests.support.catalogue import BREAKING
@@ -51,13 +52,14 @@ async def granted(region: Region, **changes: Any) -> bytes:
     return grant
 
 
-def explainer(region: Region) -> Explainer:
+def explainer(region: Region, rate: CallRate | None = None) -> Explainer:
     return Explainer(
         registrar=region.registrar,
         state=region.state,
         guards=standard_guards(region.state),
         trust=lambda: region.feed.current,
         clock=region.clock,
+        rate=rate or CallRate("explain", burst=1 << 20),
     )
 
 
@@ -252,9 +254,38 @@ async def test_a_guard_that_holds_something_back_is_only_peeked_at(region: Regio
         guards=guards,
         trust=lambda: region.feed.current,
         clock=region.clock,
+        rate=CallRate("explain"),
     )
     ask: Callable[[], Any] = lambda: asking.answer(question(), agent_of(HEALTH).identity)  # noqa: E731
     assert (await ask()).allowed and not held
     about = header(grant, provider_organisation=POLICE, resource_digest=digest_of(region.state))
     assert path.ask(about).error is None and len(held) == 1
     assert (await ask()).steps[-1].rule == "quota" and len(held) == 1
+
+
+async def test_one_caller_asks_so_often_and_another_is_not_held_up(region: Region) -> None:
+    asking = explainer(region, CallRate("explain", burst=2, per_second=0.5))
+    steward, officer = person(Role.STEWARD, HEALTH), person(Role.OFFICER)
+    for _ in range(2):
+        await asking.answer(question(), steward)
+        await asking.answer(question(), officer)
+    size = region.log.head.size
+    for caller in (steward, officer):
+        with pytest.raises(e.TooMany) as refused:
+            await asking.answer(question(), caller)
+        assert (refused.value.subject, refused.value.retry_after_ms) == ("explain", 2000)
+    # Not even an overseer's look is entered beyond the rate.
+    assert region.log.head.size == size
+    await asking.answer(question(), person(Role.STEWARD, POLICE))
+    region.clock.ms += 2000
+    await asking.answer(question(), steward)
+    with pytest.raises(e.TooMany):
+        await asking.answer(question(), steward)
+
+
+async def test_what_is_malformed_counts_too(region: Region) -> None:
+    asking = explainer(region, CallRate("explain", burst=1))
+    with pytest.raises(e.Malformed):
+        await asking.answer(question(consumer=HEALTH, fields=[]), person(Role.STEWARD, HEALTH))
+    with pytest.raises(e.TooMany):
+        await asking.answer(question(), person(Role.STEWARD, HEALTH))
