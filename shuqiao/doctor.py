@@ -25,7 +25,9 @@ from shuqiao import certification, regional
 from shuqiao.context import Context
 from shuqiao.door import Holder
 from shuqiao.local_time import shown
+from shuqiao.phrases import Phrases
 from shuqiao.probe import Probe, host_and_port, socket_file
+from shuqiao.subjects import about
 from shuqiao.words import Text
 
 PACKAGES = ("exchange", "gateway", "agent", "certs")
@@ -49,6 +51,16 @@ SHADOWED = Text(
     "改名或移走该文件：它遮住了数桥的同名模块",
     "Rename or move that file: it hides Shuqiao's module of that name.",
 )
+_AGENTS = Phrases(
+    (
+        (r"number (\d+)", "第 {0} 号"),
+        (r"published by this agent alone", "只由本前置节点公布"),
+        (r"(\d+) in force", "{0} 项有效"),
+        (r"(\d{4}-\S+T\S+)", "有效期至 {0}"),
+        (r"(-?\d+) ms", "相差 {0} 毫秒"),
+    )
+)
+"""What agents say of hops that work."""
 NOT_TRIED = Text("前一环节未通过，未检查", "not tried: a hop before it fails")
 
 
@@ -79,11 +91,11 @@ def good(hop: str, zh: str, en: str = "") -> Finding:
 def bad(hop: str, error: ExchangeError, remedy: Text | None = None) -> Finding:
     """Return that a hop fails, with the remedy of its reason where there is none more exact."""
     said = error.sentence
-    about = f" [{error.subject}]" if error.subject else ""
+    named = about(error.subject)
     return Finding(
         hop=hop,
         ok=False,
-        found=Text(said.zh + about, said.en + about),
+        found=Text(*(f"{one} [{told}]" if told else one for one, told in zip(said[:2], named, strict=True))),
         reason=error.name,
         remedy=remedy or Text(said.remedy_zh, said.remedy_en),
     )
@@ -288,7 +300,8 @@ class Doctor:
 def _agents_own(hop: agent_pb2.HopStatus) -> Finding:
     name = f"agent/{hop.hop}"
     if hop.ok:
-        return good(name, hop.detail or "—")
+        told = _AGENTS.said(shown(hop.detail) if hop.hop == "certificate" else hop.detail or "—")
+        return good(name, told.zh, told.en)
     known = {error.reason: error for error in errors.BY_REASON.values()}
     by_name = {cls(hop.detail).name: cls for cls in known.values()}
     return bad(name, by_name.get(hop.reason, errors.Internal)(hop.detail))

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text as Rich
 
 from exchange.errors import ExchangeError
+from shuqiao.subjects import about
 from shuqiao.usage import translated
 from shuqiao.words import Language, Text
 
@@ -188,7 +189,7 @@ class Output:
         zh = self.language is Language.ZH
         retry = Text("可以", "yes") if error.retryable else Text("无用", "of no use")
         pairs = [
-            (Text("对象", "About"), error.subject),
+            (Text("对象", "About"), about(error.subject).of(self.language)),
             (Text("环节", "Hop"), error.hop),
             (Text("重试", "Retry"), retry.of(self.language)),
             (Text("处理", "Remedy"), error.sentence.remedy_zh if zh else error.sentence.remedy_en),

@@ -13,6 +13,25 @@ COLUMNS = (
     Text("代码", "Code"),
     Text("处理", "What to do"),
 )
+HOPS = {
+    "modules": "模块",
+    "context": "上下文文件",
+    "certificate": "证书",
+    "authority": "认证机构",
+    "gateway": "网关",
+    "agent": "前置节点",
+    "name": "名称",
+    "port": "端口",
+    "tls": "TLS",
+    "identity": "身份",
+    "clock": "时钟",
+    "trust-list": "信任列表",
+    "link": "链路",
+    "keys": "密钥",
+    "grants": "授权",
+    "source": "数据源",
+}
+"""The parts of the names of hops, "gateway/port"."""
 MARKS = {True: Cell("✓", GOOD), False: Cell("✗", BAD), None: Cell("·", UNSURE)}
 
 
@@ -49,12 +68,18 @@ def doctor(context: typer.Context) -> int:
         }
 
     def people() -> None:
-        rows = [[MARKS[f.ok], f.hop, f.found, f.reason or " ", f.remedy or " "] for f in findings]
+        rows = [[MARKS[f.ok], named(f.hop), f.found, f.reason or " ", f.remedy or " "] for f in findings]
         call.out.table(Text("检查结果", "Findings"), COLUMNS, rows)
         _verdict(call, len(failed))
 
     call.out.show({"ok": not failed, "findings": [view(finding) for finding in findings]}, people)
     return 1 if failed else 0
+
+
+def named(hop: str) -> Text:
+    """Return a hop for people: in Chinese beside its name, a source by its resource."""
+    parts = [part for name in hop.partition(":")[0].split("/") for part in [HOPS.get(name, "")] if part]
+    return Text(f"{'·'.join(parts)} {hop}".strip(), hop)
 
 
 def _verdict(call: Invocation, failed: int) -> None:

@@ -28,6 +28,20 @@ Until = Annotated[
 ]
 Hours = Annotated[int, typer.Option("--hours", min=0, max=720, help="有效几小时 | For how many hours")]
 SHORT_HEX = 12
+KINDS = {
+    "refusals": "拒绝",
+    "subjects": "主体数",
+    "subject_again": "同一主体重复",
+    "combination": "组合",
+    "volume": "用量",
+    "new_pair": "新的往来",
+    "out_of_hours": "非工作时间",
+    "no_case": "无办件",
+    "silent_operator": "沉寂经办人",
+    "shared_operator": "共用经办人",
+    "case_load": "办件负荷",
+}
+"""What rules watch, in Chinese."""
 SEVERITIES = {"notice": "", "warning": UNSURE, "critical": BAD}
 COLUMNS = (
     Text("发现", "Finding"),
@@ -144,7 +158,7 @@ def check(
         rows = [
             [
                 view["id"],
-                view["kind"],
+                Text(f"{KINDS[view['kind']]} {view['kind']}", view["kind"]),
                 Cell(term(view["severity"], language), SEVERITIES.get(view["severity"], "")),
                 term(view["action"], language),
                 *(view[key] for key in ("window_s", "hold_s", "title")),

@@ -130,6 +130,8 @@ def test_a_folder_with_segments_verifies_with_its_keys_and_without(shuqiao: Shuq
     (tmp_path / "gateway" / "keys" / "segment-256-512.key").unlink()
     ran = shuqiao(*verify, "--config", str(config), "--json")
     assert ran.code == 1 and "its key is gone" in ran.document["faults"][0]
+    shown = shuqiao(*verify, "--config", str(config)).out
+    assert "分段 256 至 512" in shown and "密钥已不在" in shown and "its key" not in shown
     (tmp_path / "passphrase").write_text("another\n")
     ran = shuqiao(*verify, "--config", str(config), "--json")
     assert (ran.code, ran.document["error"]["code"]) == (2, "BAD_CONFIGURATION")

@@ -8,7 +8,7 @@ from exchange import canonical
 from exchange.identity import parse_uri
 from exchange.v1 import audit_pb2, common_pb2, review_pb2
 from shuqiao import reviewing, views
-from shuqiao.cli.audit.review_tables import WORDS
+from shuqiao.cli.audit.review_words import WORDS
 from tests.support.command_region import CONSUMER, HOUSEHOLD, Person, Region, Shuqiao, exchange_leaf
 from tests.support.region import DIVISION, DOMAIN, ORIGIN
 from tests.support.reviewing import draw_body, event_body

@@ -26,6 +26,7 @@ def verify_log(
 ) -> int:
     """Verify a folder and say what was found; return 0 when it is whole, 1 when not."""
     from gateway.audit.verification.verify import verify_folder
+    from shuqiao import log_faults
     from shuqiao.trust_files import FROM_FOLDER, read_log_keys
 
     keys = read_log_keys(trust, root=root) if trust is not None else None
@@ -65,8 +66,12 @@ def verify_log(
             facts.append((Text("已销毁", "Erased"), ERASED.filled(n=report.erased)))
         call.out.facts(Text("审计日志", "Audit log"), facts)
         if faults:
-            rows = [[Cell("✗", BAD), fault] for fault in faults]
-            call.out.table(Text("问题", "Faults"), (Text("", ""), Text("位置", "Place")), rows)
+            columns = (Text("", ""), Text("位置", "Place"), Text("问题", "Fault"))
+            rows = [
+                [Cell("✗", BAD), log_faults.place(one.place), log_faults.fault(one.what)]
+                for one in report.faults
+            ]
+            call.out.table(Text("问题", "Faults"), columns, rows)
         else:
             call.out.done(Text("日志完整", "The log is whole"))
 

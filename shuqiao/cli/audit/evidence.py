@@ -28,6 +28,16 @@ COLUMNS = (
     Text("说明", "What is wrong"),
     Text("细节", "Particulars"),
 )
+KINDS = {
+    "description": "说明",
+    "trust-list": "信任列表",
+    "policy": "见证策略",
+    "head": "日志头",
+    "attachment": "附件",
+    "entries": "日志记录",
+    "manifest": "清单",
+}
+"""What the records of a bundle are, in Chinese."""
 SHOWN_FAULTS = 50
 MAX_ATTACHED_BYTES = 2 * 1024 * 1024
 
@@ -259,7 +269,8 @@ def _fault(fault: "Fault") -> dict[str, object]:
 
 
 def _row(fault: "Fault") -> list[object]:
-    kind = fault.kind.word if fault.kind else ""
+    code = fault.kind.word if fault.kind else ""
+    kind = Text(f"{KINDS[code]} {code}", code) if code else ""
     entry = "" if fault.entry is None else fault.entry
     mark = Cell(f"✗ {fault.check.number}", BAD)
     return [mark, fault.record, kind, entry, _text(fault.check.says), fault.about]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from shuqiao.cli.audit import evidence
+from shuqiao.cli.audit import entry_facts, evidence
 from shuqiao.cli.audit.archive import verify_log
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.words import Text, unread
@@ -43,8 +43,8 @@ def show(context: typer.Context, key: Key) -> None:
     view = views.entry(found.receipt.index, found.receipt.leaf)
 
     def people() -> None:
-        pairs = [(Text(name, name), value) for name, value in view.items()]
-        call.out.facts(Text("记录 {i}", "Entry {i}").filled(i=found.receipt.index), pairs)
+        title = Text("记录 {i}", "Entry {i}").filled(i=found.receipt.index)
+        call.out.facts(title, entry_facts.facts(view))
         call.out.done(Text(f"证明有效：{keys.source.zh}", f"The proof holds: {keys.source.en}"))
 
     call.out.show({**view, "proof_verified": True, "log": _head(head)}, people)
@@ -157,7 +157,7 @@ def _verify_receipt(call: Invocation, file: Path, trust: Path | None, root: Path
     entry = views.entry(receipt.index, receipt.leaf)
 
     def people() -> None:
-        call.out.facts(Text("回执", "Receipt"), [(Text(name, name), value) for name, value in entry.items()])
+        call.out.facts(Text("回执", "Receipt"), entry_facts.facts(entry))
         said = Text("回执有效：{origin} 共 {size} 条；{zh}", "Receipt holds: {origin}, {size} entries; {en}")
         call.out.done(said.filled(origin=head.origin, size=head.size, zh=keys.source.zh, en=keys.source.en))
 

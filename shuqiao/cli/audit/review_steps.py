@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shuqiao.cli.audit import review_tables
+from shuqiao.cli.audit.review_words import WORDS
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import UNSURE
 from shuqiao.words import Text
@@ -151,7 +151,7 @@ def _step(
             state = review_views.state(stepped.state)
             taken.append({"item": stepped.item, "state": state, "index": stepped.entry})
             said = Text("条目 {item} 现为：{zh}，记录 {index}", "Item {item} is now {en}, entry {index}")
-            word = review_tables.WORDS[state]
+            word = WORDS[state]
             call.out.done(said.filled(item=stepped.item, index=stepped.entry, zh=word.zh, en=word.en))
     call.out.show(
         {"ok": True, "review_id": review_id.hex(), "items": taken, "left": left},

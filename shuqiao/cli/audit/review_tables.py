@@ -1,45 +1,15 @@
 """Reviews as tables and facts, and their words in both languages."""
 
-from collections.abc import Mapping
 from typing import Any
 
+from shuqiao.cli.audit import entry_facts
+from shuqiao.cli.audit.review_words import word
 from shuqiao.cli.invocation import Invocation
 from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
 from shuqiao.words import Text
 
 SHORT_HEX = 12
-WORDS: Mapping[str, Text] = {
-    "random": Text("随机", "random"),
-    "risk": Text("按风险", "by risk"),
-    "drawn": Text("待分派", "drawn"),
-    "assigned": Text("待说明", "assigned"),
-    "justified": Text("已说明", "justified"),
-    "closing": Text("待复核", "to be confirmed"),
-    "closed": Text("已办结", "closed"),
-    "select": Text("抽取", "select"),
-    "assign": Text("分派", "assign"),
-    "justify": Text("说明", "justify"),
-    "close": Text("办结", "close"),
-    "confirm": Text("复核同意", "confirm"),
-    "contest": Text("复核不同意", "contest"),
-    "reopen": Text("重新办理", "reopen"),
-    "in_order": Text("无异常", "in order"),
-    "finding": Text("有问题", "finding"),
-    "suspicious_refusal": Text("可疑的拒绝", "suspicious refusal"),
-    "broken": Text("验证不通过", "did not verify"),
-    "no_case": Text("无办件编号", "no case"),
-    "out_of_hours": Text("非工作时间", "out of hours"),
-    "busy_operator": Text("经办人用量异常", "busy operator"),
-    "busy_consumer": Text("部门用量异常", "busy consumer"),
-    "many_fields": Text("信息项过多", "many fields"),
-    "enumeration": Text("批量试探核验", "enumeration"),
-    "administrative": Text("管理操作", "administrative act"),
-    "revocation": Text("撤销、暂停或终止", "revocation"),
-    "refused_call": Text("被拒绝的管理调用", "refused call"),
-    "busy_reader": Text("日志查阅量异常", "busy reader"),
-    "alert": Text("告警", "alert"),
-}
 STYLES = {"closed": GOOD, "closing": UNSURE, "finding": BAD}
 REVIEWS = (
     Text("抽查", "Review"),
@@ -58,11 +28,6 @@ STEPS = (
     Text("结论", "Verdict"),
     Text("说明", "Text"),
 )
-
-
-def word(name: object) -> object:
-    """Return a word of reviews in both languages; another as it is."""
-    return WORDS.get(str(name), name)
 
 
 def _short(uri: str) -> str:
@@ -131,7 +96,7 @@ def _item(call: Invocation, item: dict[str, Any]) -> None:
             (Text("由谁说明", "To be justified by"), item["party"]),
             *([(Text("抽中缘由", "Drawn because"), rules)] if rules else []),
             (Text("承办人", "Assigned to"), item["assignee"]),
-            *((Text(name, name), value) for name, value in entry.items() if value not in ("", [], 0)),
+            *entry_facts.facts({name: value for name, value in entry.items() if value not in ("", [], 0)}),
         ],
     )
     rows = [

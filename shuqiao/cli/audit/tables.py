@@ -5,6 +5,7 @@ from typing import Any
 from shuqiao.cli.invocation import Invocation
 from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell, harmless
+from shuqiao.subjects import subject
 from shuqiao.words import Text, term
 
 DECISION_STYLES = {"released": GOOD, "refused": UNSURE, "failed": BAD}
@@ -45,8 +46,8 @@ def _told(call: Invocation, view: dict[str, Any]) -> list[object]:
             f"× {view['count']}",
         ]
     what = Cell(term(view.get("act", "?"), language), BAD if view.get("act") == "refused" else "")
-    actor, subject = view.get("actor", ""), view.get("subject", "")
-    return [view["index"], shown(view["time"]), what, view.get("reason", ""), actor, subject]
+    actor, about = view.get("actor", ""), subject(view.get("subject", "")).of(language)
+    return [view["index"], shown(view["time"]), what, view.get("reason", ""), actor, about]
 
 
 def followed(call: Invocation, view: dict[str, Any]) -> str:

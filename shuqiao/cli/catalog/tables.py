@@ -17,6 +17,16 @@ Resource = Annotated[
     ),
 ]
 Note = Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")]
+TYPES = {
+    "text": "文本",
+    "integer": "整数",
+    "decimal": "小数",
+    "boolean": "是否",
+    "date": "日期",
+    "timestamp": "时间",
+    "bytes": "字节",
+}
+"""The types of fields and parameters, in Chinese."""
 LEVEL_STYLES = {"L1": GOOD, "L2": GOOD, "L3": UNSURE, "L4": BAD}
 STANDING_STYLES = {
     "published": GOOD,
@@ -79,7 +89,7 @@ def entry(call: Invocation, view: Mapping[str, Any]) -> None:
         Text("查询参数", "Parameters"),
         (Text("参数", "Parameter"), Text("类型", "Type"), Text("分级", "Level"), Text("格式", "Format")),
         [
-            [p["name"], p["type"], Cell(p["level"], LEVEL_STYLES.get(p["level"], "")), p["format"]]
+            [p["name"], _type(p["type"]), Cell(p["level"], LEVEL_STYLES.get(p["level"], "")), p["format"]]
             for p in view["parameters"]
         ],
     )
@@ -116,6 +126,10 @@ def _facts(call: Invocation, view: Mapping[str, Any]) -> None:
     )
 
 
+def _type(code: str) -> Text:
+    return Text(f"{TYPES[code]} {code}" if code in TYPES else code, code)
+
+
 def _promised(told: Mapping[str, Any]) -> Text:
     parts = [
         (told["unit"], Text("{0}", "{0}")),
@@ -147,7 +161,7 @@ def _fields(call: Invocation, view: Mapping[str, Any]) -> None:
                 field["name"],
                 Text(field["title_zh"], field["title_en"]),
                 field["code"],
-                field["type"],
+                _type(field["type"]),
                 Cell(field["level"], LEVEL_STYLES.get(field["level"], "")),
                 term(field["share"], language),
                 [text for text in (field["condition"], field["legal_basis"]) if text],
