@@ -15,33 +15,59 @@ from typing import NamedTuple
 from exchange.resources import Resource
 from gateway.risk.detector import TAG_BYTES, Alarm, Scoped
 from gateway.risk.observed import Observed
-from gateway.risk.rules_file import Combination
-from gateway.risk.windows import EVIDENCE, MAX_RESOURCES, Cells
+from gateway.risk.rules_file import MAX_COMPONENTS, Combination
+from gateway.risk.windows import EVIDENCE, MAX_RESOURCES, PANES, Cell, Cells
 
 KNOWN_SHAPES = 4096
 MAX_PARTS = 32
 CODE = "code:"
-_EVERY = ("*",)
-"""Stands for all fields of a resource; no field is named so."""
 
 
-class _Part(NamedTuple):
-    """One field of a combination that was received."""
-
-    time_ms: int
-    provider: str
-    resource: str
-    exchange_id: bytes
+_Part = tuple[int, str, bytes]
+"""One field that was received: when, Unix milliseconds, of which resource, by which exchange."""
 
 
-class _Held:
-    """What one consumer received about one subject: per field and provider the newest."""
+class _Held(Cell):
+    """What one consumer received about one subject: per field and provider the newest.
 
-    __slots__ = ("pane", "parts")
+    About most subjects there is one answer, which stands in the cell itself: these come by the hundred
+    thousand, and should not have the garbage collector look at more than one object each.
+
+    Attributes:
+        numbers: of the fields that the one answer brought; empty while there is none.
+    """
+
+    __slots__ = ("_exchange_id", "_parts", "_provider", "_resource", "_time_ms", "numbers")
+    _exchange_id: bytes
+    _provider: str
+    _resource: str
+    _time_ms: int
 
     def __init__(self) -> None:
-        self.pane = 0
-        self.parts: dict[tuple[int, str], _Part] = {}
+        self.numbers: tuple[int, ...] = ()
+        self._parts: dict[tuple[int, str], _Part] | None = None
+
+    def add(self, seen: Observed, numbers: tuple[int, ...]) -> None:
+        """Take in what an answer brought."""
+        if self._parts is None and (
+            not self.numbers or (self.numbers == numbers and self._provider == seen.provider)
+        ):
+            self.numbers = numbers
+            self._time_ms, _, _, _, self._provider, self._resource = seen[:6]
+            self._exchange_id = seen.exchange_id
+            return
+        part, parts = (seen.time_ms, seen.resource, seen.exchange_id), self.parts()
+        for number in numbers:
+            parts[number, seen.provider] = part
+        if len(parts) > MAX_PARTS:
+            del parts[min(parts, key=lambda one: parts[one][0])]
+
+    def parts(self) -> dict[tuple[int, str], _Part]:
+        """Return all, by number of the field and provider; from then on they are kept so."""
+        if self._parts is None:
+            part = (self._time_ms, self._resource, self._exchange_id) if self.numbers else None
+            self._parts = {(number, self._provider): part for number in self.numbers} if part else {}
+        return self._parts
 
 
 class Completed(NamedTuple):
@@ -55,6 +81,38 @@ class Completed(NamedTuple):
     holds: bool
 
 
+class _Work:
+    """One rule at work."""
+
+    __slots__ = ("cells", "everything", "pane_ms", "rule", "scope", "whole", "window_ms")
+
+    def __init__(self, rule: Combination) -> None:
+        self.rule = rule
+        self.scope = Scoped(rule)
+        self.everything = self.scope.everything
+        self.cells: Cells[_Held] = Cells(_Held, most=rule.max_keys)
+        self.window_ms = rule.window * 1000
+        self.pane_ms = max(self.window_ms // PANES, 1)
+        self.whole = (1 << len(rule.fields)) - 1
+
+
+class Brought(NamedTuple):
+    """What a query for some fields brings of one combination.
+
+    Attributes:
+        mask: which of the combination's fields, as bits.
+        numbers: the same, their numbers.
+    """
+
+    work: _Work
+    mask: int
+    numbers: tuple[int, ...]
+
+
+Shape = tuple[Brought, ...]
+"""Of those combinations alone that a query brings any field of."""
+
+
 class Combinations:
     """All rules of this kind at work.
 
@@ -64,26 +122,25 @@ class Combinations:
     """
 
     def __init__(self, rules: Sequence[Combination], resource: Callable[[str], Resource | None]) -> None:
-        self._rules = [(rule, Scoped(rule)) for rule in rules]
-        self._cells: list[Cells[_Held]] = [Cells(_Held, most=rule.max_keys) for rule in rules]
+        self._work = [_Work(rule) for rule in rules]
         self._resource = resource
-        self._shapes: OrderedDict[tuple[str, bytes, tuple[str, ...]], tuple[int, ...]] = OrderedDict()
+        self._shapes: OrderedDict[tuple[str, bytes, tuple[str, ...]], Shape] = OrderedDict()
+        self._concerned: dict[str, tuple[bytes, bool]] = {}
 
     @property
     def evicted(self) -> int:
         """How many cells were dropped for want of room."""
-        return sum(cells.evicted for cells in self._cells)
+        return sum(work.cells.evicted for work in self._work)
 
     @property
     def held(self) -> int:
         """How many cells there are."""
-        return sum(cells.size for cells in self._cells)
+        return sum(work.cells.size for work in self._work)
 
-    def __bool__(self) -> bool:
-        return bool(self._rules)
-
-    def shape(self, resource: str, fields: tuple[str, ...]) -> tuple[int, ...]:
-        """Return, per rule, which of its fields a query for these would bring, as bits; empty for none."""
+    def shape(self, resource: str, fields: tuple[str, ...]) -> Shape:
+        """Return what a query for these fields would bring."""
+        if not self._work:
+            return ()
         known = self._resource(resource)
         if known is not None:
             return self.shape_of(known, fields)
@@ -91,85 +148,87 @@ class Combinations:
 
     def concerns(self, resource: Resource) -> bool:
         """Return whether any field of a resource belongs to a combination."""
-        return bool(self.shape_of(resource, _EVERY))
+        known = self._concerned.get(resource.id)
+        if known is None or known[0] != resource.digest:
+            if len(self._concerned) >= KNOWN_SHAPES:
+                self._concerned.clear()
+            found = bool(self._work and self._brought(resource.id, tuple(resource.fields), resource))
+            known = self._concerned[resource.id] = resource.digest, found
+        return known[1]
 
-    def shape_of(self, resource: Resource, fields: tuple[str, ...]) -> tuple[int, ...]:
+    def shape_of(self, resource: Resource, fields: tuple[str, ...]) -> Shape:
         """Return what `shape` does, for a resource that was found already."""
         found = self._shapes.get((resource.id, resource.digest, fields))
         return self._shape(resource.id, resource.digest, fields, resource) if found is None else found
 
-    def _shape(
-        self, name: str, digest: bytes, fields: tuple[str, ...], known: Resource | None
-    ) -> tuple[int, ...]:
-        codes = _codes(known)
-        asked = tuple(known.fields) if fields is _EVERY and known is not None else fields
-        masks = tuple(_mask(rule, name, asked, codes) for rule, _ in self._rules)
-        found = self._shapes[name, digest, fields] = masks if any(masks) else ()
+    def _shape(self, name: str, digest: bytes, fields: tuple[str, ...], known: Resource | None) -> Shape:
+        found = self._shapes[name, digest, fields] = self._brought(name, fields, known)
         if len(self._shapes) > KNOWN_SHAPES:
             self._shapes.popitem(last=False)
         return found
 
-    def weigh(self, seen: Observed, masks: tuple[int, ...]) -> list[Completed]:
+    def _brought(self, name: str, fields: tuple[str, ...], known: Resource | None) -> Shape:
+        codes = _codes(known)
+        masks = [(work, _mask(work.rule, name, fields, codes)) for work in self._work]
+        return tuple(
+            Brought(work, mask, tuple(number for number in range(MAX_COMPONENTS) if mask >> number & 1))
+            for work, mask in masks
+            if mask
+        )
+
+    def weigh(self, seen: Observed, shape: Shape) -> list[Completed]:
         """Return what an answer that is about to be released completes; nothing is taken in."""
-        found = []
-        for (rule, scope), cells, mask in zip(self._rules, self._cells, masks, strict=True):
-            if not mask or not (scope.everything or scope.admits(seen)):
+        found: list[Completed] = []
+        tags = seen.tags
+        for work, mask, _ in shape:
+            if not work.everything and not work.scope.admits(seen):
                 continue
-            whole = (1 << len(rule.fields)) - 1
-            for start in range(0, len(seen.tags), TAG_BYTES):
-                tag = seen.tags[start : start + TAG_BYTES]
-                cell = cells.find(seen.consumer, tag)
-                if cell is None and mask != whole:
+            for start in range(0, len(tags), TAG_BYTES):
+                tag = tags[start : start + TAG_BYTES]
+                cell = work.cells.find(seen.consumer, tag)
+                if cell is None and mask != work.whole:
                     continue
-                completed = _weigh_one(rule, cell, seen, mask, tag)
+                completed = _weigh_one(work, cell, seen, mask, tag)
                 if completed is not None:
                     found.append(completed)
         return found
 
-    def take(self, seen: Observed, masks: tuple[int, ...]) -> None:
+    def take(self, seen: Observed, shape: Shape) -> None:
         """Take in an answer that is released."""
-        for (rule, scope), cells, mask in zip(self._rules, self._cells, masks, strict=True):
-            if not mask or not (scope.everything or scope.admits(seen)):
+        tags, consumer, now_ms = seen.tags, seen.consumer, seen.time_ms
+        for work, _, numbers in shape:
+            if not work.everything and not work.scope.admits(seen):
                 continue
-            pane = seen.time_ms // max(rule.window * 1000 // 8, 1)
-            part = _Part(seen.time_ms, seen.provider, seen.resource, seen.exchange_id)
-            for start in range(0, len(seen.tags), TAG_BYTES):
-                cell = cells.at(seen.consumer, seen.tags[start : start + TAG_BYTES], pane)
+            pane = now_ms // work.pane_ms
+            for start in range(0, len(tags), TAG_BYTES):
+                cell = work.cells.at(consumer, tags[start : start + TAG_BYTES], pane)
                 cell.pane = pane
-                for number in range(len(rule.fields)):
-                    if mask >> number & 1:
-                        cell.parts[number, seen.provider] = part
-                if len(cell.parts) > MAX_PARTS:
-                    parts = cell.parts
-                    del parts[min(parts, key=lambda one: parts[one].time_ms)]
+                cell.add(seen, numbers)
 
     def absorb(self, others: "Combinations") -> None:
         """Take in what other windows of the same rules have seen meanwhile."""
-        for mine, theirs in zip(self._cells, others._cells, strict=True):
-            for owner, key, cell in theirs.items():
-                own = mine.at(owner, key, cell.pane)
+        for mine, theirs in zip(self._work, others._work, strict=True):
+            for owner, key, cell in theirs.cells.items():
+                own = mine.cells.at(owner, key, cell.pane)
                 own.pane = max(own.pane, cell.pane)
-                own.parts |= cell.parts
+                own.parts().update(cell.parts())
 
 
-def _weigh_one(
-    rule: Combination, cell: _Held | None, seen: Observed, mask: int, tag: bytes
-) -> Completed | None:
-    whole = (1 << len(rule.fields)) - 1
-    since_ms = seen.time_ms - rule.window * 1000
+def _weigh_one(work: _Work, cell: _Held | None, seen: Observed, mask: int, tag: bytes) -> Completed | None:
+    rule, whole, since_ms = work.rule, work.whole, seen.time_ms - work.window_ms
     anybody = believed = 0
-    parts: list[_Part] = []
-    for (number, provider), part in cell.parts.items() if cell is not None else ():
-        if part.time_ms >= since_ms:
+    held = cell.parts().items() if cell is not None else ()
+    for (number, provider), (time_ms, _, _) in held:
+        if time_ms >= since_ms:
             anybody |= 1 << number
             if provider == seen.provider or provider in rule.believes:
                 believed |= 1 << number
-            parts.append(part)
     holds = believed != whole and believed | mask == whole
     if not holds and (anybody == whole or anybody | mask != whole):
         return None
-    ids = list(dict.fromkeys([*(part.exchange_id for part in parts), seen.exchange_id]))
-    resources = dict.fromkeys([*(part.resource for part in parts), seen.resource])
+    parts = [part for _, part in held if part[0] >= since_ms]
+    ids = list(dict.fromkeys([*(exchange_id for _, _, exchange_id in parts), seen.exchange_id]))
+    resources = dict.fromkeys([*(resource for _, resource, _ in parts), seen.resource])
     holds = holds and rule.action == "approval"
     # A completion that is held back and one that is only told of are two findings.
     key = f"{seen.consumer}\0".encode() + tag + (b"\0held" if holds else b"")

@@ -1,13 +1,18 @@
-"""What every detector is made of: whom a rule is about, what it tells apart, and the alarm that it raises."""
+"""What every detector is made of: whom a rule is about, what it tells apart, and the alarm that it raises.
 
-from collections.abc import Callable, Hashable
+Detectors look at exchanges of one moment together, one detector after the other: panes are told once for all
+of them. Who asks what comes again and again, so that answers bring their lane along, which remembers for
+each detector the cell that it used last for the same consumer, agent, operator and resource.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Generic, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import Rule
-from gateway.risk.windows import EVIDENCE, HASH, PANES, C, Cells, Counts, Shown, Sightings
+from gateway.risk.windows import EVIDENCE, GONE, HASH, PANES, C, Cell, Cells, Counts, Shown, Sightings
 
 TAG_BYTES = 32
 KNOWN_RESOURCES = 4096
@@ -34,6 +39,23 @@ class Alarm(NamedTuple):
     ids: bytes
     resources: tuple[str, ...]
     time_ms: int
+
+
+Alarms = list[tuple[int, Alarm]]
+"""With the place of the exchange among those of its moment."""
+Lane = list[Any]
+"""Per detector of answers (`Detector.slot`) the cell that it used last, None where its rule is not concerned.
+
+A cell may be used for as long as it has the present pane; otherwise it is looked up, see `Cells`. Detectors
+whose cells are of cases or subjects have something else there.
+"""
+Answer = tuple[int, Observed, Lane, int]
+"""Its place among the exchanges of its moment, what was seen of it, its lane, and the beginning of its first
+tag as a number, `NO_TAG` where there is none."""
+NO_TAG = -1
+UNUSED = Cell()
+"""What is in a lane before a cell was looked up."""
+UNUSED.pane = GONE
 
 
 class Scoped:
@@ -94,6 +116,9 @@ class Detector(Generic[C]):
         rule: the rule.
         scope: what it tells apart.
         make: makes an empty cell.
+
+    Attributes:
+        slot: its place in lanes.
     """
 
     refused = False
@@ -101,6 +126,7 @@ class Detector(Generic[C]):
 
     def __init__(self, rule: Rule, scope: str, make: Callable[[], C]) -> None:
         self.rule = rule
+        self.slot = 0
         self._cells = Cells(make, most=rule.max_keys)
         self.window_ms = rule.window * 1000
         self.pane_ms = max(self.window_ms // PANES, 1)
@@ -118,8 +144,16 @@ class Detector(Generic[C]):
         """How many cells there are."""
         return self._cells.size
 
-    def look(self, seen: Observed) -> Alarm | None:
-        """Take in one exchange; return an alarm where the rule fits now."""
+    def concerns(self, seen: Observed) -> bool:
+        """Return whether the rule is about all exchanges of the same consumer, agent, operator, resource."""
+        return self._scope.everything or self._scope.admits(seen)
+
+    def opening(self, seen: Observed) -> object:
+        """Return what a lane begins with; None where the rule is not concerned."""
+        return UNUSED if self.concerns(seen) else None
+
+    def look(self, now_ms: int, answers: Sequence[Answer], alarms: Alarms) -> None:
+        """Take in answers of one moment; add an alarm wherever the rule fits now."""
         raise NotImplementedError
 
     def _alarm(self, seen: Observed, cell: "Shown", count: int, more: bytes = b"") -> Alarm:
@@ -153,28 +187,39 @@ class Tally(Detector[Counts]):
         super().__init__(rule, scope, Counts)
         self._least = least
         self._first = Sightings()
+        # Where a key names its resource there is no other, and an alarm has it from the exchange.
+        self._many_resources = not self._named.resource
 
-    def _again(self, seen: Observed, key: Hashable, mark: int = 0) -> Counts | None:
+    def _again(self, consumer: str, key: Hashable, pane: int, mark: int = 0) -> Counts | None:
         """Return the cell of a key that was seen before within the window; None where it was not.
 
         A cell is made the second time: it says that there was a first, with its mark.
         """
-        cell = self._cells.find(seen.consumer, key)
+        cell = self._cells.find(consumer, key)
         if cell is None:
-            pane = seen.time_ms // self.pane_ms
-            first = self._first.note(hash((seen.consumer, key)) & HASH, pane, mark)
+            first = self._first.note(hash((consumer, key)) & HASH, pane, mark)
             if first is None:
                 return None
-            cell = self._cells.at(seen.consumer, key, pane)
-            cell.add(pane)
-            cell.marks = (first,)
+            cell = self._cells.add(consumer, key, pane)
+            cell.total = 1
+            cell.first = first
         return cell
 
-    def _count(self, seen: Observed, key: Hashable, more: bytes = b"") -> Alarm | None:
-        pane = seen.time_ms // self.pane_ms
-        cell = self._cells.at(seen.consumer, key, pane)
-        cell.add(pane)
-        cell.note(seen.resource, seen.exchange_id, keep_id=cell.total > self._least - EVIDENCE)
+    def _count(self, seen: Observed, key: Hashable, pane: int) -> Alarm | None:
+        """Count an exchange under a key."""
+        return self._count_in(self._cells.at(seen.consumer, key, pane), seen, key, pane)
+
+    def _count_in(
+        self, cell: Counts, seen: Observed, key: Hashable, pane: int, more: bytes = b""
+    ) -> Alarm | None:
+        """Count an exchange in the cell of its key."""
+        if cell.pane != pane:
+            self._cells.touch(seen.consumer, key)
+            cell.turn(pane)
+        cell.total += 1
+        near = cell.total > self._least - EVIDENCE
+        if near or (self._many_resources and seen.resource not in cell.resources):
+            cell.note(seen.resource, seen.exchange_id, keep_id=near)
         if cell.total < self._least or seen.time_ms < cell.quiet_until_ms:
             return None
         alarm = self._alarm(seen, cell, cell.total, more)

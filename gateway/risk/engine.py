@@ -20,6 +20,7 @@ from exchange.region_rules import RegionRules
 from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, exchange_pb2
 from gateway.record import Exchange
+from gateway.risk.combination import Shape
 from gateway.risk.detector import Alarm
 from gateway.risk.holds import Holds, hold_of
 from gateway.risk.observed import Observed, observe
@@ -122,14 +123,16 @@ class Engine:
         if not self.rules:
             return
         now_ms = self._clock.now_ms()
-        self.take([seen for seen in (observe(one, now_ms) for one in exchanges) if seen is not None])
+        batch = [seen for one in exchanges if (seen := observe(one, now_ms)) is not None]
+        self._taken(batch, self.windows.take_moment(now_ms, batch))
 
     def take(self, batch: Sequence[Observed]) -> None:
         """Take in what was observed."""
-        take = self.windows.take
-        for seen in batch:
-            for alarm in take(seen):
-                self._fire(alarm, alarm.rule.action)
+        self._taken(batch, self.windows.take(batch))
+
+    def _taken(self, batch: Sequence[Observed], alarms: Sequence[Alarm]) -> None:
+        for alarm in alarms:
+            self._fire(alarm, alarm.rule.action)
         if self.seen is not None:
             self.seen(batch)
 
@@ -139,17 +142,18 @@ class Engine:
         Raises:
             ApprovalRequired: it does, and no decision lets it pass.
         """
-        header, resource, tags = exchange.header, exchange.resource, exchange.tags
-        if tags is None or resource is None or not self.windows.combinations:
-            return
-        if body.failure or header.kind == common_pb2.KIND_VERIFY:
+        resource, tags = exchange.resource, exchange.tags
+        if tags is None or resource is None:
             return
         combinations = self.windows.combinations
         if not combinations.concerns(resource):
             return
-        fields = tuple(header.fields)
-        masks = combinations.shape_of(resource, fields)
-        if not masks:
+        header = exchange.header
+        if header.kind == common_pb2.KIND_VERIFY or body.failure:
+            return
+        fields = tuple(header.fields[:])  # a slice is copied at once, an iterator asks one by one
+        shape = combinations.shape_of(resource, fields)
+        if not shape:
             return
         seen = Observed(
             self._clock.now_ms(),
@@ -168,35 +172,35 @@ class Engine:
             0,
             tags.tags,
         )
-        held = self.weigh(seen, masks)
+        held = self.weigh(seen, shape)
         if held is not None:
             exchange.rule = f"risk/{held[0]}"
             raise ApprovalRequired(f"finding {held[1].hex()}")
 
-    def weigh(self, seen: Observed, masks: tuple[int, ...] | None = None) -> tuple[str, bytes] | None:
+    def weigh(self, seen: Observed, shape: Shape | None = None) -> tuple[str, bytes] | None:
         """Take in an answer that is about to be released, unless it is held back.
 
         It counts from here on, not from when it is durable: of two that come together, the second completes.
 
         Args:
             seen: the answer, with its fields and tags.
-            masks: of the combinations that it brings fields of; found here where None.
+            shape: what it brings of combinations; found here where None.
 
         Returns:
             Rule and finding that hold it back; None where it may go.
         """
         combinations = self.windows.combinations
-        if masks is None:
-            masks = combinations.shape(seen.resource, seen.fields)
-        if not masks:
+        if shape is None:
+            shape = combinations.shape(seen.resource, seen.fields)
+        if not shape:
             return None
         held = None
-        for alarm, holds in combinations.weigh(seen, masks):
+        for alarm, holds in combinations.weigh(seen, shape):
             finding_id = self._fire(alarm, alarm.rule.action if holds else "alert")
             if holds and finding_id is not None:
                 held = held or (alarm.rule.id, finding_id)
         if held is None:
-            combinations.take(seen, masks)
+            combinations.take(seen, shape)
         return held
 
     # -- findings ----------------------------------------------------------------------------------------

@@ -3,13 +3,12 @@
 Beijing time. Days off are weekends and what the region's rules name; their working days count as such.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from gateway.risk.detector import Alarm, Tally
-from gateway.risk.observed import Observed
+from gateway.risk.detector import Alarms, Answer, Tally
 from gateway.risk.rules_file import OutOfHours
-from gateway.risk.windows import Cells
+from gateway.risk.windows import Cell, Cells
 
 MINUTE_MS = 60_000
 ZONE_MS = 8 * 3_600_000
@@ -19,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SATURDAY = 5
 
 
-class Custom:
+class Custom(Cell):
     """On how many days a consumer asked at all, and on how many of them outside office hours; both fade.
 
     Attributes:
@@ -27,7 +26,7 @@ class Custom:
         today: whether it asked outside office hours today.
     """
 
-    __slots__ = ("days", "outside", "pane", "today")
+    __slots__ = ("days", "outside", "today")
 
     def __init__(self) -> None:
         self.pane = 0
@@ -61,25 +60,30 @@ class Hours(Tally):
         self._minute = (-1, False)
         self._day_ms = 24 * 60 * MINUTE_MS
 
-    def look(self, seen: Observed) -> Alarm | None:
+    def look(self, now_ms: int, answers: Sequence[Answer], alarms: Alarms) -> None:
         """See `Detector`."""
-        if not seen.sealed or (not self._scope.everything and not self._scope.admits(seen)):
-            return None
         minute, outside = self._minute
-        if seen.time_ms // MINUTE_MS != minute:
-            minute = seen.time_ms // MINUTE_MS
+        if now_ms // MINUTE_MS != minute:
+            minute = now_ms // MINUTE_MS
             outside = self.is_outside(minute)
             self._minute = minute, outside
-        day = seen.time_ms // self._day_ms
-        custom = self._customs.at(seen.consumer, "", day)
-        if custom.pane != day:
-            custom.roll(day)
-        if not outside:
-            return None
-        custom.today = True
-        if custom.days < self._learn or custom.outside * 1000 > self._usual * custom.days:
-            return None
-        return self._count(seen, self._key(seen))
+        day, slot = now_ms // self._day_ms, self.slot
+        for number, seen, lane, _ in answers:
+            custom = lane[slot]
+            if custom is None or not seen.sealed:
+                continue
+            if custom.pane != day:
+                custom = lane[slot] = self._customs.at(seen.consumer, "", day)
+                if custom.pane != day:
+                    custom.roll(day)
+            if not outside:
+                continue
+            custom.today = True
+            if custom.days < self._learn or custom.outside * 1000 > self._usual * custom.days:
+                continue
+            alarm = self._count(seen, self._key(seen), now_ms // self.pane_ms)
+            if alarm is not None:
+                alarms.append((number, alarm))
 
     def is_outside(self, minute: int) -> bool:
         """Return whether a minute since 1970 lies outside office hours."""

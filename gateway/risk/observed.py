@@ -70,22 +70,26 @@ def observe(exchange: Exchange, now_ms: int) -> Observed | None:
         by_provider = error.hop.startswith(_PROVIDER)
         fields = tuple(header.fields)
         attempt = _attempt(header.resource, fields, header.purpose, header.grant_id, header.matter)
-    return Observed(
-        now_ms,
-        identity.organisation,
-        identity.name,
-        header.operator,
-        header.provider_organisation,
-        resource.id if resource is not None else header.resource,
-        header.case_number if exchange.case_standing != audit_pb2.CASE_STANDING_NOT_OPEN else "",
-        resource is not None and resource.sealed,
-        error is None,
-        reason,
-        by_provider,
-        exchange.exchange_id,
-        fields,
-        attempt,
-        tags.tags if tags is not None else b"",
+    # As `Observed(...)` does, in half the time; one is made of every exchange.
+    return tuple.__new__(
+        Observed,
+        (
+            now_ms,
+            identity.organisation,
+            identity.name,
+            header.operator,
+            header.provider_organisation,
+            resource.id if resource is not None else header.resource,
+            header.case_number if exchange.case_standing != audit_pb2.CASE_STANDING_NOT_OPEN else "",
+            resource is not None and resource.sealed,
+            error is None,
+            reason,
+            by_provider,
+            exchange.exchange_id,
+            fields,
+            attempt,
+            tags.tags if tags is not None else b"",
+        ),
     )
 
 

@@ -1,22 +1,24 @@
 """Volume against its own past, and pairs of consumer and resource that never were."""
 
-from gateway.risk.detector import Alarm, Detector
+from collections.abc import Sequence
+
+from gateway.risk.detector import Alarm, Alarms, Answer, Detector
 from gateway.risk.observed import Observed
 from gateway.risk.rules_file import NewPair, Volume
-from gateway.risk.windows import MAX_RESOURCES, Counts
+from gateway.risk.windows import MAX_RESOURCES, Cell, Counts
 
 RISE = 2
 """One window raises what counts as the highest of the past to at most twice as much."""
 
 
-class Past:
+class Past(Cell):
     """A count in the present window, and the highest before it, which fades.
 
     Attributes:
         since_ms: when the first one came.
     """
 
-    __slots__ = ("count", "pane", "peak", "quiet_until_ms", "resources", "since_ms")
+    __slots__ = ("count", "peak", "quiet_until_ms", "resources", "since_ms")
 
     def __init__(self) -> None:
         self.pane = 0
@@ -40,36 +42,44 @@ class AgainstPast(Detector[Past]):
         self._remember_ms = rule.remember * 1000
         self._fade = 0.5 ** (self.window_ms / self._remember_ms)
 
-    def look(self, seen: Observed) -> Alarm | None:
+    def look(self, now_ms: int, answers: Sequence[Answer], alarms: Alarms) -> None:
         """See `Detector`."""
-        if not self._scope.everything and not self._scope.admits(seen):
-            return None
-        now_ms = seen.time_ms
-        pane = now_ms // self.pane_ms
+        pane, slot, least = now_ms // self.pane_ms, self.slot, self._least
+        for number, seen, lane, _ in answers:
+            cell = lane[slot]
+            if cell is None:
+                continue
+            if cell.pane != pane:
+                cell = lane[slot] = self._at(seen, pane)
+            cell.count += 1
+            if cell.count < least or now_ms < cell.quiet_until_ms:
+                continue
+            if self._fits(cell, now_ms):
+                cell.quiet_until_ms = now_ms + max(self.window_ms, self.rule.hold_s * 1000)
+                alarms.append((number, self._found(seen, cell)))
+
+    def _at(self, seen: Observed, pane: int) -> Past:
+        """Return a cell as it is in a window; of the one before it what remains is a peak."""
         cell = self._cells.at(seen.consumer, self._key(seen), pane)
         if not cell.since_ms:
-            cell.since_ms = now_ms
+            cell.since_ms = seen.time_ms
+        # A lane is of one resource, and what was noted stays: once is enough.
+        if seen.resource not in cell.resources and len(cell.resources) < MAX_RESOURCES:
+            cell.resources += (seen.resource,)
         if pane != cell.pane:
             passed = pane - cell.pane
             if self._new and passed * self.pane_ms >= self._remember_ms:
-                cell.since_ms = now_ms
+                cell.since_ms = seen.time_ms
             highest = min(cell.count, RISE * max(cell.peak, self._least // 4))
             cell.peak = max(cell.peak, highest) * self._fade ** max(passed, 0)
             cell.pane, cell.count = pane, 0
-        cell.count += 1
-        if seen.resource not in cell.resources and len(cell.resources) < MAX_RESOURCES:
-            cell.resources += (seen.resource,)
-        if cell.count < self._least or now_ms < cell.quiet_until_ms:
-            return None
+        return cell
+
+    def _fits(self, cell: Past, now_ms: int) -> bool:
         age_ms = now_ms - cell.since_ms
         if self._new:
-            fits = age_ms < self.window_ms
-        else:
-            fits = age_ms >= self._learn_ms and cell.count >= self._factor * max(cell.peak, 1.0)
-        if not fits:
-            return None
-        cell.quiet_until_ms = now_ms + max(self.window_ms, self.rule.hold_s * 1000)
-        return self._found(seen, cell)
+            return age_ms < self.window_ms
+        return age_ms >= self._learn_ms and cell.count >= self._factor * max(cell.peak, 1.0)
 
     def _found(self, seen: Observed, cell: Past) -> Alarm:
         shown = Counts()

@@ -117,8 +117,7 @@ class Rebuild:
             await asyncio.get_running_loop().run_in_executor(thread, self._read, windows, end, since_ms)
             while self._meanwhile and not self._due.is_set():
                 slice_, self._meanwhile = self._meanwhile[:CHUNK], self._meanwhile[CHUNK:]
-                for seen in slice_:
-                    windows.take(seen)
+                windows.take(slice_)
                 await asyncio.sleep(0)
             if not self._due.is_set():
                 windows.combinations.absorb(engine.windows.combinations)
@@ -144,7 +143,7 @@ class Rebuild:
             self._closing.wait(pace.rest_s(time.thread_time() - begun))
 
     def _take(self, windows: Windows, start: int, count: int) -> None:
-        beside = self._log.beside(start, count)
+        beside, batch = self._log.beside(start, count), []
         for index, leaf in kept_leaves(self._log, start, count):
             self.read += 1
             entry = _entry(leaf)
@@ -153,10 +152,11 @@ class Rebuild:
             seen = observe_entry(entry, beside.get(index, b""), self._resource)
             if seen is None:
                 continue
-            windows.take(seen)
-            masks = windows.combinations.shape(seen.resource, seen.fields) if seen.released else ()
-            if masks and seen.tags:
-                windows.combinations.take(seen, masks)
+            batch.append(seen)
+            shape = windows.combinations.shape(seen.resource, seen.fields) if seen.released else ()
+            if shape and seen.tags:
+                windows.combinations.take(seen, shape)
+        windows.take(batch)
 
     def _first(self, low: int, high: int, since_ms: int) -> int:
         """Return the first index of a range whose entry is not before a time; erased ones count as before."""

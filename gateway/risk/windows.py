@@ -8,13 +8,15 @@
    more; a cell is made the second time. What was seen first is forgotten when newer keys need its place.
 4. Cells are bounded per rule. One consumer may have a fourth of them: who floods forgets its own past, not
    that of others. What is dropped is counted (`evicted`).
+5. A cell whose pane is the present one may be used again without being looked up (gateway/risk/detector.py):
+   looking up puts cells in order by use, once per pane. What is dropped has the pane of no time.
 """
 
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from math import ceil, exp
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 PANES = 8
 EVIDENCE = 16
@@ -23,14 +25,26 @@ MAX_RESOURCES = 16
 PLACES_PER_ITEM = 4
 SHARE = 4
 SIGHTING_BITS = 21
+_PLACE = (1 << SIGHTING_BITS) - 1
 MARK = (1 << 16) - 1
+GONE = -1
+"""The pane of no time."""
 HASH = (1 << 64) - 1
 
 
-class Cell(Protocol):
-    """What is kept under one key."""
+class Cell:
+    """What is kept under one key.
 
+    Attributes:
+        pane: that was last counted in; `GONE` once it was dropped.
+    """
+
+    __slots__ = ("pane",)
     pane: int
+
+    def drop(self) -> None:
+        """Let go of what it holds: somebody may still refer to it."""
+        self.pane = GONE
 
 
 C = TypeVar("C", bound=Cell)
@@ -60,13 +74,19 @@ class Cells(Generic[C]):
     def at(self, owner: str, key: Hashable, pane: int) -> C:
         """Return a cell, made where there is none; called with another pane it counts as just used."""
         held = self._owners.get(owner)
-        cell = None if held is None else held.get(key)
-        if held is not None and cell is not None:
-            if cell.pane != pane:
-                held.move_to_end(key)
-                self._owners.move_to_end(owner)
-            return cell
-        return self._add(owner, key, pane)
+        if held is None:
+            return self.add(owner, key, pane)
+        cell = held.get(key)
+        if cell is None:
+            return self.add(owner, key, pane)
+        if cell.pane != pane:
+            self.touch(owner, key)
+        return cell
+
+    def touch(self, owner: str, key: Hashable) -> None:
+        """Have a cell that there is count as just used."""
+        self._owners[owner].move_to_end(key)
+        self._owners.move_to_end(owner)
 
     def items(self) -> Iterator[tuple[str, Hashable, C]]:
         """Yield consumer, key and cell of all."""
@@ -74,30 +94,35 @@ class Cells(Generic[C]):
             for key, cell in held.items():
                 yield owner, key, cell
 
-    def _add(self, owner: str, key: Hashable, pane: int) -> C:
-        held = self._owners.get(owner)
+    def add(self, owner: str, key: Hashable, pane: int) -> C:
+        """Return a new cell under a key that has none."""
+        owners = self._owners
+        held = owners.get(owner)
         if held is not None and len(held) >= self._own:
-            held.popitem(last=False)
-            self._dropped()
+            self._drop(held)
         elif self.size >= self._most:
-            oldest, theirs = next(iter(self._owners.items()))
-            theirs.popitem(last=False)
-            self._dropped()
+            oldest, theirs = next(iter(owners.items()))
+            self._drop(theirs)
             if not theirs:
-                del self._owners[oldest]
+                del owners[oldest]
+                held = owners.get(owner)
         cell = self._make()
         cell.pane = pane
-        self._owners.setdefault(owner, OrderedDict())[key] = cell
-        self._owners.move_to_end(owner)
+        if held is None:
+            held = owners[owner] = OrderedDict()
+        else:
+            owners.move_to_end(owner)
+        held[key] = cell
         self.size += 1
         return cell
 
-    def _dropped(self) -> None:
+    def _drop(self, held: OrderedDict[Hashable, C]) -> None:
+        held.popitem(last=False)[1].drop()
         self.size -= 1
         self.evicted += 1
 
 
-class Shown:
+class Shown(Cell):
     """What a cell keeps to show later what was counted.
 
     Attributes:
@@ -106,13 +131,22 @@ class Shown:
         resources: that were seen, at most 16.
     """
 
-    __slots__ = ("ids", "pane", "quiet_until_ms", "resources")
+    __slots__ = ("ids", "quiet_until_ms", "resources")
 
     def __init__(self) -> None:
         self.pane = 0
         self.quiet_until_ms = 0
         self.ids = b""
         self.resources: tuple[str, ...] = ()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.ids, self.resources = b"", ()
+
+    def drop(self) -> None:
+        """See `Cell`."""
+        self.clear()
+        self.pane = GONE
 
     def note(self, resource: str, exchange_id: bytes, *, keep_id: bool) -> None:
         """Keep what shows later what was counted."""
@@ -128,27 +162,42 @@ class Counts(Shown):
     Attributes:
         total: within the window.
         second: another count beside it, of the same panes.
-        marks: of what was counted already, at most 16.
+        first: mark of what was counted first, 16 bits.
+        marks: of what was counted already, at most 16; empty while it is the first alone.
     """
 
-    __slots__ = ("_panes", "marks", "second", "total")
+    __slots__ = ("_panes", "first", "marks", "second", "total")
+    _panes: list[tuple[int, int, int]]
+    first: int
+    marks: tuple[int, ...]
+    second: int
+    total: int
 
     def __init__(self) -> None:
-        super().__init__()
-        self._panes: list[tuple[int, int, int]] = _NO_PANES
-        self.total = self.second = 0
-        self.marks: tuple[int, ...] = ()
+        # Not by way of `Shown`, and nothing that the garbage collector has to look at: these come by the
+        # hundred thousand, most of them for keys that come twice.
+        self.pane = self.quiet_until_ms = self.total = self.second = self.first = 0
+        self.ids = b""
+        self.resources = self.marks = ()
+        self._panes = _NO_PANES
 
     def add(self, pane: int, other: int = 0) -> None:
         """Count one in a pane, and some beside it."""
+        if pane != self.pane:
+            self.turn(pane)
+        self.total += 1
+        self.second += other
+
+    def turn(self, pane: int) -> None:
+        """Have a pane be the present one; what comes counts in it.
+
+        Of a clock that went back a little nothing follows: what comes counts in the newest pane.
+        """
         if pane > self.pane:
             self._roll(pane)
         elif self.pane - pane >= PANES:
             self.clear()
             self.pane = pane
-        # A clock that went back a little: what comes counts in the newest pane.
-        self.total += 1
-        self.second += other
 
     def clear(self) -> None:
         """Begin anew."""
@@ -196,16 +245,15 @@ class Sightings:
         places = self._places
         if not places:
             places = self._places = array("Q", bytes(8 << SIGHTING_BITS))
-        at, wanted, oldest = number & ((1 << SIGHTING_BITS) - 1), number >> 32, -1
-        place = at
-        for one in (at, at ^ 1):
-            held = places[one]
-            age = (pane - (held >> 16)) & MARK if held else MARK + 1
-            if age < PANES and held >> 32 == wanted:
-                return held & MARK
-            if age > oldest:
-                place, oldest = one, age
-        places[place] = wanted << 32 | (pane & MARK) << 16 | mark
+        at, wanted = number & _PLACE, number >> 32
+        one, two = places[at], places[at ^ 1]
+        age = (pane - (one >> 16)) & MARK if one else MARK + 1
+        if age < PANES and one >> 32 == wanted:
+            return one & MARK
+        older = (pane - (two >> 16)) & MARK if two else MARK + 1
+        if older < PANES and two >> 32 == wanted:
+            return two & MARK
+        places[at ^ 1 if older > age else at] = wanted << 32 | (pane & MARK) << 16 | mark
         return None
 
 
@@ -219,27 +267,22 @@ class Distinct(Shown):
         places: how many; see `places_for`.
     """
 
-    __slots__ = ("_codes", "_in_pane", "filled")
+    __slots__ = ("_codes", "filled")
 
     def __init__(self, places: int) -> None:
         super().__init__()
         self.filled = 0
         self._codes = bytearray(places)
-        self._in_pane = [0] * (PANES + 1)
 
     def add(self, pane: int, number: int) -> bool:
         """Set the place of a number, which is evenly distributed, in a pane; return whether it was set."""
         if pane != self.pane:
             self._roll(pane)
         codes = self._codes
-        place, code = number % len(codes), self.pane % PANES + 1
+        place = number % len(codes)
         before = codes[place]
-        if before == code:
-            return True
-        codes[place] = code
-        self._in_pane[code] += 1
+        codes[place] = self.pane % PANES + 1
         if before:
-            self._in_pane[before] -= 1
             return True
         self.filled += 1
         return False
@@ -247,9 +290,12 @@ class Distinct(Shown):
     def clear(self) -> None:
         """Begin anew."""
         self._codes = bytearray(len(self._codes))
-        self._in_pane = [0] * (PANES + 1)
         self.filled = 0
         self.ids, self.resources = b"", ()
+
+    def drop(self) -> None:
+        """See `Cell`."""
+        self.pane, self.ids, self.resources, self._codes = GONE, b"", (), bytearray()
 
     def _roll(self, pane: int) -> None:
         if -PANES < pane - self.pane < 0:
@@ -259,10 +305,10 @@ class Distinct(Shown):
         else:
             for passed in range(self.pane + 1, pane + 1):
                 code = passed % PANES + 1
-                if self._in_pane[code]:
+                gone = self._codes.count(code)
+                if gone:
                     self._codes = self._codes.translate(_CLEARING[code])
-                    self.filled -= self._in_pane[code]
-                    self._in_pane[code] = 0
+                    self.filled -= gone
         self.pane = pane
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
 from random import Random
 
 from exchange.region_rules import RegionRules
@@ -32,6 +33,7 @@ class Score:
     Attributes:
         findings: per rule, how many.
         right: per rule, how many of these are about an incident.
+        told: each finding, a line.
         events: how many exchanges were tried; `lawful` of them lawful.
         lawful_held: lawful exchanges that were held back.
         attack_held: those of incidents.
@@ -40,6 +42,7 @@ class Score:
     incidents: list[Incident]
     findings: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)
+    told: list[str] = field(default_factory=list)
     events: int = 0
     lawful: int = 0
     lawful_held: int = 0
@@ -119,12 +122,20 @@ class _Run:
         """A finding is right where half of the exchanges that it names belong to incidents."""
         score = self.score
         score.findings[finding.rule] += 1
+        score.told.append(_line(finding, self.clock.ms))
         labels = [int.from_bytes(one[:LABEL_BYTES]) for one in finding.exchange_ids]
         guilty = [label for label in labels if label]
         if 2 * len(guilty) >= len(labels):
             score.right[finding.rule] += 1
             for label in set(guilty):
                 score.incidents[label - 1].found_by.add(finding.rule)
+
+
+def _line(finding: audit_pb2.FindingRecord, time_ms: int) -> str:
+    told = [time_ms, finding.rule, finding.action, finding.count, finding.consumer]
+    told += [finding.operator or "-", *finding.resources, finding.finding_id[:8].hex()]
+    exchanges = sha256(b"".join(finding.exchange_ids)).hexdigest()[:16]
+    return " ".join(str(one) for one in [*told, exchanges])
 
 
 def run(rules: str, *, days: int, each: int, seed: int) -> Score:

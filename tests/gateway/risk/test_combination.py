@@ -191,9 +191,9 @@ def test_a_flood_of_subjects_and_tags_stays_within_bounds() -> None:
     assert (combinations.held, combinations.evicted) == (50, 950)
     for number in range(200):
         work.answer(HOUSEHOLD, "one", provider=f"provider {number}")
-    cell = combinations._cells[0].find(HEALTH, tag("one"))
+    cell = combinations._work[0].cells.find(HEALTH, tag("one"))
     assert cell is not None
-    assert len(cell.parts) == MAX_PARTS
+    assert len(cell.parts()) == MAX_PARTS
 
 
 def passed(resource: str, subject: str, kind: int = common_pb2.KIND_QUERY) -> Exchange:
