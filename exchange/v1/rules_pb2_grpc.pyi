@@ -44,7 +44,8 @@ class RulesServiceStub:
     Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED.
     """
     DryRun: _grpc.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]
-    """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+    """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+    have found in them; quotas are left out. Caller: admin, officer, auditor.
     Errors: RULES_INVALID, MALFORMED.
     """
 
@@ -64,7 +65,8 @@ class RulesServiceAsyncStub(RulesServiceStub):
     Caller: agent and steward of consumer or provider; officer, auditor, admin. Errors: MALFORMED.
     """
     DryRun: _aio.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]  # type: ignore[assignment]
-    """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+    """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+    have found in them; quotas are left out. Caller: admin, officer, auditor.
     Errors: RULES_INVALID, MALFORMED.
     """
 
@@ -105,7 +107,8 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rules_pb2.DryRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.DryRunResponse, _abc.Awaitable[_rules_pb2.DryRunResponse]]:
-        """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+        """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+        have found in them; quotas are left out. Caller: admin, officer, auditor.
         Errors: RULES_INVALID, MALFORMED.
         """
 
