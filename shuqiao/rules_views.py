@@ -128,6 +128,34 @@ def groups(answer: rules_pb2.DryRunResponse) -> list[View]:
     ]
 
 
+def risk_findings(answer: rules_pb2.DryRunResponse) -> View | None:
+    """Return what the risk rules would have found; None where there are none."""
+    if not answer.HasField("risk"):
+        return None
+    return {
+        "examined": answer.risk.examined,
+        "since": unix_ms(answer.risk.since_ms),
+        "rules": [_risk_rule(rule) for rule in answer.risk.rules],
+    }
+
+
+def _risk_rule(rule: rules_pb2.RiskDryRunRule) -> View:
+    return {
+        "rule": rule.rule,
+        "in_force": rule.in_force if rule.HasField("in_force") else None,
+        "proposed": rule.proposed if rule.HasField("proposed") else None,
+        "first": [
+            {
+                "time": unix_ms(one.time_ms),
+                "consumer": one.consumer,
+                "resources": list(one.resources),
+                "count": one.count,
+            }
+            for one in rule.first
+        ],
+    }
+
+
 def reasons_of(rules: RegionRules) -> Mapping[str, Text]:
     """Return by id why each guard forbids."""
     guards, _ = read_guards(rules.guards)

@@ -624,6 +624,7 @@ class DryRunResponse(_message.Message):
     EXAMINED_FIELD_NUMBER: _builtins.int
     SAME_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    RISK_FIELD_NUMBER: _builtins.int
     examined: _builtins.int
     """How many exchanges were looked at."""
     same: _builtins.int
@@ -632,17 +633,133 @@ class DryRunResponse(_message.Message):
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunGroup]:
         """The others, the most frequent first, at most 100."""
 
+    @_builtins.property
+    def risk(self) -> Global___RiskDryRun:
+        """What the risk rules would have found; unset where neither rules have any."""
+
     def __init__(
         self,
         *,
         examined: _builtins.int = ...,
         same: _builtins.int = ...,
         groups: _abc.Iterable[Global___DryRunGroup] | None = ...,
+        risk: Global___RiskDryRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["risk", b"risk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["examined", b"examined", "groups", b"groups", "same", b"same"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examined", b"examined", "groups", b"groups", "risk", b"risk", "same", b"same"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DryRunResponse: _TypeAlias = DryRunResponse  # noqa: Y015
+
+@_typing.final
+class RiskDryRun(_message.Message):
+    """What risk rules would have found in the same time, whoever decides about it meanwhile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXAMINED_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    examined: _builtins.int
+    """How many exchanges went through the rules; those before the time that the rules look back to count too."""
+    since_ms: _builtins.int
+    """From when on findings were counted, Unix milliseconds; later than asked for where the log is too long."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskDryRunRule]:
+        """Rules of either, those in force first, in their order."""
+
+    def __init__(
+        self,
+        *,
+        examined: _builtins.int = ...,
+        since_ms: _builtins.int = ...,
+        rules: _abc.Iterable[Global___RiskDryRunRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examined", b"examined", "rules", b"rules", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RiskDryRun: _TypeAlias = RiskDryRun  # noqa: Y015
+
+@_typing.final
+class RiskDryRunRule(_message.Message):
+    """What one risk rule would have found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Its id."""
+    in_force: _builtins.int
+    """How many findings of the rule as it is in force; unset where there is none of this id."""
+    proposed: _builtins.int
+    """How many of the rule as it is asked about; unset where there is none of this id."""
+    @_builtins.property
+    def first(self) -> _containers.RepeatedCompositeFieldContainer[Global___RiskDryRunFinding]:
+        """The first findings of the rule as it is asked about, at most 3."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        in_force: _builtins.int | None = ...,
+        proposed: _builtins.int | None = ...,
+        first: _abc.Iterable[Global___RiskDryRunFinding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_force", b"_in_force", "_proposed", b"_proposed", "in_force", b"in_force", "proposed", b"proposed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_force", b"_in_force", "_proposed", b"_proposed", "first", b"first", "in_force", b"in_force", "proposed", b"proposed", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__in_force: _TypeAlias = _typing.Literal["in_force"]  # noqa: Y015
+    _WhichOneofArgType__in_force: _TypeAlias = _typing.Literal["_in_force", b"_in_force"]  # noqa: Y015
+    _WhichOneofReturnType__proposed: _TypeAlias = _typing.Literal["proposed"]  # noqa: Y015
+    _WhichOneofArgType__proposed: _TypeAlias = _typing.Literal["_proposed", b"_proposed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_force) -> _WhichOneofReturnType__in_force | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proposed) -> _WhichOneofReturnType__proposed | None: ...
+
+Global___RiskDryRunRule: _TypeAlias = RiskDryRunRule  # noqa: Y015
+
+@_typing.final
+class RiskDryRunFinding(_message.Message):
+    """What a finding would have been about; no operator, case or subject."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    CONSUMER_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    time_ms: _builtins.int
+    """When, Unix milliseconds."""
+    consumer: _builtins.str
+    """Credit code of the consumer."""
+    count: _builtins.int
+    """How many were counted."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resources that were seen, at most 16."""
+
+    def __init__(
+        self,
+        *,
+        time_ms: _builtins.int = ...,
+        consumer: _builtins.str = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "count", b"count", "resources", b"resources", "time_ms", b"time_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RiskDryRunFinding: _TypeAlias = RiskDryRunFinding  # noqa: Y015

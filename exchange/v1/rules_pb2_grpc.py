@@ -86,7 +86,8 @@ class RulesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DryRun(self, request, context):
-        """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+        """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+        have found in them; quotas are left out. Caller: admin, officer, auditor.
         Errors: RULES_INVALID, MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -45,7 +45,8 @@ class RulesServiceStub:
     ROLE_NOT_ALLOWED, TOO_MANY.
     """
     DryRun: _grpc.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]
-    """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+    """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+    have found in them; quotas are left out. Caller: admin, officer, auditor.
     Errors: RULES_INVALID, MALFORMED.
     """
 
@@ -66,7 +67,8 @@ class RulesServiceAsyncStub(RulesServiceStub):
     ROLE_NOT_ALLOWED, TOO_MANY.
     """
     DryRun: _aio.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]  # type: ignore[assignment]
-    """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+    """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+    have found in them; quotas are left out. Caller: admin, officer, auditor.
     Errors: RULES_INVALID, MALFORMED.
     """
 
@@ -108,7 +110,8 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rules_pb2.DryRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.DryRunResponse, _abc.Awaitable[_rules_pb2.DryRunResponse]]:
-        """What other rules would have decided about exchanges that are in the log. Caller: admin, officer, auditor.
+        """What other rules would have decided about exchanges that are in the log, and what other risk rules would
+        have found in them; quotas are left out. Caller: admin, officer, auditor.
         Errors: RULES_INVALID, MALFORMED.
         """
 

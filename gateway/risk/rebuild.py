@@ -9,49 +9,26 @@ than 50,000 the rest is lost and counted.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import structlog
-from google.protobuf.message import DecodeError
 
 from exchange.clock import Clock
 from exchange.errors import ExchangeError
 from exchange.resources import Resource
-from exchange.v1 import audit_pb2
-from gateway.audit.log.kept import kept_leaves
-from gateway.fold import Head
 from gateway.pace import Pace
 from gateway.risk.engine import Engine
 from gateway.risk.hours import CUSTOM_DAYS
-from gateway.risk.observed import Observed, observe_entry
+from gateway.risk.observed import Observed
 from gateway.risk.rule_set import Windows
 from gateway.risk.rules_file import DAY_S, NewPair, OutOfHours, Rule, Volume
+from gateway.risk.tail import CHUNK, MAX_ENTRIES, Log, first_since, observed
 
-MAX_ENTRIES = 200_000
 MAX_MEANWHILE = 50_000
-CHUNK = 256
 SHARE = 0.25
 
 _log = structlog.get_logger("gateway.risk")
-
-
-class Log(Protocol):
-    """What is needed of the audit log; also used from another thread."""
-
-    @property
-    def head(self) -> Head:
-        """The newest checkpoint, opened."""
-        ...
-
-    def leaves(self, first: int, count: int) -> Sequence[bytes]:
-        """Return at most `count` leaves from an index on; EntryErased where one of them is gone."""
-        ...
-
-    def beside(self, first: int, count: int) -> Mapping[int, bytes]:
-        """Return what is kept beside entries, by index."""
-        ...
 
 
 class Rebuild:
@@ -133,7 +110,7 @@ class Rebuild:
     def _read(self, windows: Windows, end: int, since_ms: int) -> None:
         """Run in the thread; the windows are nobody else's yet."""
         pace = Pace(lambda: self._log.head.size, share=SHARE)
-        first = self._first(max(end - MAX_ENTRIES, 0), end, since_ms)
+        first = first_since(self._log, max(end - MAX_ENTRIES, 0), end, since_ms)
         self.read = 0
         for start in range(first, end, CHUNK):
             if self._closing.is_set() or self._due.is_set():
@@ -143,32 +120,13 @@ class Rebuild:
             self._closing.wait(pace.rest_s(time.thread_time() - begun))
 
     def _take(self, windows: Windows, start: int, count: int) -> None:
-        beside, batch = self._log.beside(start, count), []
-        for index, leaf in kept_leaves(self._log, start, count):
-            self.read += 1
-            entry = _entry(leaf)
-            if entry is None or entry.WhichOneof("subject") != "exchange":
-                continue
-            seen = observe_entry(entry, beside.get(index, b""), self._resource)
-            if seen is None:
-                continue
-            batch.append(seen)
+        batch = list(observed(self._log, start, count, self._resource))
+        self.read += count
+        for seen in batch:
             shape = windows.combinations.shape(seen.resource, seen.fields) if seen.released else ()
             if shape and seen.tags:
                 windows.combinations.take(seen, shape)
         windows.take(batch)
-
-    def _first(self, low: int, high: int, since_ms: int) -> int:
-        """Return the first index of a range whose entry is not before a time; erased ones count as before."""
-        while low < high:
-            middle = (low + high) // 2
-            found = kept_leaves(self._log, middle, 1)
-            entry = _entry(found[0][1]) if found else None
-            if entry is None or entry.time_ms < since_ms:
-                low = middle + 1
-            else:
-                high = middle
-        return low
 
 
 def looks_back_ms(rules: Sequence[Rule]) -> int:
@@ -177,10 +135,3 @@ def looks_back_ms(rules: Sequence[Rule]) -> int:
     spans += [rule.remember for rule in rules if isinstance(rule, (Volume, NewPair))]
     spans += [CUSTOM_DAYS * DAY_S for rule in rules if isinstance(rule, OutOfHours)]
     return max(spans, default=0) * 1000
-
-
-def _entry(leaf: bytes) -> audit_pb2.AuditEntry | None:
-    try:
-        return audit_pb2.AuditEntry.FromString(leaf)
-    except DecodeError:
-        return None

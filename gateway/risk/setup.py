@@ -13,8 +13,9 @@ from exchange.v1 import audit_pb2, exchange_pb2
 from gateway.metrics import RiskMetrics
 from gateway.record import Exchange
 from gateway.risk.engine import Engine, check_rules
-from gateway.risk.rebuild import Log, Rebuild
+from gateway.risk.rebuild import Rebuild
 from gateway.risk.recorder import FindingRecorder
+from gateway.risk.tail import Log
 from gateway.state import RegionState
 
 RISK_MARKS = "risk-marks"

@@ -6,6 +6,7 @@
    milliseconds, and the rest between them lets exchanges go before (`gateway.pace`).
 3. The guards asked here are not the path's: nothing that the path keeps is touched, nothing is reserved.
 4. That somebody looked is an entry before the first exchange is read. One dry run at a time.
+5. What risk rules would have found comes afterwards (gateway/risk/trial.py). Quotas are left out.
 """
 
 import asyncio
@@ -22,9 +23,10 @@ from exchange.trust import TrustList
 from exchange.v1 import audit_pb2, exchange_pb2, rules_pb2
 from gateway.access.guards import Guard
 from gateway.audit.log.reader import Present
-from gateway.fold import Head
 from gateway.pace import Pace
 from gateway.registrar import Registrar
+from gateway.risk import tail
+from gateway.risk.trial import RiskTrial
 from gateway.rules.supposed import REQUEST, consumer_of, suppose, walk
 from gateway.state import RegionState
 
@@ -43,13 +45,8 @@ MakeGuards = Callable[[RegionState], Sequence[Guard]]
 """Makes the guards of step 4 for a state."""
 
 
-class Log(Protocol):
+class Log(tail.Log, Protocol):
     """What is needed of the audit log; read from another thread than the event loop's."""
-
-    @property
-    def head(self) -> Head:
-        """The newest checkpoint, opened."""
-        ...
 
     def present(self, first: int, count: int) -> Present:
         """Return at most `count` entries from an index on, leaving out what was erased."""
@@ -117,12 +114,27 @@ class DryRuns:
         try:
             # To compile guards takes milliseconds, in which exchanges go on.
             sides = await asyncio.to_thread(self._sides, rules)
+            trial = await asyncio.to_thread(self._trial, rules, since, until)
             await self._registrar.record_read(caller, f"DryRun since={since} until={until} limit={limit}")
             run = _Run(self._log, self._state, sides, self._trust, caller)
             await run.replay(since, until, limit)
+            answer = run.response()
+            risk = await trial.run()
+            if risk is not None:
+                answer.risk.CopyFrom(risk)
         finally:
             self._running = False
-        return run.response()
+        return answer
+
+    def _trial(self, rules: RegionRules, since_ms: int, until_ms: int) -> RiskTrial:
+        return RiskTrial(
+            self._log,
+            self._state.catalogue.find,
+            in_force=self._state.rules.current,
+            proposed=rules,
+            since_ms=since_ms,
+            until_ms=until_ms,
+        )
 
     def _sides(self, rules: RegionRules) -> "Sequence[_Side]":
         self._state.rules.hold(rules)

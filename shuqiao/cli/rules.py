@@ -1,8 +1,8 @@
 """`shuqiao rules`: what the region's administrators set for everybody, two of them signing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from shuqiao.words import Text
 if TYPE_CHECKING:
     from exchange.identity import Identity
     from exchange.region_rules import RegionRules
+    from exchange.v1 import rules_pb2
 
 app = typer.Typer(name="rules", help="本地区的规则 | The region's rules")
 
@@ -220,7 +221,20 @@ def dry_run(
             folder, version=present.version + 1, clock=call.clock, random=call.random
         )
         answer = rules_calls.dry_run(channel, request)
-    found = rules_views.groups(answer)
+    found, risk = rules_views.groups(answer), rules_views.risk_findings(answer)
+
+    def people() -> None:
+        _show_decisions(call, answer, found)
+        _show_risk(call, risk)
+        call.out.say(Text("未计入：配额", "Not covered: quotas"))
+
+    told = {"examined": answer.examined, "same": answer.same, "groups": found, "risk": risk}
+    call.out.show(told | {"not_covered": ["quota"]}, people)
+
+
+def _show_decisions(
+    call: Invocation, answer: "rules_pb2.DryRunResponse", found: Sequence[Mapping[str, Any]]
+) -> None:
     said = Text(
         "共 {examined} 次交换，{same} 次判定不变（授权、目录、办件按现状计）",
         "{examined} exchanges, {same} decided the same (grants, catalogue and cases as they are now)",
@@ -235,14 +249,38 @@ def dry_run(
     )
     refused, passed = Cell(Text("拒绝", "refused"), BAD), Cell(Text("通过", "passes"), GOOD)
     keys = ("rule", "consumer", "resource", "count", "example")
+    rows = [[refused if one["refused"] else passed, *(one[key] for key in keys)] for one in found]
+    empty = Text("没有判定会改变", "No decision would have been another")
+    call.out.table(Text("判定会改变的交换", "Decisions that would change"), columns, rows, empty=empty)
+    call.out.say(said)
 
-    def people() -> None:
-        rows = [[refused if one["refused"] else passed, *(one[key] for key in keys)] for one in found]
-        empty = Text("没有判定会改变", "No decision would have been another")
-        call.out.table(Text("判定会改变的交换", "Decisions that would change"), columns, rows, empty=empty)
-        call.out.say(said)
 
-    call.out.show({"examined": answer.examined, "same": answer.same, "groups": found}, people)
+def _show_risk(call: Invocation, risk: Mapping[str, Any] | None) -> None:
+    """Print what the risk rules would have found; "–" stands for a rule that there is not."""
+    if risk is None:
+        call.out.say(Text("没有风险规则", "No risk rules"))
+        return
+    columns = (
+        Text("风险规则", "Risk rule"),
+        Text("现行", "In force"),
+        Text("新规则", "Proposed"),
+        Text("前几例", "The first"),
+    )
+    rows = [
+        [
+            one["rule"],
+            *("–" if one[side] is None else one[side] for side in ("in_force", "proposed")),
+            "\n".join(" ".join((shown(e["time"]), e["consumer"], *e["resources"])) for e in one["first"]),
+        ]
+        for one in risk["rules"]
+    ]
+    call.out.table(Text("风险规则会有的发现", "What risk rules would have found"), columns, rows)
+    call.out.say(
+        Text(
+            "自 {since} 起的发现；连同之前的窗口共看了 {examined} 次交换，处理决定不计",
+            "Findings since {since}; {examined} exchanges with what windows look back to, decisions left out",
+        ).filled(since=shown(risk["since"]), examined=risk["examined"])
+    )
 
 
 def _brief(part: str, value: object) -> object:

@@ -286,7 +286,36 @@ def test_a_dry_run_tells_whose_exchanges_would_be_decided_otherwise(
     assert (group["rule"], group["consumer"], group["refused"]) == ("guard/l4-working-hours", HEALTH, True)
     shown = served.shuqiao(OFFICER, "rules", "dry-run", str(folder), "--since", "2026-09-22", lang="en")
     assert "guard/l4-working-hours" in shown.out and "4 exchanges, 2 decided the same" in shown.out
+    assert "Not covered: quotas" in shown.out and ran.document["not_covered"] == ["quota"]
     assert served.shuqiao(OFFICER, "rules", "dry-run", str(folder), "--since", "soon").code == 2
+
+
+def test_a_dry_run_tells_what_risk_rules_would_have_found(served: RulesRegion, folder: Path) -> None:
+    grant = granted(served)
+
+    async def entries() -> None:
+        for _ in range(3):
+            enter(served.region, grant, MORNING_MS)
+        served.region.clock.ms = MORNING_MS + HOUR_MS
+        served.region.feed.offer(AUTHORITY.trust_list(served.region.clock.ms))
+
+    served.do(entries())
+    (folder / "risk.toml").write_text(
+        '[[rule]]\nid = "load"\nkind = "case_load"\ntitle_zh = "题"\ntitle_en = "title"\n'
+        'severity = "notice"\nwindow = "1h"\nleast = 3\n'
+    )
+    ran = served.shuqiao(OFFICER, "--json", "rules", "dry-run", str(folder), "--since", "2026-09-22")
+    assert ran.code == 0
+    [rule] = ran.document["risk"]["rules"]
+    assert (rule["rule"], rule["in_force"], rule["proposed"]) == ("load", None, 1)
+    [first] = rule["first"]
+    assert (first["consumer"], first["resources"], first["count"]) == (HEALTH, [RESOURCE], 3)
+    shown = served.shuqiao(OFFICER, "rules", "dry-run", str(folder), "--since", "2026-09-22", lang="en")
+    for part in ("What risk rules would have found", "load", HEALTH, "3 exchanges with what windows look"):
+        assert part in shown.out
+    (folder / "risk.toml").unlink()
+    without = served.shuqiao(OFFICER, "rules", "dry-run", str(folder), "--since", "2026-09-22")
+    assert "没有风险规则" in without.out
 
 
 def test_explain_prints_every_rule_with_reason_and_remedy(

@@ -245,7 +245,18 @@ def morning(region: Region) -> StillClock:
 
 
 class ReadLog(MemoryLog):
-    """The log in memory, read as the real one is."""
+    """The log in memory, read as the real one is.
+
+    Attributes:
+        tags: kept beside entries, by index.
+    """
+
+    def __init__(self, *told: Any, **more: Any) -> None:
+        super().__init__(*told, **more)
+        self.tags: dict[int, bytes] = {}
+
+    def beside(self, first: int, count: int) -> dict[int, bytes]:
+        return {index: tags for index, tags in self.tags.items() if first <= index < first + count}
 
     def present(self, first: int, count: int) -> Present:
         entries = list(enumerate(self.entries))[first : first + count]

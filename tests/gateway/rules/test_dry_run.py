@@ -35,6 +35,16 @@ from tests.support.rules import (
 
 OFFICER = Identity(DOMAIN, DIVISION, Role.OFFICER, "", "officer-1")
 REFUSED = audit_pb2.DECISION_REFUSED
+CASE_LOAD = """
+[[rule]]
+id = "load"
+kind = "case_load"
+title_zh = "题"
+title_en = "title"
+severity = "notice"
+window = "1h"
+least = 4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +193,22 @@ async def test_one_dry_run_at_a_time(region: Region) -> None:
         await asking.answer(request, OFFICER)
     assert (await first).examined == 50
     assert (await asking.answer(request, OFFICER)).examined == 50
+
+
+async def test_what_risk_rules_would_have_found_comes_with_it(region: Region) -> None:
+    grant = await granted(region)
+    for _ in range(4):
+        enter(region, grant, MORNING_MS)
+    answer = await dry_run(region, rules={"risk": CASE_LOAD}, since_ms=MORNING_MS)
+    assert (answer.examined, answer.same, answer.risk.examined) == (4, 4, 4)
+    assert [(one.rule, one.HasField("in_force"), one.proposed) for one in answer.risk.rules] == [
+        ("load", False, 1)
+    ]
+    assert not (await dry_run(region)).HasField("risk")
+    entries = len(region.log.entries)
+    with pytest.raises(e.RulesInvalid):
+        await dry_run(region, rules={"risk": "[[rule]]"})
+    assert len(region.log.entries) == entries
 
 
 async def test_a_dry_run_leaves_the_guards_of_the_path_alone(region: Region) -> None:
