@@ -53,6 +53,8 @@ def write_draft(path: Path, content: bytes, *, mode: int) -> Path:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            # Whatever the process's mask is: some files are for everybody, and say so.
+            os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
