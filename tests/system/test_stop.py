@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,16 @@ def command(world: RealRegion, *arguments: str) -> Any:
     return told
 
 
-def pending(world: RealRegion) -> int:
-    """Return how many exchanges wait for public security's agent."""
+def linked(world: RealRegion) -> Sequence[admin_pb2.LinkedAgent]:
+    """Return the agents that are linked."""
     with world.world.at_gateway(OFFICER) as channel:
         status = admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest(), timeout=10)
-    return sum(agent.in_flight for agent in status.agents if agent.spiffe_id.endswith(f"/{POLICE.agent}"))
+    return status.agents
+
+
+def pending(world: RealRegion) -> int:
+    """Return how many exchanges wait for public security's agent."""
+    return sum(one.in_flight for one in linked(world) if one.spiffe_id.endswith(f"/{POLICE.agent}"))
 
 
 @contextmanager
@@ -142,6 +147,7 @@ def disk(world: RealRegion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_stop_holds_while_the_log_cannot_be_written_and_is_logged_once_it_is_back(
     world: RealRegion, disk: FaultDisk, lifting: None
 ) -> None:
+    until(lambda: len(linked(world)) >= 4, "every agent is linked again")
     disk.fail("any", errno.EROFS)
     until(lambda: not ready(world)["ready"], "red")
     told = command(world, "stop", "resource", RESOURCE)
