@@ -16,7 +16,7 @@ Nothing leaves at 9 that is not durable at 8: refusals too are entries. Where 8 
 AUDIT_UNAVAILABLE and nothing is released. No task per exchange: both halves are plain functions.
 
 What nobody foresaw in one exchange, such as a guard with a defect, refuses that one as INTERNAL; the others
-of its batch go on, and so does the link (`gateway.defects`).
+of its batch go on, and so does the link (`exchange.defects`).
 """
 
 import time
@@ -29,6 +29,7 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from exchange.clock import Clock, Random
+from exchange.defects import Defects
 from exchange.entries import check_told
 from exchange.errors import (
     AuditUnavailable,
@@ -51,7 +52,6 @@ from gateway.access.requests import RequestCheck
 from gateway.audit.entries.exchange_entry import exchange_leaf
 from gateway.audit.log.logged import Logged
 from gateway.audit.writing.sequencer import Sequencer
-from gateway.defects import Defects
 from gateway.metrics import PathMetrics
 from gateway.record import Caller, Exchange
 from gateway.routing.links import AgentLink, Links
@@ -92,7 +92,9 @@ class Path:
 
     def __init__(self, parts: PathParts) -> None:
         self._ = parts
-        self._defects = Defects(count=parts.metrics.unforeseen, now_ms=parts.clock.now_ms)
+        self._defects = Defects(
+            logger="gateway.path", now_ms=parts.clock.now_ms, count=parts.metrics.unforeseen.inc
+        )
         self._owed: deque[Exchange] = deque(maxlen=MAX_OWED)
 
     # -- admission ---------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import structlog
 import uuid_utils
 from google.protobuf.message import DecodeError
 
@@ -34,6 +33,7 @@ from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock, Random
 from exchange.codes import holds_citizen_id
+from exchange.defects import Defects
 from exchange.envelope import ColumnPlan, direction_key, seal
 from exchange.errors import (
     BundleStale,
@@ -62,7 +62,6 @@ DEFAULT_TIMEOUT_MS = 10_000
 MAX_TIMEOUT_MS = 300_000
 MAX_PLANS = 4096
 
-_log = structlog.get_logger("agent.consumer")
 KINDS = frozenset({common_pb2.KIND_QUERY, common_pb2.KIND_VERIFY})
 
 Send = Callable[[bytes, link_pb2.LinkItem, int], LinkStream]
@@ -103,6 +102,7 @@ class Consumer:
         self._verifiers: OrderedDict[bytes, BatchVerifier] = OrderedDict()
         self._resolving: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._defects = Defects(logger="agent.consumer", now_ms=parts.clock.now_ms)
         self._consumer = (parts.speaker.identity.organisation, parts.speaker.identity.name)
 
     # -- asking ------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ class Consumer:
                 resource = pending.plan.resolved.resource
                 self._.observe(resource, response.answer, body.data_as_of_ms)
         except Exception as raised:
-            error = self._error(raised)
+            error = self._defects.error(raised, "outcome")
             told = self._stale(pending, error, signed.signature.kid)
             if self._again(pending.question, pending.deliver, told, retried=pending.retried):
                 return
@@ -354,19 +354,12 @@ class Consumer:
                 response.receipt.receipt.CopyFrom(failure.receipt)
                 response.receipt.checkpoint = checkpoints[place].note
         except Exception as raised:
-            error = self._error(raised)
+            error = self._defects.error(raised, "outcome")
         if self._again(pending.question, pending.deliver, error, retried=pending.retried):
             return
         error.hop = error.hop or self.hop
         response.failure.CopyFrom(to_failure(error, pending.exchange_id))
         self._deliver(pending, response)
-
-    def _error(self, raised: Exception) -> ExchangeError:
-        """Return why a question fails: what was raised where that says so, else Internal, its type logged."""
-        if isinstance(raised, ExchangeError):
-            return raised
-        _log.critical("exchange failed unforeseen", error=type(raised).__name__, subject="outcome")
-        return Internal()
 
     def _verifier(self, pending: Pending, kid: bytes) -> BatchVerifier | None:
         trust = self._.trust()

@@ -38,6 +38,7 @@ from agent.provider.verify_limits import VerifyCounts
 from agent.stream import LinkStream
 from exchange import canonical
 from exchange.clock import Clock
+from exchange.defects import Defects
 from exchange.entries import Told, check_entry, check_repeated, check_standing
 from exchange.errors import (
     ExchangeError,
@@ -92,6 +93,7 @@ class Provider:
     def __init__(self, parts: ProviderParts) -> None:
         self._ = parts
         self._log = structlog.get_logger("agent.provider")
+        self._defects = Defects(logger="agent.provider", now_ms=parts.clock.now_ms)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand = 0
         self._under_way: dict[LinkStream, int] = {}
@@ -127,7 +129,7 @@ class Provider:
                 try:
                     jobs.append(parse(signed))  # 1
                 except Exception as raised:
-                    self._reject(signed, self._error(raised, "parse"), stream)
+                    self._reject(signed, self._defects.error(raised, "parse"), stream)
             await self._inspect(jobs)  # 2 to 6
             now_ms = self._.clock.now_ms()
             groups: dict[tuple[str, int], list[Job]] = {}
@@ -172,7 +174,7 @@ class Provider:
                     job.subject = counts.subject(consumer, job.resource, job.parameters)
                     counts.check(consumer, job.subject, now_ms)
             except Exception as raised:
-                job.error = self._error(raised, "inspect")
+                job.error = self._defects.error(raised, "inspect")
 
     async def _read(self, resource: str, kind: int, jobs: Sequence[Job], stream: LinkStream) -> None:  # 7, 8
         verify = kind == common_pb2.KIND_VERIFY
@@ -207,7 +209,7 @@ class Provider:
             try:
                 finished.append((job, self._body(job, result, verify, version, as_of_ms, now_ms)))
             except Exception as raised:
-                job.error = self._error(raised, "answer")
+                job.error = self._defects.error(raised, "answer")
                 finished += self._failure(job, job.error, now_ms, stream)
         if finished:
             await self._finish(finished, stream)
@@ -227,15 +229,8 @@ class Provider:
         try:
             return [(job, self._.responder.failure(job, error.reason, now_ms))]
         except Exception as raised:
-            self._reject(job.signed, self._error(raised, "failure"), stream)
+            self._reject(job.signed, self._defects.error(raised, "failure"), stream)
             return []
-
-    def _error(self, raised: Exception, step: str) -> ExchangeError:
-        """Return why an exchange fails: what was raised if that says so, else Internal, its type logged."""
-        if isinstance(raised, ExchangeError):
-            return raised
-        self._log.critical("exchange failed unforeseen", error=type(raised).__name__, subject=step)
-        return Internal()
 
     def _least(self, job: Job) -> Least:
         """Return what the catalogue entry hides; worked out once per entry."""
@@ -288,7 +283,7 @@ class Provider:
         try:
             await p.journal.answered(rows)  # 9
         except Exception as raised:
-            error = self._error(raised, "journal")
+            error = self._defects.error(raised, "journal")
             for job, _ in finished:
                 self._reject(job.signed, error, stream)
             return
@@ -298,7 +293,7 @@ class Provider:
                 self._check_stopped(job, now_ms)
             except Exception as raised:
                 # Journalled by now: the answer never leaves, and its row is closed below.
-                self._reject(job.signed, self._error(raised, "stop"), stream)
+                self._reject(job.signed, self._defects.error(raised, "stop"), stream)
                 lost.append(exchange_id)
                 continue
             try:
@@ -352,7 +347,7 @@ class Provider:
                 continue
             except Exception as raised:
                 # Not noted: should it be wrong, it is overdue before long.
-                self._error(raised, "receipt")
+                self._defects.note(raised, "receipt")
                 continue
             rows.append((entry.exchange_id, entry.request_digest, entry.response_digest, receipt.index))
         if rows:

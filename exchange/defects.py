@@ -1,13 +1,13 @@
 """What nobody foresaw in one exchange: it fails that exchange, and neither its batch nor its link.
 
-A guard with a defect, or a row that cannot be read, raises what is no ExchangeError. The exchange is refused
-as INTERNAL; the detail stays here: the exception's type and the step, never its text, which may hold values.
+A guard or source with a defect, or a row that cannot be read, raises what is no ExchangeError. The exchange
+fails as INTERNAL; the detail stays here: the exception's type and the step, never its text, which may hold
+values.
 """
 
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import Counter
 
 from exchange.errors import ExchangeError, Internal
 
@@ -15,20 +15,22 @@ QUIET_MS = 1_000
 """How long the same is not logged again; each is counted."""
 MOST_TOLD = 64
 
-_log = structlog.get_logger("gateway.path")
-
 
 class Defects:
     """Counts and logs what nobody foresaw.
 
     Args:
-        count: of single exchanges that failed by it.
+        logger: names whose step it was, as "gateway.path".
         now_ms: the time, Unix milliseconds.
+        count: told of each exchange that failed by it.
     """
 
-    def __init__(self, *, count: Counter, now_ms: Callable[[], int]) -> None:
-        self._count = count
+    def __init__(
+        self, *, logger: str, now_ms: Callable[[], int], count: Callable[[], None] = lambda: None
+    ) -> None:
+        self._log = structlog.get_logger(logger)
         self._now_ms = now_ms
+        self._count = count
         self._told: dict[tuple[str, str], int] = {}
 
     def error(self, raised: Exception, step: str) -> ExchangeError:
@@ -45,11 +47,11 @@ class Defects:
 
     def note(self, raised: Exception, step: str) -> None:
         """Count and log what was raised where nothing can be refused any more."""
-        self._count.inc()
+        self._count()
         kind, now_ms = type(raised).__name__, self._now_ms()
         if now_ms - self._told.get((step, kind), now_ms - QUIET_MS) < QUIET_MS:
             return
         if len(self._told) >= MOST_TOLD:
             self._told.clear()
         self._told[step, kind] = now_ms
-        _log.critical("exchange failed unforeseen", error=kind, subject=step)
+        self._log.critical("exchange failed unforeseen", error=kind, subject=step)
