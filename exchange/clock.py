@@ -8,6 +8,8 @@ from typing import Protocol
 
 BEIJING = timezone(timedelta(hours=8))
 """The zone of the people who use this: days of theirs, and times that are shown to them, are of UTC+8."""
+BEIJING_MS = 8 * 3_600_000
+"""How far it is ahead of UTC, milliseconds."""
 
 
 class Clock(Protocol):

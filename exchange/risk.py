@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from google.protobuf.message import DecodeError
 
+from exchange.clock import BEIJING_MS
 from exchange.v1 import audit_pb2, directory_pb2, grant_pb2
 from exchange.v1 import reason_pb2 as r
 from exchange.v1 import review_pb2 as v
@@ -66,7 +67,6 @@ BROKEN = frozenset(
     }
 )
 MANY_FIELDS = 16
-_ZONE_MS = 8 * 3600 * 1000
 _HOUR_MS = 3600 * 1000
 _DAY_MS = 24 * _HOUR_MS
 _OPEN_MS, _SHUT_MS = 8 * _HOUR_MS, 18 * _HOUR_MS
@@ -104,7 +104,7 @@ _ENDING_RESOURCES = frozenset({directory_pb2.RESOURCE_ACTION_REJECT, directory_p
 
 def out_of_hours(time_ms: int) -> bool:
     """Return whether a moment (Unix milliseconds) is outside Monday to Friday, 08:00 to 18:00, UTC+8."""
-    days, of_day = divmod(time_ms + _ZONE_MS, _DAY_MS)
+    days, of_day = divmod(time_ms + BEIJING_MS, _DAY_MS)
     return (days + _FIRST_WEEKDAY) % 7 >= 5 or not _OPEN_MS <= of_day < _SHUT_MS
 
 

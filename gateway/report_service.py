@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from exchange.clock import Clock
+from exchange.clock import BEIJING_MS, Clock
 from exchange.errors import Malformed
 from exchange.identity import Identity, Role
 from exchange.timestamps import milliseconds
@@ -22,7 +22,7 @@ from gateway.registrar import Registrar
 from gateway.reports import disclosure, performance, responsibility, sums
 from gateway.reports.responsibility import Calendar
 from gateway.reports.sums import Period
-from gateway.reports.usage_rows import DAY_MS, ZONE_MS, day_of
+from gateway.reports.usage_rows import DAY_MS, day_of
 from gateway.reports.usage_table import usage_rows
 from gateway.state import RegionState
 
@@ -220,6 +220,6 @@ def _period(request: Any, now_ms: int, *, default_ms: int, party: str) -> Period
 
 
 def _first_of_month(now_ms: int) -> int:
-    local = datetime.fromtimestamp((now_ms + ZONE_MS) / 1000, UTC)
+    local = datetime.fromtimestamp((now_ms + BEIJING_MS) / 1000, UTC)
     first = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return day_of(int(first.timestamp() * 1000) - ZONE_MS) * DAY_MS - ZONE_MS
+    return day_of(int(first.timestamp() * 1000) - BEIJING_MS) * DAY_MS - BEIJING_MS

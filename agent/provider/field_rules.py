@@ -15,12 +15,12 @@ from operator import itemgetter
 from agent.provider.connectors.port import Record
 from agent.provider.masking import Mask, MaskKind, masker
 from agent.provider.values import Value, parse, taker
+from exchange.clock import BEIJING
 from exchange.codes import check_format
 from exchange.errors import BadParameter, SourceDown, UnknownField
 
 MAX_PARAMETER_BYTES = 1024
 MAX_CLAIM_BYTES = 16384
-BEIJING = timezone(timedelta(hours=8))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

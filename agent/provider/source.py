@@ -22,7 +22,6 @@ from agent.provider.connectors.port import Connector, Found, Record
 from agent.provider.connectors.sql import SqlConnector
 from agent.provider.connectors.synthetic import SyntheticConnector
 from agent.provider.field_rules import (
-    BEIJING,
     FieldRule,
     ParameterRule,
     claim_of,
@@ -43,6 +42,7 @@ from agent.provider.sources_config import (
 )
 from agent.provider.synthetic_shapes import shapes_of
 from agent.provider.values import Value
+from exchange.clock import BEIJING
 from exchange.errors import BadConfiguration, BadParameter, ExchangeError, RowCap
 from exchange.grant_limits import RowFilter
 from exchange.v1 import common_pb2

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from exchange.clock import BEIJING_MS
 from exchange.errors import StoreDamaged, VerifyLimit
 from exchange.region_rules import VerifyLimits
 from exchange.resources import Resource
@@ -29,7 +30,6 @@ from exchange.subject_tags import FORMATS
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-BEIJING_MS = 8 * HOUR_MS
 SUBJECT_BYTES = 16
 MAX_SUBJECTS = 100_000
 PLACES = 65_536

@@ -3,10 +3,11 @@
 A day and a month are those of the calendar that the region lives by; there is no summer time to heed.
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+from exchange.clock import BEIJING, BEIJING_MS
 from exchange.v1 import grant_pb2
 
 DAY = grant_pb2.QUOTA_PERIOD_DAY
@@ -15,8 +16,6 @@ TERM = grant_pb2.QUOTA_PERIOD_TERM
 NAMES: dict[int, str] = {DAY: "day", MONTH: "month", TERM: "term"}
 
 _DAY_MS = 86_400_000
-_AHEAD_MS = 8 * 3_600_000
-_BEIJING = timezone(timedelta(milliseconds=_AHEAD_MS))
 
 
 class Span(NamedTuple):
@@ -38,9 +37,9 @@ def span(period: int, now_ms: int) -> Span:
     """
     if period == TERM:
         return _WHOLE
-    day = (now_ms + _AHEAD_MS) // _DAY_MS
+    day = (now_ms + BEIJING_MS) // _DAY_MS
     if period == DAY:
-        start_ms = day * _DAY_MS - _AHEAD_MS
+        start_ms = day * _DAY_MS - BEIJING_MS
         return Span(start_ms, start_ms + _DAY_MS)
     if period == MONTH:
         return _month(day)
@@ -50,6 +49,6 @@ def span(period: int, now_ms: int) -> Span:
 @lru_cache(maxsize=8)
 def _month(day: int) -> Span:
     """Return the month of a day, counted from 1 January 1970."""
-    first = datetime.fromtimestamp(day * 86_400 - _AHEAD_MS // 1000, _BEIJING).replace(day=1)
+    first = datetime.fromtimestamp(day * 86_400 - BEIJING_MS // 1000, BEIJING).replace(day=1)
     following = (first + timedelta(days=31)).replace(day=1)
     return Span(int(first.timestamp()) * 1000, int(following.timestamp()) * 1000)

@@ -9,19 +9,18 @@ Days are those of UTC+8. The day on which something happens is not counted: a te
 ends when Tuesday ends.
 """
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 from chinese_calendar import constants, is_workday
 
+from exchange.clock import BEIJING, BEIJING_MS
 from exchange.region_rules import MAX_CLOCK_DAYS, RegionRules
 
 DAY_MS = 24 * 3600 * 1000
-ZONE = timezone(timedelta(hours=8))
 MAX_KEPT = 4096
 MAX_SPAN_DAYS = 20 * 366
 SATURDAY = 5
 
-_OFFSET_MS = 8 * 3600 * 1000
 _EPOCH = date(1970, 1, 1)
 _FIRST_YEAR: int = min(constants.holidays).year
 _LAST_YEAR: int = max(constants.holidays).year
@@ -100,8 +99,8 @@ class Workdays:
 
 def day_of(time_ms: int) -> date:
     """Return the day, UTC+8, of Unix milliseconds."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone(ZONE).date()
+    return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone(BEIJING).date()
 
 
 def _start_ms(day: date) -> int:
-    return (day - _EPOCH).days * DAY_MS - _OFFSET_MS
+    return (day - _EPOCH).days * DAY_MS - BEIJING_MS

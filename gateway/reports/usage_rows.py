@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from google.protobuf.message import DecodeError
 
 from exchange.canonical import GRANT, TICKET, digest
+from exchange.clock import BEIJING_MS
 from exchange.entries import counted_before
 from exchange.v1 import audit_pb2, exchange_pb2, grant_pb2, ticket_pb2
 from gateway.audit.projections.projection_file import Projected
@@ -17,7 +18,6 @@ from gateway.reports.steps import step_of
 
 USAGE = "usage.db"
 DAY_MS = 24 * 3600 * 1000
-ZONE_MS = 8 * 3600 * 1000
 
 _AT_LEAST: dict[int, int] = {
     exchange_pb2.METERING_UP_TO_1: 0,
@@ -57,7 +57,7 @@ _ANSWERING = frozenset(
 
 def day_of(time_ms: int) -> int:
     """Return the day of a moment (Unix milliseconds), counted from 1970-01-01, by UTC+8."""
-    return (time_ms + ZONE_MS) // DAY_MS
+    return (time_ms + BEIJING_MS) // DAY_MS
 
 
 class UsageContent:

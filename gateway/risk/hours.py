@@ -6,12 +6,12 @@ Beijing time. Days off are weekends and what the region's rules name; their work
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 
+from exchange.clock import BEIJING_MS
 from gateway.risk.detector import Alarms, Answer, Tally
 from gateway.risk.rules_file import OutOfHours
 from gateway.risk.windows import Cell, Cells
 
 MINUTE_MS = 60_000
-ZONE_MS = 8 * 3_600_000
 CUSTOM_DAYS = 30
 """A consumer's custom fades by half in so many days."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ class Hours(Tally):
 
     def is_outside(self, minute: int) -> bool:
         """Return whether a minute since 1970 lies outside office hours."""
-        at = _EPOCH + timedelta(milliseconds=minute * MINUTE_MS + ZONE_MS)
+        at = _EPOCH + timedelta(milliseconds=minute * MINUTE_MS + BEIJING_MS)
         day = at.date()
         works = (at.weekday() < _SATURDAY or day in self._working_days) and day not in self._days_off
         return not works or not self._opens <= at.hour * 60 + at.minute < self._shuts

@@ -2,18 +2,17 @@
 
 import hashlib
 import hmac
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange import subject_tags
-from exchange.clock import system_random
+from exchange.clock import BEIJING, system_random
 from exchange.errors import BadIdentifier, Malformed, Oversized
 from exchange.merkle import leaf_hash, root_of
 
-BEIJING = timezone(timedelta(hours=8))
 CITIZEN, WITH_X, CODE = "970102199001010011", "97010219900101002X", "91350100M000100Y43"
 KEY, OTHER = b"p" * 32, b"g" * 32
 

@@ -2,13 +2,14 @@
 
 import random
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from exchange.canonical import GRANT, digest
+from exchange.clock import BEIJING
 from exchange.errors import DeadlinePassed, Malformed, QuotaExceeded
 from exchange.grant_body import QuotaRule
 from exchange.grants import Grant, read_grant
@@ -18,8 +19,6 @@ from gateway.access.quota_periods import DAY, MONTH, TERM, span
 from gateway.record import Exchange
 from gateway.storage.ports import QuotaKey
 from tests.support.region import grant_body
-
-BEIJING = timezone(timedelta(hours=8))
 
 
 def at(*moment: int) -> int:

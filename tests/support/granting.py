@@ -5,11 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from exchange import canonical
+from exchange.clock import BEIJING
 from exchange.identity import Role
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, grant_pb2, rules_pb2
 from gateway.calls import Calls
-from gateway.clocks.workdays import ZONE
 from tests.support.callers import by, peer
 from tests.support.region import CIVIL, HEALTH, POLICE, Region, moment, nonce
 
@@ -18,7 +18,7 @@ BUREAU = "11970000MB1A0002X6"
 
 def ms(text: str) -> int:
     """Return Unix milliseconds of a time in UTC+8."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=BEIJING).timestamp() * 1000)
 
 
 def supervision(**changes: Any) -> rules_pb2.Supervision:

@@ -1,12 +1,11 @@
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 
 from agent.provider.values import parse, taker
-
-BEIJING = timezone(timedelta(hours=8))
+from exchange.clock import BEIJING
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,15 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
+from exchange.clock import BEIJING
 from exchange.region_rules import RegionRules
-from gateway.clocks.workdays import ZONE, Workdays
+from gateway.clocks.workdays import Workdays
 
 PLAIN = Workdays(RegionRules())
 
 
 def ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=BEIJING).timestamp() * 1000)
 
 
 def test_a_term_of_one_day_ends_when_the_next_working_day_ends() -> None:
