@@ -198,6 +198,7 @@ class _Mirror:
         draft = target.with_name(f".{target.name}.draft")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the process's mask is
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,5 +1,10 @@
-"""The order in which files are run: what takes long comes first, so that no worker ends with it alone."""
+"""The order in which files are run, what takes long first, and what every test leaves as it was.
 
+A worker that ends with a long file ends alone.
+"""
+
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,14 @@ LONG = (
 )
 """Files and folders below tests/, the longest first."""
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def own_mask() -> Iterator[None]:
+    """Give the file mode mask back: a command that serves closes its process's, which is the tests' here."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,26 +2,17 @@
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from exchange.durable import create_file, replace_file
-
-
-@pytest.fixture
-def closed_mask() -> Iterator[None]:
-    before = os.umask(0o177)
-    yield
-    os.umask(before)
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_file_has_its_own_permissions_whatever_the_mask_is(closed_mask: None, tmp_path: Path) -> None:
+def test_a_file_has_its_own_permissions_whatever_the_mask_is(tmp_path: Path) -> None:
+    os.umask(0o177)
     replace_file(tmp_path / "open", b"1", mode=0o644)
     replace_file(tmp_path / "secret", b"2")
     assert create_file(tmp_path / "made", b"3", mode=0o644)

@@ -115,6 +115,7 @@ def test_hashes_alone_are_mirrored_and_the_entries_later(tmp_path: Path) -> None
 
 
 def test_entries_are_their_owners_alone_and_hashes_for_everybody(tmp_path: Path) -> None:
+    os.umask(0o077)
     export(tmp_path, Source(300))
     modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in files(tmp_path)}
     assert {mode for name, mode in modes.items() if "entries" in name} == {0o600}
