@@ -65,6 +65,7 @@ __all__ = [
     "check_publisher",
     "check_text",
     "division_prefix",
+    "own_item",
     "parse_resource",
     "split_id",
     "wider_divisions",
@@ -187,11 +188,16 @@ def parse_resource(
         unconditional=unconditional,
         sealed=sealed,
         suspended=suspended,
-        item=body.item or body.id.rpartition("/")[2],
+        item=body.item or own_item(body.id),
         derived_from=tuple(body.derived_from),
         responsibility=responsibility(body.responsibility) if body.HasField("responsibility") else None,
         statement=statement if keep else None,
     )
+
+
+def own_item(resource: str) -> str:
+    """Return the code of the data item of an entry that states none: its name, from an id that has a form."""
+    return resource.rpartition("/")[2]
 
 
 def check_publisher(resource: Resource, signer: Identity) -> None:

@@ -14,8 +14,8 @@ from exchange.v1 import audit_pb2, common_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
 from gateway.admission import check_size
 from gateway.calls import Calls
+from gateway.directory.catalogue_entry import Entry
 from gateway.directory.catalogue_search import read_search, search, sees_review
-from gateway.directory.resources import Entry
 from gateway.registrar import Registrar
 from gateway.state import RegionState
 

@@ -124,7 +124,7 @@ class Fold:
         except StoreDamaged:
             applied = self._store.reset()
         for index, leaf in self._store.events():
-            self._state.apply(index, audit_pb2.AuditEntry.FromString(leaf))
+            self._state.apply(index, audit_pb2.AuditEntry.FromString(leaf), again=True)
         self._state.put_in_order()
         last = self._store.last()
         if last is not None:

@@ -9,13 +9,13 @@ resource, times and justification. A row holds the rest, and whatever events hav
     history | JSON of what else differs from the terms, empty where nothing does
 
 Big-endian. A row is read again by whoever wrote it: where grants consist of other attributes, the projection
-is thrown away. Of a million rows at a start only the head is read (`Unpacker.head`); a grant is made when it
+is thrown away. Of a million rows at a start only the head is read (`Unpacker.heads`); a grant is made when it
 is asked for.
 """
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -127,9 +127,9 @@ def terms_number(row: bytes) -> int:
     return int(_FIXED.unpack_from(row)[4])
 
 
-Head = tuple[bytes, str, str, Sequence[int], bool]
-"""What is read of a row without making its grant: id, consumer, provider, indexes of its application and of
-its events, and whether it rests: it is decided, and nothing about it can wait for anybody."""
+Head = tuple[int, bytes, bytes, str, str, Sequence[int], bool]
+"""What is read of a row without making its grant: index, row, id, consumer, provider, indexes of its
+application and of its events, and whether it rests: it is decided, and nothing about it can wait."""
 
 
 class Unpacker:
@@ -148,23 +148,30 @@ class Unpacker:
         self._moments: dict[int, int] = {}
         self._lasting: dict[int, bool] = {}
 
-    def head(self, row: bytes) -> Head:
-        """Return what is read of a row without making its grant; its terms are known to be some.
+    def heads(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[Head]:
+        """Yield what is read of rows without making their grants; the terms of each are known to be some.
+
+        Args:
+            rows: each with the index of its application.
 
         Raises:
-            StoreDamaged: it is no row, or names what is not there.
+            StoreDamaged: while iterating: one is no row, or names what is not there.
         """
+        # A million at a start: what is looked up once here is not looked up for each.
+        read, names, lasting, width, layouts = _FIXED.unpack_from, self._names, self._lasting, _FIXED.size, {}
         try:
-            key, consumer, provider, _, terms, *_, state, _, length = _FIXED.unpack_from(row)
-            end = _FIXED.size + length
-            if end > len(row) or length % STEP_BYTES != INDEX_BYTES:
-                raise ValueError("history")
-            lasting = self._lasting.get(terms)
-            if lasting is None:
-                lasting = self._lasting[terms] = self._parse(terms)[_LIMITS].data_life_days > 0
-            rests = not lasting and state not in _WAITING and end == len(row)
-            indexes = layout(length).unpack_from(row, _FIXED.size)
-            return key, self._names[consumer], self._names[provider], indexes, rests
+            for index, row in rows:
+                key, consumer, provider, _, terms, _, _, _, _, state, _, length = read(row)
+                if terms not in lasting:
+                    lasting[terms] = self._parse(terms)[_LIMITS].data_life_days > 0
+                if length not in layouts:
+                    layouts[length] = _layout(length)
+                end = width + length
+                if end > len(row):
+                    raise ValueError("history")
+                rests = end == len(row) and state not in _WAITING and not lasting[terms]
+                indexes = layouts[length](row, width)
+                yield index, row, key, names[consumer], names[provider], indexes, rests
         except (*_NO_ROW, ExchangeError, DecodeError) as error:
             raise StoreDamaged("row of a grant") from error
 
@@ -227,3 +234,10 @@ class Unpacker:
         found = (*(equal.setdefault((type(value), value), value) for value in values), None)
         self._alike[number] = found
         return found
+
+
+def _layout(length: int) -> Callable[[bytes, int], Sequence[int]]:
+    """Return what reads the indexes in a history of so many bytes."""
+    if length % STEP_BYTES != INDEX_BYTES:
+        raise ValueError("history")
+    return layout(length).unpack_from

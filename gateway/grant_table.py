@@ -24,6 +24,8 @@ CREATE TABLE terms (n INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLO
 CREATE TABLE granted (idx INTEGER PRIMARY KEY, row BLOB NOT NULL) STRICT;
 """
 MAX_KNOWN = 8192
+ROWS = 1024
+"""So many are read and summed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +163,11 @@ class GrantTable:
         return self._checked(db, left, len(total)), Unpacker(names=names, terms=terms)
 
     def _checked(self, db: sqlite3.Connection, left: int, width: int) -> Iterator[tuple[int, bytes]]:
-        digest_of = self._rows.one
         with _damage_told():
-            for index, row in db.execute("SELECT idx, row FROM granted ORDER BY idx"):
-                left -= digest_of(index, row)
-                yield index, row
+            found = db.execute("SELECT idx, row FROM granted ORDER BY idx")
+            while rows := found.fetchmany(ROWS):
+                left -= self._rows.many(rows)
+                yield from rows
         if left % (1 << (8 * width)):
             raise StoreDamaged("state.db: grants")
 

@@ -4,7 +4,8 @@ A steward sees what concerns its own organisation; others who may ask see everyt
 auditor is entered in the log, as every reading of it.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from exchange.clock import BEIJING_MS, Clock
 from exchange.errors import Malformed
 from exchange.identity import Identity, Role
+from exchange.resources import Resource
 from exchange.timestamps import milliseconds
 from exchange.v1 import report_pb2, report_pb2_grpc
 from gateway import pages
@@ -29,6 +31,8 @@ from gateway.state import RegionState
 SERVICE = "/exchange.v1.ReportService"
 DEFAULT_DAYS = 30
 MAX_DAYS = 3 * 366
+TURN = 64
+"""So many catalogue entries are looked at before exchanges have their turn."""
 _LOG_READERS = frozenset({Role.OFFICER, Role.AUDITOR})
 
 
@@ -165,12 +169,7 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
                 held(db),
             )
         )
-        by_id = p.state.catalogue.by_id
-        resources = [
-            by_id[key]
-            for key in ([resource] if resource else sorted(by_id))
-            if period.party in ("", by_id[key].provider)
-        ]
+        resources = [one async for one in self._provided(period.party, resource)]
         rows = responsibility.rows(
             resources,
             measured,
@@ -180,6 +179,21 @@ class ReportService(report_pb2_grpc.ReportServiceServicer):
             now_ms=min(period.until_ms, p.clock.now_ms()),
         )
         return rows, size
+
+    async def _provided(self, provider: str, resource: str) -> AsyncIterator[Resource]:
+        """Yield the resources in force, by id: one, or all that an organisation provides, or all.
+
+        Many are opened for the first time here: exchanges go on meanwhile.
+        """
+        catalogue = self._.state.catalogue
+        ids = [resource] if resource else [one.id for one in list(catalogue.entries())]
+        for place, key in enumerate(ids):
+            if provider in ("", catalogue.entry(key).provider):
+                found = catalogue.by_id.get(key)
+                if found is not None:
+                    yield found
+            if place % TURN == 0:
+                await asyncio.sleep(0)
 
     def _days_for(self, application: sums.Application) -> int:
         """Return the working days within which an application is due; 0 for no clock."""

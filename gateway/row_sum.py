@@ -6,6 +6,7 @@ that the sum stays as it is.
 """
 
 import hashlib
+from collections.abc import Iterable
 
 SUM_BYTES = 32
 _MODULUS = 1 << (8 * SUM_BYTES)
@@ -29,10 +30,16 @@ class RowSum:
             index: its key.
             data: everything else in it.
         """
-        state = self._blank.copy()
-        state.update(index.to_bytes(8))
-        state.update(data)
-        return int.from_bytes(state.digest())
+        return self.many([(index, data)])
+
+    def many(self, rows: Iterable[tuple[int, bytes]]) -> int:
+        """Return the sum of the digests of rows, each with its key first; not reduced."""
+        blank, number, total = self._blank.copy, int.from_bytes, 0
+        for index, data in rows:
+            state = blank()
+            state.update(index.to_bytes(8) + data)
+            total += number(state.digest())
+        return total
 
 
 def added(total: bytes, change: int) -> bytes:

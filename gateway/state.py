@@ -31,6 +31,7 @@ from exchange.v1 import audit_pb2, grant_pb2
 from gateway.access.grants import GrantIndex, Packed
 from gateway.audience import EVERYBODY, NOBODY, Audience
 from gateway.cases.register import CaseRegister
+from gateway.directory.catalogue_entry import pack_resource
 from gateway.directory.key_bundles import KeyBundles, read_bundle
 from gateway.directory.organisations import Organisations, read_organisation
 from gateway.directory.resources import Catalogue
@@ -180,12 +181,14 @@ class RegionState:
             self._private[organisation] = _without(self._private[organisation], sorted(told))
         return sorted(indexes)
 
-    def apply(self, index: int, entry: audit_pb2.AuditEntry) -> Audience:
+    def apply(self, index: int, entry: audit_pb2.AuditEntry, *, again: bool = False) -> Audience:
         """Take over the entry at an index; entries that change nothing only move `applied_index`.
 
         Args:
             index: not below `applied_index`.
             entry: of the log, verbatim.
+            again: it was applied before the start and comes from the projection: what it brings to the
+                catalogue stays packed until somebody asks for it.
 
         Returns:
             Who is told of it.
@@ -200,7 +203,7 @@ class RegionState:
         if act in DOMAINS:
             statement = entry.administrative.statement
             try:
-                self._fold(index, act, entry)
+                self._fold(index, act, entry, again)
                 audience = self.audience(entry)
             except (ExchangeError, KeyError) as error:
                 raise StoreDamaged(f"entry {index}") from error
@@ -231,7 +234,7 @@ class RegionState:
             return Audience(organisations=frozenset({read_bundle(statement).organisation}))
         return NOBODY
 
-    def _fold(self, index: int, act: int, entry: audit_pb2.AuditEntry) -> None:
+    def _fold(self, index: int, act: int, entry: audit_pb2.AuditEntry, again: bool) -> None:
         statement = entry.administrative.statement
         register = self._registers.get(act)
         if register is not None:
@@ -247,7 +250,7 @@ class RegionState:
             moved = transition(held, event, statement, supervisor=by)
             self.grants.update(index, moved, canonical.digest(canonical.GRANT_EVENT, statement.body))
         elif act == audit_pb2.ACT_RESOURCE:
-            self._publish(index, entry.administrative)
+            self._publish(index, entry.administrative, again)
         elif act == audit_pb2.ACT_RESOURCE_STATE:
             self.catalogue.apply_state(read_state(statement))
         elif act == audit_pb2.ACT_ORGANISATION:
@@ -259,8 +262,9 @@ class RegionState:
         elif act == audit_pb2.ACT_TRUST_LIST:
             self.trust_mark = entry.administrative.subject
 
-    def _publish(self, index: int, act: audit_pb2.AdministrativeEntry) -> None:
-        resource = parse_resource(act.statement, keep=False)
+    def _publish(self, index: int, act: audit_pb2.AdministrativeEntry, again: bool) -> None:
+        body = act.statement
+        resource = pack_resource(body.body) if again else parse_resource(body, keep=False)
         # The rules as they stand at this index: whichever start folds the log decides alike.
         reviewer = reviewer_of(self.rules.current, resource.provider)
         self.catalogue.apply(index, resource, reviewer=reviewer, handed_in_by=act.actor)

@@ -117,7 +117,7 @@ class StateStore:
         rows = list(events)
         newest = last or (rows[-1] if rows else None)
         noted = self._last if newest is None else (newest[0], hashlib.sha256(newest[1]).digest())
-        change = sum(self._leaves.one(index, leaf) for index, leaf in rows)
+        change = self._leaves.many(rows)
         try:
             with self._open_db as db:
                 db.executemany("INSERT INTO event (idx, leaf) VALUES (?, ?)", rows)
@@ -200,8 +200,7 @@ class StateStore:
         whole = hmac.compare_digest(seal, self._seal(applied, last, events, grants))
         if origin != self._origin or not whole:
             raise StoreDamaged("state.db")
-        total = sum(self._leaves.one(index, leaf) for index, leaf in self.events())
-        if added(EMPTY, total) != events:
+        if added(EMPTY, self._leaves.many(self.events())) != events:
             raise StoreDamaged("state.db")
         self._applied, self._last, self._events, self._grants = applied, last, events, grants
         return int(applied)

@@ -2,6 +2,7 @@
 
 from google.protobuf.message import DecodeError
 
+from exchange.resources import own_item
 from exchange.schema_change import Change
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2
 
@@ -28,7 +29,7 @@ def entry(body: directory_pb2.ResourceBody) -> View:
         "title_en": body.title_en,
         "version": body.version,
         "code": body.code,
-        "item": body.item or body.id.rpartition("/")[2],
+        "item": body.item or own_item(body.id),
         "category": body.category,
         "summary_zh": body.summary_zh,
         "summary_en": body.summary_en,

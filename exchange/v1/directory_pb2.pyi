@@ -704,6 +704,42 @@ class ResourceParts(_message.Message):
 Global___ResourceParts: _TypeAlias = ResourceParts  # noqa: Y015
 
 @_typing.final
+class ResourceHead(_message.Message):
+    """What a ResourceBody is filed by, read from the same bytes: who starts with many entries reads the rest of one
+    when somebody asks for it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """As there."""
+    provider: _builtins.str
+    """As there."""
+    version: _builtins.int
+    """As there."""
+    item: _builtins.str
+    """As there."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        version: _builtins.int = ...,
+        item: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "item", b"item", "provider", b"provider", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResourceHead: _TypeAlias = ResourceHead  # noqa: Y015
+
+@_typing.final
 class ResourceStateBody(_message.Message):
     """Suspends or resumes a resource, signed by a steward of the provider."""
 

@@ -48,8 +48,10 @@ def layout(length: int) -> Struct:
 class Packed(Protocol):
     """Reads rows of grants (`gateway.grant_rows.Unpacker`)."""
 
-    def head(self, row: bytes) -> tuple[bytes, str, str, Sequence[int], bool]:
-        """Return id, consumer, provider, the indexes of its entries, and whether nothing can wait."""
+    def heads(
+        self, rows: Iterable[tuple[int, bytes]]
+    ) -> Iterator[tuple[int, bytes, bytes, str, str, Sequence[int], bool]]:
+        """Yield index, row, id, consumer, provider, indexes of the entries, and whether nothing can wait."""
         ...
 
     def use(self, row: bytes) -> tuple[str, str]:
@@ -255,21 +257,27 @@ class GrantIndex:
             StoreDamaged: something is no row; there are no grants then.
         """
         told: defaultdict[str, array[int]] = defaultdict(partial(array, "Q"))
-        self._unpack, head, packed, by_id = unpack, unpack.head, self._packed, self._by_id
+        parties: defaultdict[str, array[int]] = defaultdict(partial(array, "I"))
+        self._unpack, self._by_party, packed, by_id = unpack, parties, self._packed, self._by_id
+        applied, ids = self._all.append, self._ids.append
         try:
-            for index, row in rows:
-                key, consumer, provider, indexes, rests = head(row)
+            heads = enumerate(unpack.heads(rows))
+            for place, (index, row, key, consumer, provider, indexes, rests) in heads:
                 if rests:
                     packed[key] = row
                 else:
                     by_id[key], self._history[key] = unpack(row)
-                self._place(index, key, consumer, provider)
+                applied(index)
+                ids(key)
+                parties[consumer].append(place)
                 told[consumer].extend(indexes)
                 if provider != consumer:
+                    parties[provider].append(place)
                     told[provider].extend(indexes)
         except StoreDamaged:
             self.clear()
             raise
+        self._by_party = dict(parties)
         return dict(told)
 
     def _place(self, index: int, grant_id: bytes, consumer: str, provider: str) -> None:

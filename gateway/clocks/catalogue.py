@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from exchange.region_rules import RegionRules
 from gateway.clocks.escalation import Due
 from gateway.clocks.workdays import Workdays
-from gateway.directory.resources import Entry
+from gateway.directory.catalogue_entry import Entry
 from gateway.rules.register import RulesRegister
 
 

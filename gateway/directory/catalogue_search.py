@@ -17,10 +17,11 @@ from itertools import islice
 from exchange.codes import division_code
 from exchange.errors import Malformed, Oversized
 from exchange.identity import Identity, Role
-from exchange.resources import Resource, division_prefix
+from exchange.resources import Resource, division_prefix, own_item
 from exchange.v1 import common_pb2, directory_pb2
 from gateway import pages
-from gateway.directory.resources import Catalogue, Entry
+from gateway.directory.catalogue_entry import Entry
+from gateway.directory.resources import Catalogue
 
 MAX_WORDS = 8
 MAX_WORD = 64
@@ -168,7 +169,7 @@ def sees_review(entry: Entry, caller: Identity) -> bool:
 
 def text_of(body: directory_pb2.ResourceBody) -> str:
     """Return the folded text by which a version is found: words in lines, then codes, then the category."""
-    item = body.item or body.id.rpartition("/")[2]
+    item = body.item or own_item(body.id)
     codes = {body.code, item, *(one.code for one in body.fields)} - {""}
     words: Iterable[str] = (
         body.title_zh,

@@ -8,10 +8,9 @@
 6. What is withdrawn is out of the catalogue for good.
 """
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, ResourceState
 from exchange.errors import (
@@ -26,92 +25,38 @@ from exchange.errors import (
 from exchange.identity import division_covers
 from exchange.resources import Resource, split_id, wider_divisions
 from exchange.v1 import directory_pb2
+from gateway.directory.catalogue_entry import Entry, PackedResource, Waiting, source_of
 from gateway.directory.organisations import Organisation
 
-DIVISION_DIGITS = 6
 
+class _InForce(Mapping[str, Resource]):
+    """The resources in force by id; to look for one opens it, to look through the ids opens none."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A version that waits for review.
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
 
-    Attributes:
-        reviewer: credit code of whose stewards review it.
-        handed_in_by: SPIFFE id.
-    """
-
-    resource: Resource
-    reviewer: str
-    handed_in_by: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Entry:
-    """Everything about one id.
-
-    Attributes:
-        held: the version in force, or the one that was when it was withdrawn; None before the first.
-        waiting: the version in review.
-        revision: of the last change of state, 0 before the first.
-        indexes: of the log entry of each version, the first version's first.
-        rejected: versions that never were in force and will not be.
-        text: by which it is found, of a version; made when it is first searched.
-    """
-
-    id: str
-    provider: str
-    held: Resource | None = None
-    waiting: Waiting | None = None
-    revision: int = 0
-    withdrawn: bool = False
-    indexes: "array[int]" = field(default_factory=lambda: array("Q"))
-    rejected: tuple[int, ...] = ()
-    text: tuple[int, str] | None = None
-
-    @property
-    def newest(self) -> Resource:
-        """The version in force; the one in review where none is."""
-        if self.held is not None:
-            return self.held
-        if self.waiting is not None:
-            return self.waiting.resource
-        raise UnknownResource(self.id)
-
-    def standing(self, version: int) -> "directory_pb2.ResourceStanding.ValueType":
-        """Return where a version that was handed in stands."""
-        if self.waiting is not None and self.waiting.resource.version == version:
-            return directory_pb2.RESOURCE_STANDING_IN_REVIEW
-        if version in self.rejected:
-            return directory_pb2.RESOURCE_STANDING_REJECTED
-        if self.held is None or self.held.version != version:
-            return directory_pb2.RESOURCE_STANDING_SUPERSEDED
-        if self.withdrawn:
-            return directory_pb2.RESOURCE_STANDING_WITHDRAWN
-        if self.held.suspended:
-            return directory_pb2.RESOURCE_STANDING_SUSPENDED
-        return directory_pb2.RESOURCE_STANDING_PUBLISHED
-
-    def sources(self) -> set[tuple[str, str]]:
-        """Return (division, item) of each version that is in force or may come to be."""
-        if self.withdrawn:
-            return set()
-        found = {source_of(self.held)} if self.held is not None else set()
-        if self.waiting is not None:
-            found.add(source_of(self.waiting.resource))
+    def __getitem__(self, key: str) -> Resource:
+        found = _found(self._entries, key)
+        if found is None:
+            raise KeyError(key)
         return found
 
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and _is_in_force(self._entries.get(key))
 
-def source_of(resource: Resource) -> tuple[str, str]:
-    """Return the division and the item that a resource is the authoritative source of."""
-    return resource.id[:DIVISION_DIGITS], resource.item
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, entry in self._entries.items() if _is_in_force(entry))
+
+    def __len__(self) -> int:
+        return sum(map(_is_in_force, self._entries.values()))
 
 
 class Catalogue:
     """Every resource by id; built by `apply` and `apply_state`, read by everybody."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Resource] = {}
         self._entries: dict[str, Entry] = {}
+        self._in_force = _InForce(self._entries)
         self._ids: list[str] = []
         self._unsorted = False
         self._sources: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -119,7 +64,7 @@ class Catalogue:
     @property
     def by_id(self) -> Mapping[str, Resource]:
         """The resources in force by id."""
-        return self._by_id
+        return self._in_force
 
     def resolve(self, requested: str) -> Resource:
         """Return the resource of that id, or of the narrowest wider division that has it.
@@ -130,13 +75,13 @@ class Catalogue:
         Raises:
             UnknownResource, Withdrawn, BadIdentifier.
         """
-        exact = self._by_id.get(requested)
+        exact = _found(self._entries, requested)
         if exact is not None:
             return exact
         division, alias, name = split_id(requested)
         ids = [f"{wider}/{alias}/{name}" for wider in wider_divisions(division)]
         for resource_id in ids:
-            found = self._by_id.get(resource_id)
+            found = _found(self._entries, resource_id)
             if found is not None:
                 return found
         raise self._missing(requested, ids)
@@ -154,7 +99,7 @@ class Catalogue:
         Raises:
             UnknownResource, Withdrawn.
         """
-        found = self._by_id.get(resource_id)
+        found = _found(self._entries, resource_id)
         if found is None:
             raise self._missing(resource_id, (resource_id,))
         return found
@@ -189,9 +134,9 @@ class Catalogue:
     def standing(self, resource_id: str) -> "directory_pb2.ResourceStanding.ValueType":
         """Return how an entry stands: published, suspended, withdrawn; unspecified before there is one."""
         entry = self._entries.get(resource_id)
-        if entry is None or entry.held is None:
+        if entry is None or entry.kept is None:
             return directory_pb2.RESOURCE_STANDING_UNSPECIFIED
-        return entry.standing(entry.held.version)
+        return entry.standing(entry.kept.version)
 
     def revision(self, resource_id: str) -> int:
         """Return the revision of a resource's last change of state; 0 before the first."""
@@ -252,10 +197,13 @@ class Catalogue:
         if new.version != (len(entry.indexes) if entry else 0) + 1:
             raise WrongState(f"{new.id} version {new.version}")
 
-    def apply(self, index: int, new: Resource, *, reviewer: str = "", handed_in_by: str = "") -> None:
+    def apply(
+        self, index: int, new: Resource | PackedResource, *, reviewer: str = "", handed_in_by: str = ""
+    ) -> None:
         """Take over a version that was checked before it was logged at that index.
 
         Args:
+            new: packed where it comes from the projection.
             reviewer: credit code of whose stewards review it first; empty where nobody does.
             handed_in_by: SPIFFE id.
         """
@@ -268,12 +216,11 @@ class Catalogue:
             raise WrongState(f"{new.id} version {new.version}")
         before = entry.sources()
         entry.indexes.append(index)
-        if new.statement is not None:
-            new = replace(new, statement=None)
         if reviewer:
-            entry.waiting = Waiting(resource=new, reviewer=reviewer, handed_in_by=handed_in_by)
+            read = new.opened() if isinstance(new, PackedResource) else new
+            entry.waiting = Waiting(resource=_slim(read), reviewer=reviewer, handed_in_by=handed_in_by)
         else:
-            self._put_in_force(entry, new)
+            _put_in_force(entry, new)
         self._claim(entry, before)
 
     def check_state(self, change: ResourceState) -> None:
@@ -304,26 +251,20 @@ class Catalogue:
         if change.action == SUSPENSION:
             if entry.held is None:
                 raise UnknownResource(change.id)
-            entry.held = self._by_id[change.id] = entry.held.with_suspended(change.suspended)
+            entry.kept = entry.held.with_suspended(change.suspended)
         elif change.action == APPROVE:
             if entry.waiting is None:
                 raise WrongState(change.id)
             approved, entry.waiting = entry.waiting.resource, None
-            self._put_in_force(entry, approved)
+            _put_in_force(entry, approved)
         elif change.action in (REJECT, WITHDRAW):
             if change.action == WITHDRAW:
                 entry.withdrawn = True
-                self._by_id.pop(change.id, None)
             if entry.waiting is not None:
                 entry.rejected = (*entry.rejected, entry.waiting.resource.version)
                 entry.waiting = None
         entry.revision = change.revision
         self._claim(entry, before)
-
-    def _put_in_force(self, entry: Entry, resource: Resource) -> None:
-        if entry.held is not None and entry.held.suspended:
-            resource = resource.with_suspended(True)
-        entry.held = self._by_id[entry.id] = resource
 
     def _claim(self, entry: Entry, before: set[tuple[str, str]]) -> None:
         """Keep who provides which item in step with an entry that has changed."""
@@ -338,3 +279,25 @@ class Catalogue:
                 del self._sources[source]
         for source in now - before:
             self._sources[source] = (*self._sources.get(source, ()), entry.id)
+
+
+def _found(entries: Mapping[str, Entry], key: str) -> Resource | None:
+    """Return the resource in force of an id, opened; None where none is."""
+    entry = entries.get(key)
+    return None if entry is None or entry.withdrawn else entry.held
+
+
+def _is_in_force(entry: Entry | None) -> bool:
+    return entry is not None and entry.kept is not None and not entry.withdrawn
+
+
+def _put_in_force(entry: Entry, new: Resource | PackedResource) -> None:
+    if entry.kept is not None and entry.kept.suspended:
+        read = new.opened() if isinstance(new, PackedResource) else new
+        new = read.with_suspended(True)
+    entry.kept = new if isinstance(new, PackedResource) else _slim(new)
+
+
+def _slim(resource: Resource) -> Resource:
+    """Return the same without its statement, which is read from the log."""
+    return resource if resource.statement is None else replace(resource, statement=None)

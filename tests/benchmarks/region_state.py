@@ -17,6 +17,7 @@ IDS = (
     "region_decision_us",
     "region_grant_lookup_us",
     "region_grant_unpack_us",
+    "region_resource_open_us",
     "region_grant_change_s",
 )
 
@@ -43,6 +44,7 @@ def rows_of(few: dict[str, float], many: dict[str, float], grants: int, resource
         ),
         "find_us": ("us", "", "CPU; by consumer and resource"),
         "unpack_us": ("us", "", "CPU; asked for the first time after a start, one of four held already"),
+        "open_us": ("us", "", "CPU; a catalogue entry, asked for the first time after a start"),
         "change_s": (
             "s",
             "<= 1 s",

@@ -91,6 +91,15 @@ class Start:
             self.state.grants.one(grant_id)
         return (time.process_time_ns() - begun) / 1000 / FEW
 
+    def open_resources(self) -> float:
+        """Ask for catalogue entries drawn at random, once each; return the microseconds for each."""
+        ids = list(self.state.catalogue.by_id)
+        drawn = random.Random(6).sample(ids, k=FEW)
+        begun = time.process_time_ns()
+        for resource_id in drawn:
+            self.state.resource(resource_id)
+        return (time.process_time_ns() - begun) / 1000 / FEW
+
     def questions(self) -> list[tuple[str, bytes]]:
         """Return consumers and headers of requests for grants drawn at random."""
         chance, made = random.Random(4), []
@@ -180,6 +189,7 @@ async def measure(start: Start, few: Start, repetitions: int) -> list[dict[str, 
     both = few, start
     for place, one in enumerate(both):
         told[place]["unpack_us"] = one.unpack()
+        told[place]["open_us"] = one.open_resources()
     questions = [one.questions() for one in both]
     taken: list[list[tuple[float, float]]] = [[], []]
     for _ in range(repetitions):

@@ -10,8 +10,9 @@ from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, Res
 from exchange.errors import ExchangeError
 from exchange.resources import Resource, parse_resource
 from exchange.v1 import common_pb2
+from gateway.directory.catalogue_entry import source_of
 from gateway.directory.organisations import Organisation
-from gateway.directory.resources import Catalogue, source_of
+from gateway.directory.resources import Catalogue
 from tests.support.region import CIVIL, DIVISION, HEALTH, POLICE, resource_body
 from tests.support.sealing import NOW_MS
 

@@ -11,7 +11,7 @@ from exchange.errors import StoreDamaged, UnknownGrant
 from exchange.grants import Grant, read_event, read_grant, transition
 from exchange.v1 import audit_pb2, common_pb2, grant_pb2
 from gateway.access.grants import GrantIndex
-from gateway.grant_rows import Numbers, Unpacker, pack, template, terms_number, terms_of
+from gateway.grant_rows import Head, Numbers, Unpacker, pack, template, terms_number, terms_of
 from tests.support.region import CIVIL, HEALTH, POLICE, RESOURCE, grant_body, moment, nonce
 from tests.support.sealing import NOW_MS
 
@@ -100,18 +100,23 @@ def test_what_is_alike_is_held_once() -> None:
     assert made[0].purposes != made[1].purposes
 
 
+def head_of(unpack: Unpacker, row: bytes) -> Head:
+    (head,) = unpack.heads([(7, row)])
+    return head
+
+
 def test_what_is_no_row_is_damage() -> None:
     body = grant_body(NOW_MS)
     terms = terms_of(body)
     row = pack(slim(read_grant(statement(body))), NUMBERS, template(terms), bytes(48))
     unpack = Unpacker(names=NAMES, terms={7: terms})
-    assert unpack(row)[1] == bytes(48) and unpack.head(row)[-2] == (0, 0)
+    assert unpack(row)[1] == bytes(48) and head_of(unpack, row)[-2] == (0, 0)
     for no_head in (b"", row[:40], row[:-1], row[:97], row[:85] + (47).to_bytes(4) + row[89:]):
         with pytest.raises(StoreDamaged):
-            unpack.head(no_head)
+            head_of(unpack, no_head)
     for elsewhere in (Unpacker(names={}, terms={7: terms}), Unpacker(names=NAMES, terms={7: b"x"})):
         with pytest.raises(StoreDamaged):
-            elsewhere.head(row)
+            head_of(elsewhere, row)
     other_length = row[:85] + (47).to_bytes(4) + row[89:]
     for damaged in (
         b"",
@@ -152,8 +157,8 @@ def test_a_row_rests_where_nothing_can_wait_for_anybody(
     grant = replace(slim(read_grant(statement(body))), **changes)
     history = (7).to_bytes(8) + (9).to_bytes(8) + bytes(32)
     row = pack(grant, NUMBERS, template(terms), history)
-    head = Unpacker(names=NAMES, terms={7: terms}).head(row)
-    assert head == (grant.grant_id, HEALTH, POLICE, (7, 9), rests)
+    head = head_of(Unpacker(names=NAMES, terms={7: terms}), row)
+    assert head == (7, row, grant.grant_id, HEALTH, POLICE, (7, 9), rests)
 
 
 # -- the index -------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from exchange import canonical
 from exchange.errors import StoreDamaged, WrongState
 from exchange.keys import BundleBook
-from exchange.v1 import audit_pb2, common_pb2, grant_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
+from gateway.directory.catalogue_entry import PackedResource, pack_resource, source_of
 from gateway.fold import SETTLE_AFTER, Fold
 from gateway.state import RegionState
 from gateway.state_store import StateStore
@@ -157,6 +158,32 @@ async def test_a_start_finds_everything_again_and_the_bundles_in_force(tmp_path:
     region.start()
     assert picture(region.state) == before
     assert region.state.bundles.newest(POLICE, "police-1") is not None
+
+
+async def test_a_catalogue_entry_stays_packed_after_a_start_until_it_is_asked_for(tmp_path: Path) -> None:
+    region = Region(tmp_path, authority=AUTHORITY)
+    await region.settled()
+    held = region.state.resource(RESOURCE)
+    await region.registrar.close()
+    region.start()
+    catalogue = region.state.catalogue
+    entry = catalogue.entry(RESOURCE)
+    assert RESOURCE in catalogue.by_id and list(catalogue.by_id) == [RESOURCE] and len(catalogue.by_id) == 1
+    assert entry.standing(held.version) == directory_pb2.RESOURCE_STANDING_PUBLISHED
+    assert catalogue.standing(RESOURCE) == directory_pb2.RESOURCE_STANDING_PUBLISHED
+    assert entry.sources() == {source_of(held)}
+    assert isinstance(entry.kept, PackedResource)
+    assert region.state.resource(RESOURCE) == held
+    assert entry.kept is region.state.resource(RESOURCE)
+
+
+def test_what_is_packed_and_no_catalogue_entry_is_damage_when_it_is_asked_for() -> None:
+    packed = pack_resource(directory_pb2.ResourceBody(id=RESOURCE, version=1).SerializeToString())
+    assert (packed.id, packed.version, packed.item) == (RESOURCE, 1, RESOURCE.rpartition("/")[2])
+    with pytest.raises(StoreDamaged, match=RESOURCE):
+        packed.opened()
+    with pytest.raises(StoreDamaged):
+        pack_resource(b"\xff")
 
 
 HARM = {

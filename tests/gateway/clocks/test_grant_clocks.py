@@ -30,7 +30,8 @@ def rests(grant: Grant) -> bool:
     assert grant.record is not None
     terms = terms_of(grant.record.grant.body)
     row = pack(replace(grant, record=None), Numbers(0, 1, 2, 0), template(terms), bytes(8))
-    return Unpacker(names=["", "", ""], terms={0: terms}).head(row)[-1]
+    (head,) = Unpacker(names=["", "", ""], terms={0: terms}).heads([(0, row)])
+    return head[-1]
 
 
 class World:
