@@ -2,6 +2,7 @@
 
 1. A dispute is taken only about an exchange that is in the log, was released, and was that consumer's, of
    that resource, provider and fields: the service shows the entry (`showing`) before it hands the dispute in.
+   Whether the resource is suspended or withdrawn since, or a grant over, is not asked: what came stays wrong.
 2. Steps follow `exchange.tickets`; what the catalogue must hold for one is looked at here.
 3. A correction that recipients are told of is the gateway's entry beside the provider's signed step. Until
    the telling has ended, the exchanges told so far are held, so that after a crash it goes on where it was.
@@ -173,7 +174,7 @@ class TicketRegister:
         return ticket.ticket_id.hex()
 
     def _check_dispute(self, ticket: Ticket, dispute: Dispute) -> None:
-        self._catalogue.exactly(dispute.resource)
+        self._catalogue.once_in_force(dispute.resource)
         entry = self._shown.get(ticket.ticket_id)
         if (
             entry is None
@@ -214,8 +215,7 @@ class TicketRegister:
     def _check_corrected(self, held: Held, event: TicketEvent) -> None:
         dispute = held.ticket.dispute
         assert dispute is not None
-        resource = self._catalogue.by_id.get(dispute.resource)
-        known = dispute.fields | (resource.fields.keys() if resource else frozenset())
+        known = dispute.fields | self._catalogue.once_in_force(dispute.resource).fields.keys()
         if not event.fields <= known:
             raise UnknownField(", ".join(sorted(event.fields - known))[:80])
 

@@ -8,7 +8,7 @@ import pytest
 
 from exchange import canonical
 from exchange.tickets import read_event, read_ticket
-from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, trust_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, ticket_pb2, trust_pb2
 from shuqiao import views
 from tests.support.command_region import CONSUMER, HOUSEHOLD, Person, Region, Shuqiao
 from tests.support.region import POLICE, moment, resource_body
@@ -69,6 +69,25 @@ def test_a_dispute_is_signed_and_handed_in(shuqiao: Shuqiao, region: Region, per
     assert ticket.dispute is not None and (ticket.raised_by, ticket.text) == (CONSUMER, "不符")
     assert (ticket.dispute.provider, ticket.dispute.exchange_id) == (POLICE, uuid.UUID(EXCHANGE).bytes)
     person.anchor().verify_statement(statement, canonical.TICKET, at_ms=NOW_MS, trust=None)
+
+
+def test_a_dispute_of_what_was_withdrawn_goes_to_who_provided_it(
+    shuqiao: Shuqiao, region: Region, person: Person
+) -> None:
+    (resource,) = region.resources
+    raising = (
+        "dispute", "raise", "--exchange", EXCHANGE, "--resource", HOUSEHOLD, "--field", "name",
+        "--text", "不符", "--json",
+    )  # fmt: skip
+    region.versions = [
+        directory_pb2.VersionRecord(resource=resource, standing=directory_pb2.RESOURCE_STANDING_WITHDRAWN),
+        directory_pb2.VersionRecord(resource=resource, standing=directory_pb2.RESOURCE_STANDING_REJECTED),
+    ]
+    assert shuqiao(*raising).code == 0
+    ticket = read_ticket(last(region, ticket_pb2.RaiseTicketRequest).ticket)
+    assert ticket.dispute is not None and ticket.dispute.provider == POLICE
+    del region.versions[0]
+    assert shuqiao(*raising).document["error"]["code"] == "UNKNOWN_RESOURCE"
 
 
 @pytest.mark.parametrize(

@@ -194,3 +194,40 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
     again = await do("police-steward", "dispute", "show", ticket)
     assert again == shown
     assert (await do("police-steward", "quality", "list"))["resources"] == [quality]
+
+
+async def test_what_a_resource_brought_is_disputed_corrected_and_told_after_it_was_withdrawn(
+    house: House,
+) -> None:
+    do = command(house)
+    response = await house.consumer.consumer.ask(question(house.people[0], fields=["name", "address"]))
+    exchange = str(uuid.UUID(bytes=response.exchange_id))
+    earlier = await house.consumer.consumer.ask(question(house.people[0], fields=["address"]))
+    await do("police-steward", "catalog", "withdraw", HOUSEHOLD, "--yes")
+    refused = await do("police-steward", "catalog", "show", HOUSEHOLD, code=1)
+    assert refused["error"]["code"] == "WITHDRAWN"
+
+    raised = await do(
+        "health-steward", "dispute", "raise", "--exchange", exchange, "--resource", HOUSEHOLD,
+        "--field", "address", "--text", "住址与证件不符", "--detail-file", written(house, WRONG),
+    )  # fmt: skip
+    ticket = raised["ticket_id"]
+    await until(lambda: house.provider.governance.disputes._held, "the provider's agent knows of the dispute")
+    (held,) = (await do("police-steward", "agent", "disputes", "--config", agent_file(house, "police-1")))[
+        "disputes"
+    ]
+    assert (held["ticket"], held["detail"]) == (ticket, WRONG)
+    corrected = await do(
+        "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正",
+        "--subject", subject(house, house.people[0]),
+    )  # fmt: skip
+    assert (corrected["state"], corrected["told"]) == ("corrected", 1)
+    await until(house.consumer.governance.corrections.listed, "the consumer's agent knows of the correction")
+    (correction,) = (
+        await do("health-steward", "agent", "corrections", "--config", agent_file(house, "health-1"))
+    )["corrections"]
+    told = {exchange, str(uuid.UUID(bytes=earlier.exchange_id))}
+    assert (correction["resource"], set(correction["exchanges"])) == (HOUSEHOLD, told)
+    await do("health-steward", "dispute", "acknowledge", ticket[:12])
+    shown = await do("health-steward", "dispute", "show", ticket)
+    assert (shown["told"], shown["acknowledged"], shown["told_all"]) == ([HEALTH], [HEALTH], True)
