@@ -38,6 +38,7 @@ from exchange.tickets import (
     ASSIGN,
     CORRECT,
     CORRECTED,
+    SUPPLEMENT,
     Dispute,
     Ticket,
     TicketEvent,
@@ -210,6 +211,8 @@ class TicketRegister:
             raise RoleNotAllowed(event.resource)
         elif event.action == CORRECT:
             self._check_corrected(held, event)
+        elif event.action == SUPPLEMENT and not held.may_be_supplemented:
+            raise WrongState(f"ticket {held.ticket.name}")
         return held.ticket.ticket_id.hex()
 
     def _check_corrected(self, held: Held, event: TicketEvent) -> None:
@@ -252,6 +255,10 @@ class TicketRegister:
         held.history.append(index)
         if event.action == ACKNOWLEDGE:
             return
+        if event.action == SUPPLEMENT:
+            held.told_all, held.supplemented = False, True
+            self._telling[event.ticket_id] = held
+            return
         held.since_ms = entry.time_ms
         if held.standing.state == CORRECTED:
             held.corrected_index = index
@@ -269,6 +276,10 @@ class TicketRegister:
             del self._telling[told.ticket_id]
             return
         held.exchanges.update(told.exchange_ids)
+        if held.supplemented:
+            # What it acknowledged was less than what it is told of now.
+            left = held.standing.acknowledged - {told.recipient}
+            held.standing = replace(held.standing, acknowledged=left)
         if told.recipient not in held.standing.told:
             held.standing = replace(held.standing, told=held.standing.told | {told.recipient})
             if told.recipient not in held.parties():

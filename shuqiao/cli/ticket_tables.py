@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SHORT_HEX = 12
 STYLES = {"assigned": UNSURE, "open": UNSURE, "answered": GOOD, "corrected": GOOD, "declined": BAD}
+TELLING = ("correct", "supplement")
+"""Steps after which past recipients are told."""
 STATES = "open assigned answered declined corrected withdrawn"
 
 TicketId = Annotated[
@@ -80,12 +82,12 @@ def take_step(
             **told,
         )
         quarters = {}
-        if action == "correct":
+        if action in TELLING:
             quarters = ticket_views.quarters(ticketing.get_ticket(channel, ticket_id))
     state = ticket_views.state(acted.state)
     document = {"ok": True, "ticket_id": ticket_id.hex(), "state": state, "index": acted.entry}
     said = Text("{id} 现为：{state}，记录 {index}", "{id} is now {state}, entry {index}")
-    if action == "correct":
+    if action in TELLING:
         document |= {"told": acted.told} | quarters
         said = Text(
             "{id} 现为：{state}，记录 {index}；已告知 {told} 个部门",
@@ -194,9 +196,9 @@ ERASED = Text(
     "Keys erased: recipients of these quarters cannot be found and were not told: {periods}",
 )
 UNSEARCHED = Text(
-    "提供部门未提供标识，以下季度的接收方未查找、未告知：{periods}；可由安全员追溯",
-    "The provider named nobody: recipients of these quarters were not looked for and not told: {periods}; an"
-    " officer can trace them",
+    "提供部门未提供标识，以下季度的接收方未查找、未告知：{periods}；可由提供部门补充标识，或由安全员追溯",
+    "The provider named nobody: recipients of these quarters were not looked for and not told: {periods}; the"
+    " provider can still name them, or an officer can trace",
 )
 
 

@@ -17,6 +17,7 @@ from tests.support.tickets import FATHER, MOTHER, demand, dispute, event, qualit
 
 EXCHANGE = "0197d7a0-0000-7000-8000-000000000001"
 ID = b"\xab" * 32
+SUPPLEMENT = ("dispute", "supplement", "ab")
 CORRECT = ("dispute", "correct", "ab", "--field", "name", "--text", "x")
 
 
@@ -154,13 +155,32 @@ def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("lines", ["", "\n".join([MOTHER] * 9)], ids=["empty", "too many"])
+def test_a_supplement_names_somebody(shuqiao: Shuqiao, region: Region, tmp_path: Path, lines: str) -> None:
+    file = tmp_path / "subjects.txt"
+    file.write_text(lines)
+    assert shuqiao(*SUPPLEMENT).code == shuqiao(*SUPPLEMENT, "--subject", f"@{file}").code == 2
+    assert not [one for one in region.received if isinstance(one, ticket_pb2.ActOnTicketRequest)]
+
+
+def test_a_supplement_says_how_many_were_told(shuqiao: Shuqiao, region: Region, tmp_path: Path) -> None:
+    file = tmp_path / "subjects.txt"
+    file.write_text(MOTHER)
+    ran = shuqiao(*SUPPLEMENT, "--subject", f"@{file}", "--json")
+    assert (ran.document["told"], ran.document["told_periods"]) == (2, ["2026Q2"])
+    step = read_event(last(region, ticket_pb2.ActOnTicketRequest).event)
+    assert (step.action, step.revision) == (ticket_pb2.TICKET_ACTION_SUPPLEMENT, 2)
+
+
 @pytest.mark.parametrize("format", ["citizen_id", "credit_code"])
+@pytest.mark.parametrize("step", ["correct", "supplement"])
 def test_whom_a_correction_is_about_goes_to_the_authority_alone_and_its_tags_to_the_gateway(
-    shuqiao: Shuqiao, region: Region, tmp_path: Path, format: str
+    shuqiao: Shuqiao, region: Region, tmp_path: Path, format: str, step: str
 ) -> None:
     file = tmp_path / "subjects.txt"
     file.write_text(f"{MOTHER}\n\n {FATHER} \n")
-    ran = shuqiao(*CORRECT, "--subject", f"@{file}", "--format", format)
+    begin = CORRECT if step == "correct" else SUPPLEMENT
+    ran = shuqiao(*begin, "--subject", f"@{file}", "--format", format)
     assert ran.code == 0, ran.err
     asked = [one for one in region.received if isinstance(one, trust_pb2.DeriveCorrectionTagsRequest)]
     assert [(one.identifier, one.format, one.ticket_id) for one in asked] == [

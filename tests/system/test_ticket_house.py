@@ -196,13 +196,13 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
     assert (await do("police-steward", "quality", "list"))["resources"] == [quality]
 
 
-async def test_what_a_resource_brought_is_disputed_corrected_and_told_after_it_was_withdrawn(
+async def test_what_a_resource_brought_is_disputed_corrected_told_and_supplemented_after_it_was_withdrawn(
     house: House,
 ) -> None:
     do = command(house)
-    response = await house.consumer.consumer.ask(question(house.people[0], fields=["name", "address"]))
+    response = await house.consumer.consumer.ask(question(house.people[2], fields=["name", "address"]))
     exchange = str(uuid.UUID(bytes=response.exchange_id))
-    earlier = await house.consumer.consumer.ask(question(house.people[0], fields=["address"]))
+    earlier = await received_last_quarter(house)
     await do("police-steward", "catalog", "withdraw", HOUSEHOLD, "--yes")
     refused = await do("police-steward", "catalog", "show", HOUSEHOLD, code=1)
     assert refused["error"]["code"] == "WITHDRAWN"
@@ -219,15 +219,29 @@ async def test_what_a_resource_brought_is_disputed_corrected_and_told_after_it_w
     assert (held["ticket"], held["detail"]) == (ticket, WRONG)
     corrected = await do(
         "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正",
-        "--subject", subject(house, house.people[0]),
+        "--without-subject",
     )  # fmt: skip
     assert (corrected["state"], corrected["told"]) == ("corrected", 1)
+    assert (len(corrected["told_periods"]), len(corrected["unsearched_periods"])) == (1, 1)
     await until(house.consumer.governance.corrections.listed, "the consumer's agent knows of the correction")
     (correction,) = (
         await do("health-steward", "agent", "corrections", "--config", agent_file(house, "health-1"))
     )["corrections"]
-    told = {exchange, str(uuid.UUID(bytes=earlier.exchange_id))}
-    assert (correction["resource"], set(correction["exchanges"])) == (HOUSEHOLD, told)
+    assert (correction["resource"], correction["exchanges"]) == (HOUSEHOLD, [exchange])
+    await do("health-steward", "dispute", "acknowledge", ticket[:12])
+
+    supplemented = await do(
+        "police-steward", "dispute", "supplement", ticket[:12], "--subject", subject(house, house.people[2])
+    )
+    assert (supplemented["state"], len(supplemented["told_periods"])) == ("corrected", 2)
+    assert supplemented["unsearched_periods"] == []
+    await until(
+        lambda: len(house.consumer.governance.corrections.listed()) == 2, "the consumer's agent knows of more"
+    )
+    more = house.consumer.governance.corrections.listed()[1]
+    assert (more.ticket, list(more.exchanges)) == (ticket, [earlier])
     await do("health-steward", "dispute", "acknowledge", ticket[:12])
     shown = await do("health-steward", "dispute", "show", ticket)
     assert (shown["told"], shown["acknowledged"], shown["told_all"]) == ([HEALTH], [HEALTH], True)
+    await house.stop_gateway()
+    assert verify_folder(house.folder / "gateway-1").size == house.log_size
