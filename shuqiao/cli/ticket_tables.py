@@ -81,9 +81,10 @@ def take_step(
             subjects=subjects(ticket_id),
             **told,
         )
-        quarters = {}
+        quarters, untraceable = {}, False
         if action in TELLING:
-            quarters = ticket_views.quarters(ticketing.get_ticket(channel, ticket_id))
+            record = ticketing.get_ticket(channel, ticket_id)
+            quarters, untraceable = ticket_views.quarters(record), record.untraceable
     state = ticket_views.state(acted.state)
     document = {"ok": True, "ticket_id": ticket_id.hex(), "state": state, "index": acted.entry}
     said = Text("{id} 现为：{state}，记录 {index}", "{id} is now {state}, entry {index}")
@@ -97,7 +98,7 @@ def take_step(
 
     def people() -> None:
         call.out.done(said.filled(id=name, state=word, index=acted.entry, told=acted.told))
-        _say_missing(call, quarters)
+        _say_missing(call, quarters | {"untraceable": untraceable})
 
     call.out.show(document, people)
 
@@ -196,9 +197,13 @@ ERASED = Text(
     "Keys erased: recipients of these quarters cannot be found and were not told: {periods}",
 )
 UNSEARCHED = Text(
-    "提供部门未提供标识，以下季度的接收方未查找、未告知：{periods}；可由提供部门补充标识，或由安全员追溯",
-    "The provider named nobody: recipients of these quarters were not looked for and not told: {periods}; the"
-    " provider can still name them, or an officer can trace",
+    "提供部门未提供标识，以下季度的接收方未查找、未告知：{periods}；可由安全员追溯",
+    "The provider named nobody: recipients of these quarters were not looked for and not told: {periods}; an"
+    " officer can trace them",
+)
+SUPPLEMENT = Text(
+    "提供部门可补充标识：shuqiao dispute supplement",
+    "The provider can still name them: shuqiao dispute supplement",
 )
 
 
@@ -236,3 +241,5 @@ def _say_missing(call: Invocation, view: dict[str, Any]) -> None:
     for name, said in (("erased_periods", ERASED), ("unsearched_periods", UNSEARCHED)):
         if view.get(name):
             call.out.say(said.filled(periods=" ".join(view[name])), UNSURE)
+    if view.get("unsearched_periods") and not view["untraceable"]:
+        call.out.say(SUPPLEMENT)

@@ -144,10 +144,13 @@ def test_steps_are_signed_with_the_revision_that_is_due(
         assert getattr(step, name) == value
 
 
-def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao) -> None:
+def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao, region: Region) -> None:
     ran = shuqiao(*CORRECT, "--without-subject", lang="en")
     assert "2 departments told so far" in ran.out
     assert "not told: 2026Q1" in ran.out and "not told: 2026Q3" in ran.out
+    assert "dispute supplement" not in ran.out, "nothing can be shown of an exchange without tags"
+    region.tickets[0].untraceable = False
+    assert "dispute supplement" in shuqiao(*CORRECT, "--without-subject", lang="en").out
     ran = shuqiao(*CORRECT, "--without-subject", "--json")
     assert ran.document == {
         "ok": True, "ticket_id": ID.hex(), "state": "corrected", "index": 22, "told": 2,
