@@ -8,7 +8,9 @@ by `exchange.ticket_body`.
    is with that organisation at once. It is answered by a resource of that organisation, declined, withdrawn.
 3. Revisions count up by one from 1. Acknowledgements have revision 0: they come in any order, one from each
    recipient that was told.
-4. Only stewards of the organisation whose turn it is act, and administrators to assign.
+4. A dispute that was corrected may be supplemented: its provider names whom the value is about, which changes
+   no state. Whether anything is left to be named is the gateway's to know.
+5. Only stewards of the organisation whose turn it is act, and administrators to assign.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ from exchange.ticket_body import (
     ASSIGN,
     CORRECT,
     DECLINE,
+    SUPPLEMENT,
     WITHDRAW,
     Dispute,
     Ticket,
@@ -36,6 +39,7 @@ __all__ = [
     "ASSIGN",
     "CORRECT",
     "DECLINE",
+    "SUPPLEMENT",
     "WITHDRAW",
     "Dispute",
     "Standing",
@@ -112,6 +116,8 @@ def step(held: Standing, event: TicketEvent, signer: Identity) -> Standing:
         return _acknowledge(held, signer)
     if event.revision != held.revision + 1:
         raise WrongState(f"ticket {ticket.name} revision {event.revision}, due is {held.revision + 1}")
+    if action == SUPPLEMENT and held.state == CORRECTED:
+        return replace(held, revision=event.revision)
     if held.state not in _WAITING or not _fits(held, action):
         raise WrongState(f"ticket {ticket.name}")
     return replace(
@@ -139,6 +145,8 @@ def _check_signer(held: Standing, event: TicketEvent, signer: Identity) -> None:
         _check_steward(signer, held.ticket.raised_by)
     elif event.action == ACKNOWLEDGE:
         _check_steward(signer, signer.organisation)
+    elif event.action == SUPPLEMENT and held.ticket.dispute is not None:
+        _check_steward(signer, held.ticket.dispute.provider)
     elif held.waits_for in ("", ADMIN):
         if signer.role is not Role.STEWARD:
             raise RoleNotAllowed(str(signer))

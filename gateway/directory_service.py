@@ -132,13 +132,16 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         return response
 
     def _statement(self, resource: Resource) -> common_pb2.Statement:
-        """Read the signed body of a catalogue entry in force from the log."""
+        """Read the signed body of a catalogue entry that is or was in force from the log."""
         return self._registrar.statement(self._state.catalogue.index(resource.id))
 
     async def _resource(
         self, request: directory_pb2.GetResourceRequest, caller: Identity
     ) -> directory_pb2.GetResourceResponse:
-        resource = self._state.resource(request.resource)
+        if request.even_withdrawn:
+            resource = self._state.catalogue.once_in_force(request.resource)
+        else:
+            resource = self._state.resource(request.resource)
         bundles = self._in_force(resource.provider)
         if not bundles:
             raise ProviderAway(resource.provider)

@@ -14,7 +14,7 @@ from typing import Any
 from exchange.clock import Clock
 from exchange.errors import Malformed, UnknownEntry, UnknownTicket
 from exchange.identity import Identity
-from exchange.tickets import CORRECT, CORRECTED, read_event, read_ticket
+from exchange.tickets import CORRECT, CORRECTED, SUPPLEMENT, read_event, read_ticket
 from exchange.timestamps import milliseconds
 from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, ticket_pb2_grpc
 from gateway import pages
@@ -124,13 +124,16 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
         self, request: ticket_pb2.ActOnTicketRequest, caller: Identity
     ) -> ticket_pb2.ActOnTicketResponse:
         event = read_event(request.event)
+        afterwards = event.action == SUPPLEMENT
+        tells = afterwards or event.action == CORRECT
+        if (afterwards and not request.subjects) or (request.subjects and not tells):
+            raise Malformed("subjects")
         if request.subjects:
-            if event.action != CORRECT:
-                raise Malformed("subjects")
-            await self._corrections.supply(self._tickets.one(event.ticket_id), request.subjects, caller)
+            held = self._tickets.one(event.ticket_id)
+            await self._corrections.supply(held, request.subjects, caller, afterwards=afterwards)
         index = await self._registrar.record(audit_pb2.ACT_TICKET_EVENT, caller, request.event)
         held = self._tickets.one(event.ticket_id)
-        told = await self._corrections.wait(held) if event.action == CORRECT else len(held.standing.told)
+        told = await self._corrections.wait(held) if tells else len(held.standing.told)
         return ticket_pb2.ActOnTicketResponse(state=held.standing.state, index=index, told=told)
 
     async def _report(

@@ -21,6 +21,7 @@ PAGE = 500
 VERSIONS_PAGE = 100
 SUSPENSION = directory_pb2.RESOURCE_ACTION_UNSPECIFIED
 IN_FORCE = frozenset({directory_pb2.RESOURCE_STANDING_PUBLISHED, directory_pb2.RESOURCE_STANDING_SUSPENDED})
+ONCE_IN_FORCE = IN_FORCE | {directory_pb2.RESOURCE_STANDING_WITHDRAWN}
 IN_REVIEW = directory_pb2.RESOURCE_STANDING_IN_REVIEW
 
 
@@ -162,6 +163,18 @@ def find_resource(channel: grpc.Channel, resource: str) -> Listed:
     """
     found = _found(channel, resource)
     return Listed(found.body, found.standing == directory_pb2.RESOURCE_STANDING_SUSPENDED)
+
+
+def find_once_in_force(channel: grpc.Channel, resource: str) -> directory_pb2.ResourceBody:
+    """Return one catalogue entry by its exact id: in force, or as it was when it was withdrawn.
+
+    Raises:
+        UnknownResource: none ever was in force.
+    """
+    for version in reversed(versions(channel, resource)):
+        if version.standing in ONCE_IN_FORCE:
+            return version.body
+    raise UnknownResource(resource, hop=HOP)
 
 
 def next_version(channel: grpc.Channel, resource: str) -> int:

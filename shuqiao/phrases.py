@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 from shuqiao.words import Text
 
+NAME = r"(\S+)"
+"""A group for one name, id or number."""
+
 
 class Phrases:
     """A table of sentences.

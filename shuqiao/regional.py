@@ -24,6 +24,7 @@ from exchange.v1 import (
 from shuqiao.calling import CALL_TIMEOUT_S, calling
 from shuqiao.calling import Signer as Signer
 from shuqiao.calling import all_pages as _pages
+from shuqiao.catalogue import find_once_in_force as find_once_in_force
 from shuqiao.catalogue import find_resource as find_resource
 from shuqiao.catalogue import list_resources as list_resources
 from shuqiao.catalogue import next_version as next_version

@@ -1,5 +1,6 @@
 """What entries of the log and errors are about, for people: gateways and agents tell it in English."""
 
+from shuqiao.error_subjects import ERRORS
 from shuqiao.phrases import Phrases
 from shuqiao.words import Text
 
@@ -32,45 +33,6 @@ _SUBJECTS = Phrases(
         (r"demand (\S+) waits for (.+)", "需求 {0} 待 {1} 办理"),
     )
 )
-_ERRORS = Phrases(
-    (
-        (r"two different (?:administrators|officers)", "须两名不同的人"),
-        (r"two have signed already", "已有两人签名"),
-        (r"the signer is not the caller", "签名人不是调用者"),
-        (r"no trust list(?: yet)?", "没有信任列表"),
-        (r"bearer token missing", "没有令牌"),
-        (r"bearer token malformed", "令牌格式不对"),
-        (r"bearer token unknown", "不认识的令牌"),
-        (r"not a file of this kind", "不是这种文件"),
-        (r"No such file or directory", "没有此文件"),
-        (r"Permission denied", "没有权限"),
-        (r"Is a directory", "是目录"),
-        (r"File exists", "文件已存在"),
-        (r"Connection refused", "连接被拒绝"),
-        (r"timeout", "超时"),
-        (r"not empty", "目录不空"),
-        (r"empty or too long", "为空或过长"),
-        (r"a citizen id", "含公民身份号码"),
-        (r"no entry fits", "没有符合的记录"),
-        (r"no keys", "没有密钥"),
-        (r"neither trust list nor log key", "既不是信任列表，也不是日志公钥"),
-        (r"neither receipt nor signed body", "既不是回执，也不是签名原文"),
-        (r"neither a stop nor a lift", "既不是停止，也不是解除"),
-        (r"neither checkpoint, receipt, heads.json nor bundle", "不是检查点、回执、heads.json 或证据包"),
-        (r"no opening of an epoch", "不是纪元文件"),
-        (r"the lift of another stop", "解除的是另一停止"),
-        (r"another export is writing it", "另一导出正在写入"),
-        (r"there is an authority already", "已有认证机构"),
-        (r"not an authority's folder", "不是认证机构的目录"),
-        (r"the stream ended", "流已结束"),
-        (r"agent did not answer", "前置节点没有应答"),
-        (r"no signature by a key of the log", "没有日志密钥的签名"),
-        (r"Value error, name either not_after or days", "not_after 与 days 只写其一"),
-        (r"name either not_after or days", "not_after 与 days 只写其一"),
-        (r"(?:larger|more) than (\d+) bytes", "超过 {0} 字节"),
-        (r"(\d+) to (\d+) bytes", "须为 {0} 至 {1} 字节"),
-    )
-)
 
 
 def subject(english: str) -> Text:
@@ -84,8 +46,11 @@ def about(english: str) -> Text:
     Args:
         english: names and numbers, often before a colon, and what is wrong with them.
     """
-    head, separator, last = english.rpartition(": ")
-    told = _ERRORS.said(last)
-    if told.zh == told.en:
-        return Text(english, english)
-    return Text(f"{head}{separator}{told.zh}（{last}）", english)
+    parts = english.split(": ")
+    for count in range(len(parts)):
+        tail = ": ".join(parts[count:])
+        told = ERRORS.said(tail)
+        if told.zh != told.en:
+            head = "".join(f"{part}: " for part in parts[:count])
+            return Text(f"{head}{told.zh}（{tail}）", english)
+    return Text(english, english)

@@ -22,7 +22,7 @@ from exchange.timestamps import timestamp
 from exchange.trust import TrustAnchor, TrustList
 from exchange.v1 import common_pb2, directory_pb2, directory_pb2_grpc, ticket_pb2, ticket_pb2_grpc
 from shuqiao.calling import CALL_TIMEOUT_S, HOP, calling, not_one
-from shuqiao.regional import PAGE, Signer, find_resource
+from shuqiao.regional import PAGE, Signer, find_once_in_force
 
 ID_BYTES = 32
 
@@ -71,7 +71,7 @@ def raise_dispute(
         channel: to the gateway.
         signer: the steward.
         exchange_id: 16 bytes.
-        resource: as the catalogue has it.
+        resource: as the catalogue has it, or had it before it was withdrawn.
         fields: that are wrong.
         text: in words; no personal data.
         clock, random: for time, nonce and secret.
@@ -80,14 +80,14 @@ def raise_dispute(
         trusted: needed for a detail.
 
     Raises:
-        UnknownResource: there is no such resource.
+        UnknownResource: there is no such resource, nor was there one.
         BundleStale: no agent of the provider has a key that it can be sealed to.
     """
     nonce, now_ms = random(canonical.NONCE_BYTES), clock.now_ms()
     organisation = signer.identity.organisation
     dispute = ticket_pb2.Dispute(
         resource=resource,
-        provider=find_resource(channel, resource).body.provider,
+        provider=find_once_in_force(channel, resource).provider,
         exchange_id=exchange_id,
         fields=fields,
     )
@@ -261,7 +261,7 @@ def _provider_keys(
     """Return the verified keys of an agent of a resource's provider: its signed word, not the gateway's."""
     with calling():
         stub = directory_pb2_grpc.DirectoryServiceStub(channel)
-        request = directory_pb2.GetResourceRequest(resource=resource)
+        request = directory_pb2.GetResourceRequest(resource=resource, even_withdrawn=True)
         answer = stub.GetResource(request, timeout=CALL_TIMEOUT_S)
     provider = parse_resource(answer.resource).provider
     for statement in answer.bundles:

@@ -211,6 +211,7 @@ _ENUMS: dict[str, Text] = {
     "correct": Text("更正", "correct"),
     "withdraw": Text("撤回", "withdraw"),
     "acknowledge": Text("确认", "acknowledge"),
+    "supplement": Text("补充标识", "supplement"),
     "opened": Text("已打开", "opened"),
     "unopened": Text("未能打开", "not opened"),
     "for-another-agent": Text("密封给另一前置节点", "sealed to another agent"),

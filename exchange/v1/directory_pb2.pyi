@@ -1192,16 +1192,22 @@ class GetResourceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOURCE_FIELD_NUMBER: _builtins.int
+    EVEN_WITHDRAWN_FIELD_NUMBER: _builtins.int
     resource: _builtins.str
     """The id as the caller knows it."""
+    even_withdrawn: _builtins.bool
+    """Also what was withdrawn, as it was then: a dispute about what it brought is sealed to its provider still. The id is
+    then taken exactly, not by longest division prefix.
+    """
     def __init__(
         self,
         *,
         resource: _builtins.str = ...,
+        even_withdrawn: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["even_withdrawn", b"even_withdrawn", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

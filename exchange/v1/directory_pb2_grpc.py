@@ -107,7 +107,7 @@ class DirectoryServiceServicer:
 
     def GetResource(self, request, context):
         """One resource by longest division prefix, with its providers' newest bundles. Caller: any role. Idempotent.
-        Errors: UNKNOWN_RESOURCE, WITHDRAWN, PROVIDER_AWAY (no bundle).
+        Errors: UNKNOWN_RESOURCE, WITHDRAWN (unless that is asked for too), PROVIDER_AWAY (no bundle).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

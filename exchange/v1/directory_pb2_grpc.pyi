@@ -39,7 +39,7 @@ class DirectoryServiceStub:
     """The catalogue. Caller: any role. Idempotent."""
     GetResource: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetResourceRequest, _directory_pb2.GetResourceResponse]
     """One resource by longest division prefix, with its providers' newest bundles. Caller: any role. Idempotent.
-    Errors: UNKNOWN_RESOURCE, WITHDRAWN, PROVIDER_AWAY (no bundle).
+    Errors: UNKNOWN_RESOURCE, WITHDRAWN (unless that is asked for too), PROVIDER_AWAY (no bundle).
     """
     ListBundles: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListBundlesRequest, _directory_pb2.ListBundlesResponse]
     """Bundles of an agent in order of seq. Caller: any role. Idempotent."""
@@ -78,7 +78,7 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """The catalogue. Caller: any role. Idempotent."""
     GetResource: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetResourceRequest, _directory_pb2.GetResourceResponse]  # type: ignore[assignment]
     """One resource by longest division prefix, with its providers' newest bundles. Caller: any role. Idempotent.
-    Errors: UNKNOWN_RESOURCE, WITHDRAWN, PROVIDER_AWAY (no bundle).
+    Errors: UNKNOWN_RESOURCE, WITHDRAWN (unless that is asked for too), PROVIDER_AWAY (no bundle).
     """
     ListBundles: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListBundlesRequest, _directory_pb2.ListBundlesResponse]  # type: ignore[assignment]
     """Bundles of an agent in order of seq. Caller: any role. Idempotent."""
@@ -132,7 +132,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.GetResourceResponse, _abc.Awaitable[_directory_pb2.GetResourceResponse]]:
         """One resource by longest division prefix, with its providers' newest bundles. Caller: any role. Idempotent.
-        Errors: UNKNOWN_RESOURCE, WITHDRAWN, PROVIDER_AWAY (no bundle).
+        Errors: UNKNOWN_RESOURCE, WITHDRAWN (unless that is asked for too), PROVIDER_AWAY (no bundle).
         """
 
     @_abc_1.abstractmethod

@@ -87,7 +87,8 @@ class RulesServiceServicer:
 
     def DryRun(self, request, context):
         """What other rules would have decided about exchanges that are in the log, and what other risk rules would
-        have found in them; quotas are left out. Caller: admin, officer, auditor.
+        have found in them. Quotas stand in grants, which rules do not change; bounds on verifications are counted by
+        providers and not tried. Caller: admin, officer, auditor.
         Errors: RULES_INVALID, MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

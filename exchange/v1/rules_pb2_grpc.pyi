@@ -46,7 +46,8 @@ class RulesServiceStub:
     """
     DryRun: _grpc.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]
     """What other rules would have decided about exchanges that are in the log, and what other risk rules would
-    have found in them; quotas are left out. Caller: admin, officer, auditor.
+    have found in them. Quotas stand in grants, which rules do not change; bounds on verifications are counted by
+    providers and not tried. Caller: admin, officer, auditor.
     Errors: RULES_INVALID, MALFORMED.
     """
 
@@ -68,7 +69,8 @@ class RulesServiceAsyncStub(RulesServiceStub):
     """
     DryRun: _aio.UnaryUnaryMultiCallable[_rules_pb2.DryRunRequest, _rules_pb2.DryRunResponse]  # type: ignore[assignment]
     """What other rules would have decided about exchanges that are in the log, and what other risk rules would
-    have found in them; quotas are left out. Caller: admin, officer, auditor.
+    have found in them. Quotas stand in grants, which rules do not change; bounds on verifications are counted by
+    providers and not tried. Caller: admin, officer, auditor.
     Errors: RULES_INVALID, MALFORMED.
     """
 
@@ -111,7 +113,8 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rules_pb2.DryRunResponse, _abc.Awaitable[_rules_pb2.DryRunResponse]]:
         """What other rules would have decided about exchanges that are in the log, and what other risk rules would
-        have found in them; quotas are left out. Caller: admin, officer, auditor.
+        have found in them. Quotas stand in grants, which rules do not change; bounds on verifications are counted by
+        providers and not tried. Caller: admin, officer, auditor.
         Errors: RULES_INVALID, MALFORMED.
         """
 

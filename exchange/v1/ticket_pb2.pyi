@@ -41,6 +41,8 @@ class _TicketActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TicketAc
     """It is taken back: by who raised it."""
     TICKET_ACTION_ACKNOWLEDGE: _TicketAction.ValueType  # 6
     """A past recipient has corrected, or had nothing to correct: by that recipient."""
+    TICKET_ACTION_SUPPLEMENT: _TicketAction.ValueType  # 7
+    """Whom a value is about is named after it was corrected without: by the provider, once everybody else is told."""
 
 class TicketAction(_TicketAction, metaclass=_TicketActionEnumTypeWrapper):
     """What is done about a ticket."""
@@ -59,6 +61,8 @@ TICKET_ACTION_WITHDRAW: TicketAction.ValueType  # 5
 """It is taken back: by who raised it."""
 TICKET_ACTION_ACKNOWLEDGE: TicketAction.ValueType  # 6
 """A past recipient has corrected, or had nothing to correct: by that recipient."""
+TICKET_ACTION_SUPPLEMENT: TicketAction.ValueType  # 7
+"""Whom a value is about is named after it was corrected without: by the provider, once everybody else is told."""
 Global___TicketAction: _TypeAlias = TicketAction  # noqa: Y015
 
 class _TicketState:
@@ -400,7 +404,9 @@ class TicketRecord(_message.Message):
 
     @_builtins.property
     def unsearched_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Periods of the log in which nobody was looked for: the provider did not name whom the value is about."""
+        """Periods of the log in which nobody was looked for: the provider did not name whom the value is about, and may
+        still do so (SUPPLEMENT).
+        """
 
     def __init__(
         self,
@@ -493,7 +499,8 @@ class ActOnTicketRequest(_message.Message):
 
     @_builtins.property
     def subjects(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Statement]:
-        """Of CORRECT: SubjectTagsBody, signed by the authority, of each person or body whose value was wrong, at most 8:
+        """Of CORRECT and SUPPLEMENT: SubjectTagsBody, signed by the authority, of each person or body whose value was wrong,
+        at most 8; of SUPPLEMENT at least one:
         by them recipients are found in other periods than the disputed exchange's. They go into no entry.
         """
 

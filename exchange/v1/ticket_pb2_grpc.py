@@ -72,7 +72,8 @@ class TicketServiceServicer:
     """
 
     def RaiseTicket(self, request, context):
-        """Raises a dispute or demand. Caller: steward of who raises it. Idempotent by content.
+        """Raises a dispute or demand; a dispute also of a resource that is suspended or was withdrawn since. Caller: steward
+        of who raises it. Idempotent by content.
         Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_ENTRY, UNKNOWN_RESOURCE, UNKNOWN_FIELD, ROLE_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

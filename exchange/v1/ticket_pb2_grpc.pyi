@@ -34,7 +34,8 @@ class TicketServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TicketServiceAsyncStub: ...
     RaiseTicket: _grpc.UnaryUnaryMultiCallable[_ticket_pb2.RaiseTicketRequest, _ticket_pb2.RaiseTicketResponse]
-    """Raises a dispute or demand. Caller: steward of who raises it. Idempotent by content.
+    """Raises a dispute or demand; a dispute also of a resource that is suspended or was withdrawn since. Caller: steward
+    of who raises it. Idempotent by content.
     Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_ENTRY, UNKNOWN_RESOURCE, UNKNOWN_FIELD, ROLE_NOT_ALLOWED.
     """
     ActOnTicket: _grpc.UnaryUnaryMultiCallable[_ticket_pb2.ActOnTicketRequest, _ticket_pb2.ActOnTicketResponse]
@@ -63,7 +64,8 @@ class TicketServiceAsyncStub(TicketServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RaiseTicket: _aio.UnaryUnaryMultiCallable[_ticket_pb2.RaiseTicketRequest, _ticket_pb2.RaiseTicketResponse]  # type: ignore[assignment]
-    """Raises a dispute or demand. Caller: steward of who raises it. Idempotent by content.
+    """Raises a dispute or demand; a dispute also of a resource that is suspended or was withdrawn since. Caller: steward
+    of who raises it. Idempotent by content.
     Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_ENTRY, UNKNOWN_RESOURCE, UNKNOWN_FIELD, ROLE_NOT_ALLOWED.
     """
     ActOnTicket: _aio.UnaryUnaryMultiCallable[_ticket_pb2.ActOnTicketRequest, _ticket_pb2.ActOnTicketResponse]  # type: ignore[assignment]
@@ -95,7 +97,8 @@ class TicketServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ticket_pb2.RaiseTicketRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ticket_pb2.RaiseTicketResponse, _abc.Awaitable[_ticket_pb2.RaiseTicketResponse]]:
-        """Raises a dispute or demand. Caller: steward of who raises it. Idempotent by content.
+        """Raises a dispute or demand; a dispute also of a resource that is suspended or was withdrawn since. Caller: steward
+        of who raises it. Idempotent by content.
         Errors: MALFORMED, BAD_SIGNATURE, UNKNOWN_ENTRY, UNKNOWN_RESOURCE, UNKNOWN_FIELD, ROLE_NOT_ALLOWED.
         """
 

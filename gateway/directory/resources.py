@@ -104,6 +104,17 @@ class Catalogue:
             raise self._missing(resource_id, (resource_id,))
         return found
 
+    def once_in_force(self, resource_id: str) -> Resource:
+        """Return the version in force of exactly that id, or the one that was when it was withdrawn.
+
+        Raises:
+            UnknownResource: no version was ever in force.
+        """
+        held = self.entry(resource_id).held
+        if held is None:
+            raise UnknownResource(resource_id)
+        return held
+
     def _missing(self, requested: str, ids: Sequence[str]) -> UnknownResource | Withdrawn:
         """Return why nothing is in force for an id, nor for any of those it resolves to."""
         for resource_id in ids:
@@ -124,12 +135,14 @@ class Catalogue:
         return found
 
     def index(self, resource_id: str) -> int:
-        """Return the index of the entry that handed in the version in force; its statement is read there.
+        """Return the index of the entry that handed in the version that is or was in force.
+
+        Its statement is read there.
 
         Raises:
-            UnknownResource, Withdrawn.
+            UnknownResource: as `once_in_force`.
         """
-        return self.entry(resource_id).indexes[self.exactly(resource_id).version - 1]
+        return self.entry(resource_id).indexes[self.once_in_force(resource_id).version - 1]
 
     def standing(self, resource_id: str) -> "directory_pb2.ResourceStanding.ValueType":
         """Return how an entry stands: published, suspended, withdrawn; unspecified before there is one."""

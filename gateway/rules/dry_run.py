@@ -6,7 +6,9 @@
    milliseconds, and the rest between them lets exchanges go before (`gateway.pace`).
 3. The guards asked here are not the path's: nothing that the path keeps is touched, nothing is reserved.
 4. That somebody looked is an entry before the first exchange is read. One dry run at a time.
-5. What risk rules would have found comes afterwards (gateway/risk/trial.py). Quotas are left out.
+5. What risk rules would have found comes afterwards (gateway/risk/trial.py).
+6. Quotas are asked on neither side: they stand in grants, and no rules change them. What a quota refused is
+   the same under both. Bounds on verifications are rules and counted by providers: the log has no verdicts.
 """
 
 import asyncio

@@ -9,6 +9,8 @@ Who they are is found by tags (`gateway.tickets.recipients`), in every quarter t
 3. The last entry ends the telling and says which quarters were searched, and which could not be: because one
    of their keys is erased, or because the provider named nobody. Where the disputed exchange's tags are gone
    and nobody is named, only who disputed is told, and that entry says so.
+4. Whom the provider names afterwards is looked for in the quarters that are left, up to the same correction;
+   that telling ends with an entry of its own, which has the quarters of both.
 """
 
 import asyncio
@@ -67,23 +69,27 @@ class Corrections:
         self._given_up: set[bytes] = set()
         registrar.subscribe(self._changed)
 
-    async def supply(self, held: Held, statements: Sequence[common_pb2.Statement], by: Identity) -> None:
-        """Take whom a value that is about to be corrected is about, before the provider's step is entered.
+    async def supply(
+        self, held: Held, statements: Sequence[common_pb2.Statement], by: Identity, *, afterwards: bool
+    ) -> None:
+        """Take whom a value is about that is about to be corrected, before the provider's step is entered.
 
-        Of anybody but the provider's steward, and of a dispute that is told already, nothing is taken: the
-        step itself is refused, or is a repetition.
+        Of anybody but the provider's steward, and where it is not the time for the step, nothing is taken:
+        the step itself is refused, or is a repetition.
 
         Args:
             held: the dispute.
             statements: signed SubjectTagsBody.
             by: who corrects.
+            afterwards: whether it was corrected without.
 
         Raises:
             ExchangeError: as `CorrectedSubjects.read` and `keep`; nothing was taken.
         """
         dispute = held.ticket.dispute
         own = dispute is not None and (by.role, by.organisation) == (Role.STEWARD, dispute.provider)
-        if dispute is None or not own or not _may_be_told(held):
+        due = held.may_be_supplemented if afterwards else _may_be_told(held) and not held.supplemented
+        if dispute is None or not own or not due:
             return
         subjects = self._subjects.read(held.ticket.ticket_id, statements, by)
         disputed = await self._recipients.disputed(dispute.exchange_id)
@@ -167,7 +173,7 @@ class Corrections:
         dispute = held.ticket.dispute
         assert dispute is not None
         told, own = held.exchanges, bool(dispute.fields & held.standing.corrected)
-        if own and dispute.exchange_id not in told:
+        if own and not held.supplemented and dispute.exchange_id not in told:
             yield Received(held.ticket.raised_by, dispute.exchange_id)
         async for one in self._recipients.received(held, sought):
             if one.exchange_id not in told and not (own and one.exchange_id == dispute.exchange_id):
@@ -186,13 +192,14 @@ class Corrections:
         def make(entries: ActEntries) -> audit_pb2.AuditEntry | None:
             if held.told_all:
                 return None
+            first = not held.supplemented
             return self._entry(
                 held,
                 entries,
                 ends=True,
-                tag_period=sought.own_period,
-                erased=not sought.own_period,
-                searched_periods=[arm.period for arm in sought.arms],
+                tag_period=sought.own_period if first else held.told_period,
+                erased=not sought.own_period if first else held.untraceable,
+                searched_periods=sorted({*held.told_periods, *(arm.period for arm in sought.arms)}),
                 erased_periods=sought.erased,
                 unsearched_periods=sought.unsearched,
             )

@@ -26,6 +26,7 @@ class Held:
         told_periods: every quarter in which they were looked for.
         erased_periods: quarters of the log that could be searched no more.
         unsearched_periods: quarters of the log that were not searched, for the provider named nobody.
+        supplemented: whether it did so afterwards: what was told before is not told again.
     """
 
     index: int
@@ -41,6 +42,12 @@ class Held:
     told_periods: tuple[str, ...] = ()
     erased_periods: tuple[str, ...] = ()
     unsearched_periods: tuple[str, ...] = ()
+    supplemented: bool = False
+
+    @property
+    def may_be_supplemented(self) -> bool:
+        """Whether everybody is told who was found, and quarters are left that a subject's tags would open."""
+        return self.told_all and not self.untraceable and bool(self.unsearched_periods)
 
     @property
     def ticket(self) -> Ticket:

@@ -7,8 +7,9 @@ bears one of the tags looked for and asked for a corrected field. Looked for are
    exchange about several subjects has the tags of all of them: all their recipients are found;
 2. in every quarter whose tag keys are kept, the tags of whom the provider named (`gateway.tickets.subjects`).
 
-Which quarters could not be searched, and why, is always told. The work goes page by page in other threads,
-and lets exchanges pass in between.
+A quarter that was searched before (`Held.told_periods`) is not searched again. Which quarters could not be
+searched, and why, is always told. The work goes page by page in other threads, and lets exchanges pass in
+between.
 """
 
 import asyncio
@@ -142,9 +143,13 @@ class Recipients:
         own_period = own.period if own is not None and own.period not in gone else ""
         if own is not None and own_period:
             arms[own_period] = list({*own.tags, *arms.get(own_period, ())})
+        for done in held.told_periods:
+            arms.pop(done, None)
+        gone.difference_update(held.told_periods)
         # A quarter that began after the correction holds nobody who could be told.
         last = period_of(held.since_ms + SKEW_MS)
         missing = {one for one in self._keys.periods if one <= last} - arms.keys() - gone
+        missing.difference_update(held.told_periods)
         return Sought(
             arms=[Arm(period, arms[period]) for period in sorted(arms)],
             end=end,

@@ -2,6 +2,7 @@
 
 1. A dispute is taken only about an exchange that is in the log, was released, and was that consumer's, of
    that resource, provider and fields: the service shows the entry (`showing`) before it hands the dispute in.
+   Whether the resource is suspended or withdrawn since, or a grant over, is not asked: what came stays wrong.
 2. Steps follow `exchange.tickets`; what the catalogue must hold for one is looked at here.
 3. A correction that recipients are told of is the gateway's entry beside the provider's signed step. Until
    the telling has ended, the exchanges told so far are held, so that after a crash it goes on where it was.
@@ -37,6 +38,7 @@ from exchange.tickets import (
     ASSIGN,
     CORRECT,
     CORRECTED,
+    SUPPLEMENT,
     Dispute,
     Ticket,
     TicketEvent,
@@ -173,7 +175,7 @@ class TicketRegister:
         return ticket.ticket_id.hex()
 
     def _check_dispute(self, ticket: Ticket, dispute: Dispute) -> None:
-        self._catalogue.exactly(dispute.resource)
+        self._catalogue.once_in_force(dispute.resource)
         entry = self._shown.get(ticket.ticket_id)
         if (
             entry is None
@@ -209,13 +211,14 @@ class TicketRegister:
             raise RoleNotAllowed(event.resource)
         elif event.action == CORRECT:
             self._check_corrected(held, event)
+        elif event.action == SUPPLEMENT and not held.may_be_supplemented:
+            raise WrongState(f"ticket {held.ticket.name}")
         return held.ticket.ticket_id.hex()
 
     def _check_corrected(self, held: Held, event: TicketEvent) -> None:
         dispute = held.ticket.dispute
         assert dispute is not None
-        resource = self._catalogue.by_id.get(dispute.resource)
-        known = dispute.fields | (resource.fields.keys() if resource else frozenset())
+        known = dispute.fields | self._catalogue.once_in_force(dispute.resource).fields.keys()
         if not event.fields <= known:
             raise UnknownField(", ".join(sorted(event.fields - known))[:80])
 
@@ -252,6 +255,10 @@ class TicketRegister:
         held.history.append(index)
         if event.action == ACKNOWLEDGE:
             return
+        if event.action == SUPPLEMENT:
+            held.told_all, held.supplemented = False, True
+            self._telling[event.ticket_id] = held
+            return
         held.since_ms = entry.time_ms
         if held.standing.state == CORRECTED:
             held.corrected_index = index
@@ -269,6 +276,10 @@ class TicketRegister:
             del self._telling[told.ticket_id]
             return
         held.exchanges.update(told.exchange_ids)
+        if held.supplemented:
+            # What it acknowledged was less than what it is told of now.
+            left = held.standing.acknowledged - {told.recipient}
+            held.standing = replace(held.standing, acknowledged=left)
         if told.recipient not in held.standing.told:
             held.standing = replace(held.standing, told=held.standing.told | {told.recipient})
             if told.recipient not in held.parties():

@@ -2,7 +2,7 @@
 
 Tags differ by quarter, and the gateway cannot make one quarter's from another's. The steward who corrects has
 the authority derive the person's inner tags of every quarter (`DeriveCorrectionTags`) and hands them in with
-that step. Nobody can trace more by this than before:
+that step, or with a later one that supplements it. Nobody can trace more by this than before:
 
 1. The tags are signed by the authority, for this dispute and the provider: those of two people cannot be
    mixed, and those of another dispute are refused.

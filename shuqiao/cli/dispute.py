@@ -130,11 +130,37 @@ def correct(
     call = of(context)
     if bool(subject) == without_subject:
         raise BadConfiguration("--subject @FILE|- | --without-subject")
-    people = [] if without_subject else identifiers(subject, most=MAX_SUBJECTS + 1)
-    if subject and not 0 < len(people) <= MAX_SUBJECTS:
-        raise BadConfiguration(f"--subject: 1 to {MAX_SUBJECTS} lines")
+    people = [] if without_subject else _people(subject)
     take_step(
         call, ticket, "correct", fields=field, text=text, subjects=partial(_derived, call, people, format)
+    )
+
+
+@app.command(
+    "supplement",
+    help="更正时未提供标识，事后补充（提供部门数据专员）"
+    " | Name whom a value is about, which was corrected without (provider's steward)",
+)
+def supplement(
+    context: typer.Context,
+    ticket: TicketId,
+    subject: Annotated[
+        str,
+        typer.Option(
+            "--subject",
+            metavar="@FILE|-",
+            help="从文件或标准输入（-）读取被更正者的标识，每行一个，以告知其余季度的接收方"
+            " | Reads whom the value is about from a file or standard input (-), one a line, so that"
+            " recipients of the other quarters are told",
+        ),
+    ],
+    format: FormatOption = Format.CITIZEN_ID,
+    text: Words = "",
+) -> None:
+    """Have the recipients of the quarters told that were not searched."""
+    call = of(context)
+    take_step(
+        call, ticket, "supplement", text=text, subjects=partial(_derived, call, _people(subject), format)
     )
 
 
@@ -157,6 +183,20 @@ def withdraw(context: typer.Context, ticket: TicketId, text: Words = "") -> None
 def acknowledge(context: typer.Context, ticket: TicketId, text: Words = "") -> None:
     """Say that a correction that the department was told of is done here."""
     take_step(of(context), ticket, "acknowledge", text=text)
+
+
+def _people(subject: str) -> Sequence[str]:
+    """Return the identifiers that `--subject` names, 1 to MAX_SUBJECTS.
+
+    Raises:
+        BadConfiguration.
+    """
+    from exchange.errors import BadConfiguration
+
+    people = identifiers(subject, most=MAX_SUBJECTS + 1)
+    if not 0 < len(people) <= MAX_SUBJECTS:
+        raise BadConfiguration(f"--subject: 1 to {MAX_SUBJECTS} lines")
+    return people
 
 
 def _derived(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SHORT_HEX = 12
 STYLES = {"assigned": UNSURE, "open": UNSURE, "answered": GOOD, "corrected": GOOD, "declined": BAD}
+TELLING = ("correct", "supplement")
+"""Steps after which past recipients are told."""
 STATES = "open assigned answered declined corrected withdrawn"
 
 TicketId = Annotated[
@@ -79,13 +81,14 @@ def take_step(
             subjects=subjects(ticket_id),
             **told,
         )
-        quarters = {}
-        if action == "correct":
-            quarters = ticket_views.quarters(ticketing.get_ticket(channel, ticket_id))
+        quarters, untraceable = {}, False
+        if action in TELLING:
+            record = ticketing.get_ticket(channel, ticket_id)
+            quarters, untraceable = ticket_views.quarters(record), record.untraceable
     state = ticket_views.state(acted.state)
     document = {"ok": True, "ticket_id": ticket_id.hex(), "state": state, "index": acted.entry}
     said = Text("{id} 现为：{state}，记录 {index}", "{id} is now {state}, entry {index}")
-    if action == "correct":
+    if action in TELLING:
         document |= {"told": acted.told} | quarters
         said = Text(
             "{id} 现为：{state}，记录 {index}；已告知 {told} 个部门",
@@ -95,7 +98,7 @@ def take_step(
 
     def people() -> None:
         call.out.done(said.filled(id=name, state=word, index=acted.entry, told=acted.told))
-        _say_missing(call, quarters)
+        _say_missing(call, quarters | {"untraceable": untraceable})
 
     call.out.show(document, people)
 
@@ -198,6 +201,10 @@ UNSEARCHED = Text(
     "The provider named nobody: recipients of these quarters were not looked for and not told: {periods}; an"
     " officer can trace them",
 )
+SUPPLEMENT = Text(
+    "提供部门可补充标识：shuqiao dispute supplement",
+    "The provider can still name them: shuqiao dispute supplement",
+)
 
 
 def _print(call: Invocation, view: dict[str, Any]) -> None:
@@ -234,3 +241,5 @@ def _say_missing(call: Invocation, view: dict[str, Any]) -> None:
     for name, said in (("erased_periods", ERASED), ("unsearched_periods", UNSEARCHED)):
         if view.get(name):
             call.out.say(said.filled(periods=" ".join(view[name])), UNSURE)
+    if view.get("unsearched_periods") and not view["untraceable"]:
+        call.out.say(SUPPLEMENT)

@@ -1,5 +1,6 @@
 """Tickets, steps and reports as they are read: bounded, refused by name, and nothing else ever raised."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from exchange.tickets import (
     CORRECT,
     CORRECTED,
     DECLINE,
+    SUPPLEMENT,
     WITHDRAW,
     Standing,
     raised,
@@ -112,6 +114,8 @@ def test_a_ticket_that_is_out_of_bounds_is_refused(body: Any, error: type[e.Exch
         (ANSWER, {}),
         (WITHDRAW, {"assigned_to": POLICE}),
         (ACKNOWLEDGE, {"revision": 1}),
+        (SUPPLEMENT, {"revision": 0}),
+        (SUPPLEMENT, {"fields": ["name"]}),
         (WITHDRAW, {"revision": 51}),
         (WITHDRAW, {"ticket_id": b"t"}),
         (0, {}),
@@ -125,7 +129,8 @@ def test_a_step_that_does_not_fit_its_action_is_refused(action: int, changes: di
 
 
 STEPS = st.tuples(
-    st.sampled_from(PEOPLE), st.sampled_from([ASSIGN, ANSWER, DECLINE, CORRECT, WITHDRAW, ACKNOWLEDGE])
+    st.sampled_from(PEOPLE),
+    st.sampled_from([ASSIGN, ANSWER, DECLINE, CORRECT, WITHDRAW, ACKNOWLEDGE, SUPPLEMENT]),
 )
 
 
@@ -144,6 +149,11 @@ def test_no_sequence_of_steps_lets_anybody_act_out_of_turn(demands: bool, steps:
             assert held == before
             continue
         assert who.role is (Role.ADMIN if action == ASSIGN else Role.STEWARD)
+        if action == SUPPLEMENT:
+            # It changes nothing but the revision.
+            assert (who.organisation, before.state) == (POLICE, CORRECTED)
+            assert held == replace(before, revision=before.revision + 1)
+            continue
         if action == WITHDRAW:
             assert who.organisation == HEALTH
         elif action in (ANSWER, DECLINE, CORRECT):

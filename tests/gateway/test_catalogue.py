@@ -153,6 +153,8 @@ async def test_what_is_withdrawn_is_out_for_good_and_its_grants_stay_listed(regi
     for requested in (RESOURCE, "970102/police/household"):
         with pytest.raises(e.Withdrawn, match=RESOURCE):
             region.state.resource(requested)
+    assert region.state.catalogue.once_in_force(RESOURCE).version == 1
+    assert region.state.catalogue.index(RESOURCE) == region.state.catalogue.entry(RESOURCE).indexes[0]
     with pytest.raises(e.Withdrawn):
         await region.apply()
     with pytest.raises(e.Withdrawn):

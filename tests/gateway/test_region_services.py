@@ -261,6 +261,40 @@ async def test_the_catalogue_is_listed_with_what_is_suspended(region: Served) ->
     assert (len(second.resources), list(second.suspended), second.next_page_token) == (1, [], "")
 
 
+async def test_what_was_withdrawn_comes_with_its_provider_s_bundles_where_it_is_asked_for(
+    region: Served,
+) -> None:
+    await region.settled()
+    agent = AUTHORITY.person(Role.AGENT, "police-1", POLICE)
+    bundle = region.own_keys(agent).bundle
+    await region.directory.PublishBundle(
+        directory_pb2.PublishBundleRequest(bundle=bundle), metadata=by(agent)
+    )
+    before = await region.directory.GetResource(
+        directory_pb2.GetResourceRequest(resource=RESOURCE), metadata=by(HEALTH_AGENT)
+    )
+    await region.act(region.police, directory_pb2.RESOURCE_ACTION_WITHDRAW)
+
+    async def get(resource: str, even_withdrawn: bool) -> directory_pb2.GetResourceResponse:
+        ask = directory_pb2.GetResourceRequest(resource=resource, even_withdrawn=even_withdrawn)
+        return await region.directory.GetResource(ask, metadata=by(HEALTH_AGENT))  # type: ignore[no-any-return]
+
+    assert isinstance(await refused(get(RESOURCE, False)), e.Withdrawn)
+    assert await get(RESOURCE, True) == before
+    # Its id is taken exactly: nothing else is named by it any more.
+    assert isinstance(await refused(get("970102/police/household", True)), e.UnknownResource)
+
+
+async def test_a_version_in_review_is_not_shown_to_who_asks_for_what_was_withdrawn(region: Served) -> None:
+    await region.settled()
+    await region.set_rules()
+    await region.publish(id="970100/police/fresh", item="fresh")
+    ask = directory_pb2.GetResourceRequest(resource="970100/police/fresh", even_withdrawn=True)
+    assert isinstance(
+        await refused(region.directory.GetResource(ask, metadata=by(HEALTH_AGENT))), e.UnknownResource
+    )
+
+
 async def test_a_resource_comes_with_the_bundles_of_its_provider(region: Served) -> None:
     await region.settled()
     ask = directory_pb2.GetResourceRequest(resource="970102/police/household")

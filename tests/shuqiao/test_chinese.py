@@ -3,10 +3,14 @@
 import ast
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
 
 import pytest
 
+from exchange import errors, v1
 from exchange.evidence.records import Kind
 from exchange.field_rules import TYPES as FIELD_TYPES
 from exchange.v1 import audit_pb2, common_pb2, ticket_pb2
@@ -24,9 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
-def calls(names: set[str]) -> Iterator[ast.Call]:
-    """Calls in the gateway of functions of these names."""
-    for file in (ROOT / "gateway").rglob("*.py"):
+def calls(names: set[str], folders: tuple[str, ...] = ("gateway",)) -> Iterator[ast.Call]:
+    """Calls in some folders of functions of these names."""
+    for file in (file for folder in folders for file in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
@@ -39,6 +43,9 @@ def sample(node: ast.expr) -> Iterator[str]:
     if isinstance(node, ast.IfExp):
         yield from sample(node.body)
         yield from sample(node.orelse)
+    elif isinstance(node, ast.BoolOp):
+        for value in node.values:
+            yield from sample(value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -90,6 +97,52 @@ def test_what_an_error_is_about_is_in_chinese_beside_the_original() -> None:
     assert about("no trust list").zh == "没有信任列表（no trust list）"
     for text in ("", "--config", "970100/a/b: name"):
         assert about(text) == (text, text)
+
+
+RAISING = ("exchange", "gateway", "agent", "certs", "witness")
+NAME = re.compile(r"\S*[\W_\dA-Z]\S*")
+"""Of a field, a file, an option: it has a mark, a digit or a capital."""
+
+
+def raised() -> set[str]:
+    """What errors are about that are raised with a text of their own; "7" for each value in it."""
+    classes = {
+        name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, Exception)
+    }
+    return {
+        text for call in calls(classes, RAISING) for argument in call.args[:1] for text in sample(argument)
+    }
+
+
+def names_of(descriptor: Any) -> Iterator[str]:
+    """Names of the contract: of fields and of messages."""
+    for message in descriptor.message_types_by_name.values():
+        yield message.name.lower()
+        yield from (field.name for field in message.fields)
+
+
+def test_every_sentence_that_an_error_is_about_is_said_in_chinese() -> None:
+    told = raised()
+    assert len(told) > 600
+    modules = [import_module(f"exchange.v1.{one.name}") for one in iter_modules(v1.__path__)]
+    contract = {name for one in modules if one.__name__.endswith("_pb2") for name in names_of(one.DESCRIPTOR)}
+    bare = []
+    for text in sorted(told):
+        last = text.rpartition(": ")[2]
+        plain = not re.search("[a-z]{2}", last) or NAME.fullmatch(last) or last in contract
+        if not plain and not CHINESE.search(about(text).zh):
+            bare.append(text)
+    assert bare == []
+
+
+def test_an_error_s_phrase_keeps_names_and_numbers_in_their_places() -> None:
+    assert about("970100/a/b revision 3").zh == "970100/a/b 第 3 次修订（970100/a/b revision 3）"
+    assert about("audit.db: something else holds the log open").zh == (
+        "audit.db: 日志被其他程序打开（something else holds the log open）"
+    )
+    assert about("nonce, issued_at or version").zh.startswith("nonce, issued_at 或 version（")
+    assert about("x: no column name in person").zh == "x: person 中没有列 name（no column name in person）"
+    assert about("x: y: Permission denied").zh == "x: y: 没有权限（Permission denied）"
 
 
 def entries() -> Iterator[audit_pb2.AuditEntry]:

@@ -286,7 +286,8 @@ def test_a_dry_run_tells_whose_exchanges_would_be_decided_otherwise(
     assert (group["rule"], group["consumer"], group["refused"]) == ("guard/l4-working-hours", HEALTH, True)
     shown = served.shuqiao(OFFICER, "rules", "dry-run", str(folder), "--since", "2026-09-22", lang="en")
     assert "guard/l4-working-hours" in shown.out and "4 exchanges, 2 decided the same" in shown.out
-    assert "Not covered: quotas" in shown.out and ran.document["not_covered"] == ["quota"]
+    assert "Quotas stand in grants: no rules change them" in " ".join(shown.out.split())
+    assert ran.document["not_covered"] == ["verify_limits"]
     assert served.shuqiao(OFFICER, "rules", "dry-run", str(folder), "--since", "soon").code == 2
 
 

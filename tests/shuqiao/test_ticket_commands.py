@@ -8,7 +8,7 @@ import pytest
 
 from exchange import canonical
 from exchange.tickets import read_event, read_ticket
-from exchange.v1 import audit_pb2, common_pb2, ticket_pb2, trust_pb2
+from exchange.v1 import audit_pb2, common_pb2, directory_pb2, ticket_pb2, trust_pb2
 from shuqiao import views
 from tests.support.command_region import CONSUMER, HOUSEHOLD, Person, Region, Shuqiao
 from tests.support.region import POLICE, moment, resource_body
@@ -17,6 +17,7 @@ from tests.support.tickets import FATHER, MOTHER, demand, dispute, event, qualit
 
 EXCHANGE = "0197d7a0-0000-7000-8000-000000000001"
 ID = b"\xab" * 32
+SUPPLEMENT = ("dispute", "supplement", "ab")
 CORRECT = ("dispute", "correct", "ab", "--field", "name", "--text", "x")
 
 
@@ -69,6 +70,25 @@ def test_a_dispute_is_signed_and_handed_in(shuqiao: Shuqiao, region: Region, per
     assert ticket.dispute is not None and (ticket.raised_by, ticket.text) == (CONSUMER, "不符")
     assert (ticket.dispute.provider, ticket.dispute.exchange_id) == (POLICE, uuid.UUID(EXCHANGE).bytes)
     person.anchor().verify_statement(statement, canonical.TICKET, at_ms=NOW_MS, trust=None)
+
+
+def test_a_dispute_of_what_was_withdrawn_goes_to_who_provided_it(
+    shuqiao: Shuqiao, region: Region, person: Person
+) -> None:
+    (resource,) = region.resources
+    raising = (
+        "dispute", "raise", "--exchange", EXCHANGE, "--resource", HOUSEHOLD, "--field", "name",
+        "--text", "不符", "--json",
+    )  # fmt: skip
+    region.versions = [
+        directory_pb2.VersionRecord(resource=resource, standing=directory_pb2.RESOURCE_STANDING_WITHDRAWN),
+        directory_pb2.VersionRecord(resource=resource, standing=directory_pb2.RESOURCE_STANDING_REJECTED),
+    ]
+    assert shuqiao(*raising).code == 0
+    ticket = read_ticket(last(region, ticket_pb2.RaiseTicketRequest).ticket)
+    assert ticket.dispute is not None and ticket.dispute.provider == POLICE
+    del region.versions[0]
+    assert shuqiao(*raising).document["error"]["code"] == "UNKNOWN_RESOURCE"
 
 
 @pytest.mark.parametrize(
@@ -124,10 +144,13 @@ def test_steps_are_signed_with_the_revision_that_is_due(
         assert getattr(step, name) == value
 
 
-def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao) -> None:
+def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao, region: Region) -> None:
     ran = shuqiao(*CORRECT, "--without-subject", lang="en")
     assert "2 departments told so far" in ran.out
     assert "not told: 2026Q1" in ran.out and "not told: 2026Q3" in ran.out
+    assert "dispute supplement" not in ran.out, "nothing can be shown of an exchange without tags"
+    region.tickets[0].untraceable = False
+    assert "dispute supplement" in shuqiao(*CORRECT, "--without-subject", lang="en").out
     ran = shuqiao(*CORRECT, "--without-subject", "--json")
     assert ran.document == {
         "ok": True, "ticket_id": ID.hex(), "state": "corrected", "index": 22, "told": 2,
@@ -135,13 +158,32 @@ def test_a_correction_says_how_many_were_told(shuqiao: Shuqiao) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("lines", ["", "\n".join([MOTHER] * 9)], ids=["empty", "too many"])
+def test_a_supplement_names_somebody(shuqiao: Shuqiao, region: Region, tmp_path: Path, lines: str) -> None:
+    file = tmp_path / "subjects.txt"
+    file.write_text(lines)
+    assert shuqiao(*SUPPLEMENT).code == shuqiao(*SUPPLEMENT, "--subject", f"@{file}").code == 2
+    assert not [one for one in region.received if isinstance(one, ticket_pb2.ActOnTicketRequest)]
+
+
+def test_a_supplement_says_how_many_were_told(shuqiao: Shuqiao, region: Region, tmp_path: Path) -> None:
+    file = tmp_path / "subjects.txt"
+    file.write_text(MOTHER)
+    ran = shuqiao(*SUPPLEMENT, "--subject", f"@{file}", "--json")
+    assert (ran.document["told"], ran.document["told_periods"]) == (2, ["2026Q2"])
+    step = read_event(last(region, ticket_pb2.ActOnTicketRequest).event)
+    assert (step.action, step.revision) == (ticket_pb2.TICKET_ACTION_SUPPLEMENT, 2)
+
+
 @pytest.mark.parametrize("format", ["citizen_id", "credit_code"])
+@pytest.mark.parametrize("step", ["correct", "supplement"])
 def test_whom_a_correction_is_about_goes_to_the_authority_alone_and_its_tags_to_the_gateway(
-    shuqiao: Shuqiao, region: Region, tmp_path: Path, format: str
+    shuqiao: Shuqiao, region: Region, tmp_path: Path, format: str, step: str
 ) -> None:
     file = tmp_path / "subjects.txt"
     file.write_text(f"{MOTHER}\n\n {FATHER} \n")
-    ran = shuqiao(*CORRECT, "--subject", f"@{file}", "--format", format)
+    begin = CORRECT if step == "correct" else SUPPLEMENT
+    ran = shuqiao(*begin, "--subject", f"@{file}", "--format", format)
     assert ran.code == 0, ran.err
     asked = [one for one in region.received if isinstance(one, trust_pb2.DeriveCorrectionTagsRequest)]
     assert [(one.identifier, one.format, one.ticket_id) for one in asked] == [

@@ -194,3 +194,54 @@ async def test_a_dispute_is_sealed_corrected_told_and_acknowledged_a_demand_answ
     again = await do("police-steward", "dispute", "show", ticket)
     assert again == shown
     assert (await do("police-steward", "quality", "list"))["resources"] == [quality]
+
+
+async def test_what_a_resource_brought_is_disputed_corrected_told_and_supplemented_after_it_was_withdrawn(
+    house: House,
+) -> None:
+    do = command(house)
+    response = await house.consumer.consumer.ask(question(house.people[2], fields=["name", "address"]))
+    exchange = str(uuid.UUID(bytes=response.exchange_id))
+    earlier = await received_last_quarter(house)
+    await do("police-steward", "catalog", "withdraw", HOUSEHOLD, "--yes")
+    refused = await do("police-steward", "catalog", "show", HOUSEHOLD, code=1)
+    assert refused["error"]["code"] == "WITHDRAWN"
+
+    raised = await do(
+        "health-steward", "dispute", "raise", "--exchange", exchange, "--resource", HOUSEHOLD,
+        "--field", "address", "--text", "住址与证件不符", "--detail-file", written(house, WRONG),
+    )  # fmt: skip
+    ticket = raised["ticket_id"]
+    await until(lambda: house.provider.governance.disputes._held, "the provider's agent knows of the dispute")
+    (held,) = (await do("police-steward", "agent", "disputes", "--config", agent_file(house, "police-1")))[
+        "disputes"
+    ]
+    assert (held["ticket"], held["detail"]) == (ticket, WRONG)
+    corrected = await do(
+        "police-steward", "dispute", "correct", ticket[:12], "--field", "address", "--text", "已更正",
+        "--without-subject",
+    )  # fmt: skip
+    assert (corrected["state"], corrected["told"]) == ("corrected", 1)
+    assert (len(corrected["told_periods"]), len(corrected["unsearched_periods"])) == (1, 1)
+    await until(house.consumer.governance.corrections.listed, "the consumer's agent knows of the correction")
+    (correction,) = (
+        await do("health-steward", "agent", "corrections", "--config", agent_file(house, "health-1"))
+    )["corrections"]
+    assert (correction["resource"], correction["exchanges"]) == (HOUSEHOLD, [exchange])
+    await do("health-steward", "dispute", "acknowledge", ticket[:12])
+
+    supplemented = await do(
+        "police-steward", "dispute", "supplement", ticket[:12], "--subject", subject(house, house.people[2])
+    )
+    assert (supplemented["state"], len(supplemented["told_periods"])) == ("corrected", 2)
+    assert supplemented["unsearched_periods"] == []
+    await until(
+        lambda: len(house.consumer.governance.corrections.listed()) == 2, "the consumer's agent knows of more"
+    )
+    more = house.consumer.governance.corrections.listed()[1]
+    assert (more.ticket, list(more.exchanges)) == (ticket, [earlier])
+    await do("health-steward", "dispute", "acknowledge", ticket[:12])
+    shown = await do("health-steward", "dispute", "show", ticket)
+    assert (shown["told"], shown["acknowledged"], shown["told_all"]) == ([HEALTH], [HEALTH], True)
+    await house.stop_gateway()
+    assert verify_folder(house.folder / "gateway-1").size == house.log_size

@@ -135,6 +135,20 @@ async def test_what_grants_and_catalogue_decide_is_the_same_under_both(region: R
     assert (answer.examined, answer.same) == (2, 2)
 
 
+async def test_what_a_quota_refused_is_the_same_under_both_for_rules_change_no_quota(region: Region) -> None:
+    day = grant_pb2.Quota(period=grant_pb2.QUOTA_PERIOD_DAY, exchanges=1)
+    grant = await granted(region, quotas=[day])
+    for hour in range(3):
+        used_up = (
+            {"decision": REFUSED, "rule": "quota", "reason": reason_pb2.REASON_QUOTA_EXCEEDED} if hour else {}
+        )
+        enter(region, grant, MORNING_MS + hour * HOUR_MS, **used_up)
+    answer = await dry_run(region)
+    assert (answer.examined, answer.same) == (3, 3)
+    told = [field.name for field in rules_pb2.RegionRulesBody.DESCRIPTOR.fields]
+    assert not [name for name in told if "quota" in name], "a dry run must then count them"
+
+
 async def test_only_exchanges_of_the_time_are_looked_at_the_newest_first(region: Region) -> None:
     grant = await granted(region)
     for number in range(600):

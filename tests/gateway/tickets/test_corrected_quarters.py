@@ -10,7 +10,7 @@ import pytest
 
 from exchange import errors as e
 from exchange.subject_tags import inner_tag, period_end_ms, period_start_ms
-from exchange.tickets import ASSIGNED, CORRECT, DECLINE
+from exchange.tickets import ACKNOWLEDGE, ASSIGNED, CORRECT, CORRECTED, DECLINE, SUPPLEMENT
 from exchange.v1 import audit_pb2, ticket_pb2
 from gateway.tickets import corrections as corrections_module
 from gateway.tickets import recipients as recipients_module
@@ -319,3 +319,135 @@ async def test_a_log_from_before_quarters_were_told_apart_still_says_which_was_s
     held = region.state.tickets.one(ticket_id)
     held.end_telling(audit_pb2.CorrectionRecord(ticket_id=ticket_id, tag_period=DISPUTED, ends=True))
     assert (held.told_all, held.told_periods) == (True, (DISPUTED,))
+
+
+async def unnamed(region: TicketRegion) -> Quarters:
+    """Correct without naming anybody; one recipient of the disputed quarter is told."""
+    region.tell_on()
+    it = await quarters(region)
+    await correct(region, it.ticket_id)
+    await region.told_all(it.ticket_id)
+    return it
+
+
+async def supplement(
+    region: TicketRegion, ticket_id: bytes, *subjects: Any, signer: Any = LI, **more: Any
+) -> Any:
+    return await region.act(signer, ticket_id, SUPPLEMENT, 2, subjects=subjects, **more)
+
+
+async def test_whom_the_provider_names_afterwards_is_looked_for_in_the_quarters_that_are_left(
+    region: TicketRegion,
+) -> None:
+    beside = await region.exchange(MOTHER)
+    it = await unnamed(region)
+    await region.act(CHEN, it.ticket_id, ACKNOWLEDGE, 0)
+    later = await region.exchange(MOTHER, consumer_organisation=CIVIL)
+    answer = await supplement(region, it.ticket_id, mother(region, it.ticket_id), text="补充")
+    await region.told_all(it.ticket_id)
+    assert (answer.state, answer.told) == (CORRECTED, 3)
+    # Nobody is told twice, and nobody of what came after the correction.
+    assert told(region) == {HEALTH: [it.disputed, beside], SCHOOL: [it.before], CIVIL: [it.after]}
+    assert len(region.told()) == 3 and later not in region.told()[-1].exchange_ids
+    record = await region.get(SUN, it.ticket_id)
+    assert searched(record) == (list(ALL), [], [])
+    assert (record.told_period, record.untraceable, record.told_all) == (DISPUTED, False, True)
+    assert (list(record.acknowledged), record.revision) == ([HEALTH], 2)
+    await region.act(WU, it.ticket_id, ACKNOWLEDGE, 0)
+    again = await refused(
+        region.act(LI, it.ticket_id, SUPPLEMENT, 3, subjects=[mother(region, it.ticket_id)])
+    )
+    assert isinstance(again, e.WrongState), "nothing is left to be searched"
+    before = (await region.get(SUN, it.ticket_id)).SerializeToString(deterministic=True)
+    await region.restart()
+    assert (await region.get(SUN, it.ticket_id)).SerializeToString(deterministic=True) == before
+    assert kept(region) == []
+
+
+async def test_who_is_told_of_more_by_a_supplement_acknowledges_again(region: TicketRegion) -> None:
+    region.clock.ms = period_start_ms(BEFORE) + DAY_MS
+    before = await region.exchange(MOTHER)
+    it = await unnamed(region)
+    await region.act(CHEN, it.ticket_id, ACKNOWLEDGE, 0)
+    await supplement(region, it.ticket_id, mother(region, it.ticket_id))
+    await region.told_all(it.ticket_id)
+    assert [one.exchange_ids[0] for one in region.told() if one.recipient == HEALTH] == [it.disputed, before]
+    assert not (await region.get(SUN, it.ticket_id)).acknowledged
+    await region.act(CHEN, it.ticket_id, ACKNOWLEDGE, 0)
+    assert list((await region.get(SUN, it.ticket_id)).acknowledged) == [HEALTH]
+
+
+async def test_a_supplement_is_the_provider_s_names_whom_the_exchange_is_about_and_comes_once_all_are_told(
+    region: TicketRegion,
+) -> None:
+    it = await quarters(region)
+    early = supplement(region, it.ticket_id, mother(region, it.ticket_id))
+    assert isinstance(await refused(early), e.WrongState), "it is not corrected yet"
+    region.tell_on()
+    await correct(region, it.ticket_id)
+    await region.told_all(it.ticket_id)
+    size = region.log.head.size
+    for subjects, signer, error in (
+        ([], LI, e.Malformed),
+        ([mother(region, it.ticket_id, identifier=FATHER)], LI, e.Malformed),
+        ([mother(region, it.ticket_id, organisation=HEALTH)], CHEN, e.RoleNotAllowed),
+        ([mother(region, it.ticket_id, organisation=CIVIL)], WU, e.UnknownTicket),
+    ):
+        assert type(await refused(supplement(region, it.ticket_id, *subjects, signer=signer))) is error
+    assert len(region.told()) == 1 and kept(region) == []
+    assert searched(await region.get(SUN, it.ticket_id)) == ([DISPUTED], [], [BEFORE, AFTER])
+    # Refusals are entries, and nothing else is.
+    entries = [audit_pb2.AuditEntry.FromString(one) for one in region.log.leaves(size, 100)]
+    assert not [one for one in entries if one.administrative.act == audit_pb2.ACT_TICKET_EVENT]
+
+
+async def test_where_tags_tell_nothing_of_the_disputed_exchange_there_is_nothing_to_supplement(
+    region: TicketRegion,
+) -> None:
+    region.tell_on()
+    ticket_id = await region.raised(CHEN, dispute(await region.exchange()))
+    await correct(region, ticket_id)
+    await region.told_all(ticket_id)
+    assert isinstance(await refused(supplement(region, ticket_id, mother(region, ticket_id))), e.WrongState)
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+async def test_a_crash_at_any_entry_of_a_supplement_is_made_good_by_the_next_start(
+    region: TicketRegion, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    it = await unnamed(region)
+    assert region.telling is not None
+    region.telling.cancel()
+    monkeypatch.setattr(corrections_module, "PATIENCE_S", 0.0)
+    await supplement(region, it.ticket_id, mother(region, it.ticket_id))
+    record_made, entered = region.registrar.record_made, 0
+
+    async def dying(make: Any) -> int | None:
+        nonlocal entered
+        if entered == done:
+            raise e.AuditUnavailable("down")
+        entered += 1
+        return await record_made(make)
+
+    monkeypatch.setattr(region.registrar, "record_made", dying)
+    with pytest.raises(e.AuditUnavailable):
+        await region.corrections.tell(region.state.tickets.one(it.ticket_id))
+    assert len(region.told()) == 1 + done and len(kept(region)) == 1
+    await region.restart()
+    region.tell_on()
+    await region.told_all(it.ticket_id)
+    assert told(region) == {HEALTH: [it.disputed], SCHOOL: [it.before], CIVIL: [it.after]}
+    assert len(region.told()) == 3
+
+
+async def test_tags_of_a_supplement_that_was_not_entered_are_erased_by_the_next_start(
+    region: TicketRegion,
+) -> None:
+    it = await unnamed(region)
+    late = region.act(LI, it.ticket_id, SUPPLEMENT, 9, subjects=[mother(region, it.ticket_id)])
+    assert isinstance(await refused(late), e.WrongState)
+    assert len(kept(region)) == 1
+    await region.restart()
+    region.tell_on()
+    await asyncio.sleep(0)
+    assert kept(region) == []

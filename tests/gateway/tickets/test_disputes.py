@@ -21,7 +21,7 @@ from exchange.tickets import (
     WITHDRAWN,
     read_event,
 )
-from exchange.v1 import audit_pb2, ticket_pb2
+from exchange.v1 import audit_pb2, directory_pb2, ticket_pb2
 from gateway.tickets import corrections as corrections_module
 from gateway.tickets import recipients as recipients_module
 from gateway.tickets import register as register_module
@@ -71,6 +71,38 @@ async def test_a_dispute_is_with_the_provider_at_once_and_both_see_it(region: Ti
         assert isinstance(await refused(region.get(signer, ticket_id)), e.UnknownTicket)
         assert not (await region.listed(signer)).tickets
     assert isinstance(await refused(region.get(ZHOU, ticket_id)), e.RoleNotAllowed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"suspended": True}, {"suspended": False, "action": directory_pb2.RESOURCE_ACTION_WITHDRAW}],
+    ids=["suspended", "withdrawn"],
+)
+async def test_what_a_resource_brought_is_disputed_and_corrected_though_it_is_out_of_use_since(
+    region: TicketRegion, change: dict[str, Any]
+) -> None:
+    region.tell_on()
+    first = await region.exchange(MOTHER)
+    civil = await region.exchange(MOTHER, consumer_organisation=CIVIL, fields=["address"])
+    await region.suspend(LI, **change)
+    ticket_id = await region.raised(CHEN, dispute(first))
+    assert (await region.get(LI, ticket_id)).waits_for == POLICE
+    await region.restart()
+    region.tell_on()
+    # A field that was not contested and that the resource had: others may have received it.
+    await region.act(LI, ticket_id, CORRECT, fields=["name", "address"])
+    await region.told_all(ticket_id)
+    assert {one.recipient: list(one.exchange_ids) for one in region.told()} == {
+        HEALTH: [first],
+        CIVIL: [civil],
+    }
+    assert (await region.act(CHEN, ticket_id, ACKNOWLEDGE, 0)).state == CORRECTED
+    # What never was in the catalogue is no more disputable than before, nor is another's exchange.
+    for body, error in (
+        (dispute(first, resource="970100/police/other"), e.UnknownResource),
+        (dispute(civil), e.UnknownEntry),
+    ):
+        assert type(await refused(region.raised(CHEN, body))) is error
 
 
 async def test_the_same_dispute_again_is_one_entry(region: TicketRegion) -> None:
