@@ -4,6 +4,7 @@ A worker that ends with a long file ends alone.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ LONG = (
 )
 """Files and folders below tests/, the longest first."""
 HERE = Path(__file__).parent
+
+# Hundreds of processes are started: where none keeps bytecode, every one compiles the product again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True)
