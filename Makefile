@@ -44,8 +44,8 @@ proto: $(VENV)/.dev  ## generate exchange/v1 from proto/
 bench: $(VENV)/.bench  ## measure the budgets, write docs/performance.{json,md}
 	$(BIN)/python -m tests.benchmarks
 
-faults: $(VENV)/.dev  ## the long kill runs
-	$(PYTEST) -m slow tests/faults
+faults: $(VENV)/.dev  ## the long runs: kills, failing disks, mutations of bundles
+	$(PYTEST) -m slow tests/faults tests/gateway/audit/keeping tests/exchange/evidence
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
