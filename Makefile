@@ -26,7 +26,7 @@ setup: $(VENV)/.dev $(VENV)/.bench
 
 test: $(VENV)/.dev  ## all tests but the long ones
 	$(PYTEST) -m "not slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder
-	$(PYTEST) -m "alone and not slow" tests/system tests/faults
+	$(PYTEST) -m "alone and not slow" -n 2 --dist loadfile --no-loadscope-reorder tests/system tests/faults
 
 check: lint test  ## everything that must hold before a change lands
 
