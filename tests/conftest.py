@@ -23,8 +23,9 @@ LONG = (
 )
 """Files and folders below tests/, the longest first.
 
-Of what runs alone, the file of renewals mostly waits and that of kills has a region of its own. A worker holds
-two files from the start, the first and the third, which are these; the other worker runs all that share one.
+Of what runs alone, the file of renewals mostly waits and that of kills has a region of its own. A worker
+holds two files from the start, the first and the third, which are these; all that share a region are left to
+the other worker.
 """
 HERE = Path(__file__).parent
 
