@@ -26,7 +26,7 @@ setup: $(VENV)/.dev $(VENV)/.bench
 
 test: $(VENV)/.dev  ## all tests but the long ones
 	$(PYTEST) -m "not slow and not alone" -n 2 --dist loadfile --no-loadscope-reorder
-	$(PYTEST) -m "alone and not slow" tests/system tests/faults
+	$(PYTEST) -m "alone and not slow" -n 2 --dist loadfile --no-loadscope-reorder tests/system tests/faults
 
 check: lint test  ## everything that must hold before a change lands
 
@@ -44,8 +44,8 @@ proto: $(VENV)/.dev  ## generate exchange/v1 from proto/
 bench: $(VENV)/.bench  ## measure the budgets, write docs/performance.{json,md}
 	$(BIN)/python -m tests.benchmarks
 
-faults: $(VENV)/.dev  ## the long kill runs
-	$(PYTEST) -m slow tests/faults
+faults: $(VENV)/.dev  ## the long runs: kills, failing disks, mutations of bundles
+	$(PYTEST) -m slow tests/faults tests/gateway/audit/keeping tests/exchange/evidence
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,6 @@ from agent.consumer.asker import Asker, Cases, Catalogue, Corrections, Receipts
 from agent.consumer.credentials import ApplicationSettings, Credentials
 from agent.consumer.desk import Desk
 from agent.consumer.grpc_face import GrpcFace, serve_grpc
-from agent.consumer.http_face import HttpFace
 from agent.consumer.http_guard import App
 from exchange.errors import BadConfiguration
 
@@ -147,6 +146,9 @@ class LocalApi:
         return str(address if unix else LocalAddress(host=address.host, port=port))
 
     async def _start_http(self, address: LocalAddress) -> str:
+        # An agent without this face starts without its framework.
+        from agent.consumer.http_face import HttpFace
+
         sock = listen(address)
         if address.path is not None:
             self._sockets.append(address.path)

@@ -2,6 +2,8 @@
 
 A batch of questions is one `read` of the connector. What leaves is what was asked for and no more: other
 columns of a record go nowhere. Whether it may be asked for at all is decided before (`provider/answer.py`).
+
+A connector is loaded when a source of its kind is built: with most comes a library that starts slowly.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +14,8 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from agent.provider.as_of import AsOfColumn, to_the_hour
-from agent.provider.connectors.file import FileConnector
-from agent.provider.connectors.http import HttpConnector
 from agent.provider.connectors.port import Connector, Found, Record
-from agent.provider.connectors.sql import SqlConnector
 from agent.provider.connectors.synthetic import SyntheticConnector
 from agent.provider.field_rules import (
     FieldRule,
@@ -261,13 +257,12 @@ def build_source(config: ResourceConfig, *, base: Path, pseudonyms: Pseudonyms |
     parameters = [part.rule() for part in config.parameters]
     as_of = _as_of(config)
     columns = [rule.column for rule in fields] + ([as_of.column] if as_of else [])
-    connector = _connector(
+    connector, changed = _connector(
         config,
         base,
         keys=[rule.column for rule in parameters],
         columns=list(dict.fromkeys(columns)),
     )
-    changed = connector.changed_ms if isinstance(connector, FileConnector) else None
     return Source(
         resource=config.id,
         connector=connector,
@@ -290,28 +285,38 @@ def _as_of(config: ResourceConfig) -> FieldRule | None:
 
 def _connector(
     config: ResourceConfig, base: Path, *, keys: Sequence[str], columns: Sequence[str]
-) -> Connector:
+) -> tuple[Connector, Callable[[], int] | None]:
+    """Return the connector, and what tells when all of its data changed last where something does."""
     source, name, cap, limit = config.source, config.id, config.row_cap, config.timeout_s
     if isinstance(source, SqlSource):
+        from agent.provider.connectors.sql import SqlConnector
+
         url = _anchored(source.url or _secret(name, base, source.url_file), base)
         return SqlConnector(
             name=name, url=url, table=source.table, schema=source.schema_name, keys=keys, columns=columns,
             row_cap=cap, timeout_s=limit, pool=source.pool,
-        )  # fmt: skip
+        ), None  # fmt: skip
     if isinstance(source, FileSource):
-        return FileConnector(
+        from agent.provider.connectors.file import FileConnector
+
+        file = FileConnector(
             name=name, folder=base / source.folder, file=source.file, format=source.format, keys=keys,
             columns=columns, row_cap=cap, timeout_s=limit, pool=source.pool, memory_mb=source.memory_mb,
         )  # fmt: skip
+        return file, file.changed_ms
     if isinstance(source, SyntheticSource):
-        return SyntheticConnector(
+        made = SyntheticConnector(
             name=name, shapes=shapes_of(config, source), seed=source.seed, missing=source.missing
         )
-    return _http(source, config, base, columns)
+        return made, None
+    return _http(source, config, base, columns), None
 
 
 def _anchored(url: str, base: Path) -> str:
     """Return a database URL; the path of a SQLite file counts from the configuration's folder."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -322,7 +327,9 @@ def _anchored(url: str, base: Path) -> str:
     return parsed.set(database=str(base / path)).render_as_string(hide_password=False)
 
 
-def _http(source: HttpSource, config: ResourceConfig, base: Path, columns: Sequence[str]) -> HttpConnector:
+def _http(source: HttpSource, config: ResourceConfig, base: Path, columns: Sequence[str]) -> Connector:
+    from agent.provider.connectors.http import HttpConnector
+
     credentials = source.credentials_file
     return HttpConnector(
         name=config.id,

@@ -34,8 +34,6 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from agent.provider.field_rules import FieldRule, ParameterRule
 from agent.provider.masking import MAX_BAND, Mask, MaskKind
@@ -69,6 +67,9 @@ class SqlSource(_Strict):
         if (self.url is None) == (self.url_file is None):
             raise ValueError("give either url or url_file")
         if self.url is not None:
+            from sqlalchemy import make_url
+            from sqlalchemy.exc import ArgumentError
+
             try:
                 password = make_url(self.url).password
             except ArgumentError:

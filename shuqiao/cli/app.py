@@ -1,12 +1,14 @@
 """Puts the command together and runs it: exit 0 done, 1 refused or failed, 2 used wrongly.
 
 `--json`, `--lang` and `--context` (or `--as`) may stand anywhere before a lone "--"; they are moved to the
-front, where the root command reads them.
+front, where the root command reads them. Of the modules of commands only the one is loaded whose command is
+called; help and misspellings want all of them.
 """
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -14,29 +16,6 @@ import typer
 
 from exchange.clock import Clock, Random, system_random
 from exchange.errors import BadConfiguration, ExchangeError, Internal
-from shuqiao.cli import (
-    agent,
-    audit,
-    bench,
-    case,
-    catalog,
-    certs,
-    demand,
-    demo,
-    dispute,
-    doctor,
-    example,
-    exchange,
-    gateway,
-    grant,
-    org,
-    quality,
-    report,
-    risk,
-    rules,
-    sandbox,
-    stop,
-)
 from shuqiao.cli.invocation import Invocation, of
 from shuqiao.output import Output
 from shuqiao.words import Language, language_from, localise
@@ -50,33 +29,42 @@ DEBUG = "SHUQIAO_DEBUG"
 FLAGS = frozenset({"--json"})
 VALUED = frozenset({"--lang", "--context", "--as"})
 GROUPS = (
-    gateway,
-    agent,
-    certs,
-    org,
-    catalog,
-    grant,
-    case,
-    rules,
-    stop,
-    risk,
-    dispute,
-    demand,
-    quality,
-    report,
-    audit,
-    sandbox,
+    "gateway",
+    "agent",
+    "certs",
+    "org",
+    "catalog",
+    "grant",
+    "case",
+    "rules",
+    "stop",
+    "risk",
+    "dispute",
+    "demand",
+    "quality",
+    "report",
+    "audit",
+    "sandbox",
 )
-SINGLE = (demo, exchange, example, doctor, bench)
+"""Modules of this package that are each a group of commands of their name, in the order of the help."""
+SINGLE: Mapping[str, tuple[str, ...]] = {
+    "demo": ("demo",),
+    "exchange": ("query", "verify"),
+    "example": ("example",),
+    "doctor": ("doctor",),
+    "bench": ("bench",),
+}
+"""Modules of this package, and their commands that are in no group."""
 
 TAGLINE = "数桥：部门之间安全、可审计的数据交换 | Shuqiao: secure, audited data exchange between departments"
 
 
-def build(*, help_alone: bool) -> typer.Typer:
-    """Return the whole command.
+def build(*, help_alone: bool, word: str = "") -> typer.Typer:
+    """Return the command.
 
     Args:
         help_alone: whether a group without a command prints its help; otherwise it is a usage error.
+        word: the group or command that is called: it alone is there. All are where it names none.
     """
     app = typer.Typer(
         name="shuqiao",
@@ -87,10 +75,13 @@ def build(*, help_alone: bool) -> typer.Typer:
         rich_markup_mode="rich",
     )
     app.callback()(_root)
-    for module in SINGLE:
-        module.register(app)
-    for group in GROUPS:
-        app.add_typer(group.app, no_args_is_help=help_alone)
+    called = [module for module in (*SINGLE, *GROUPS) if word in SINGLE.get(module, (module,))]
+    for module in called or (*SINGLE, *GROUPS):
+        loaded = import_module(f"shuqiao.cli.{module}")
+        if module in SINGLE:
+            loaded.register(app)
+        else:
+            app.add_typer(loaded.app, no_args_is_help=help_alone)
     return app
 
 
@@ -165,7 +156,8 @@ def run(
     language = _language(hoisted, environ)
     out = Output(language=language, json_mode="--json" in hoisted, stdout=stdout, stderr=stderr)
     invocation = Invocation(output=out, environ=environ, door=door, clock=clock, random=random)
-    command: Any = localise(typer.main.get_command(build(help_alone=not out.json_mode)), language)
+    app = build(help_alone=not out.json_mode, word=_first_word(hoisted))
+    command: Any = localise(typer.main.get_command(app), language)
     try:
         code = command.main(args=hoisted, prog_name="shuqiao", standalone_mode=False, obj=invocation)
     except typer.TyperException as error:
@@ -192,6 +184,17 @@ def main() -> None:
 
     prepare_environment()
     sys.exit(run(sys.argv[1:], stdout=sys.stdout, stderr=sys.stderr, environ=os.environ))
+
+
+def _first_word(hoisted: Sequence[str]) -> str:
+    """Return what follows the options of the whole command; empty where that is an option or nothing."""
+    waiting = iter(hoisted)
+    for argument in waiting:
+        if argument in VALUED:
+            next(waiting, None)
+        elif argument not in FLAGS and argument.partition("=")[0] not in VALUED:
+            return "" if argument.startswith("-") else argument
+    return ""
 
 
 def _language(hoisted: Sequence[str], environ: Mapping[str, str]) -> Language:

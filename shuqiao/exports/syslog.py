@@ -8,6 +8,7 @@ and are known by origin and index in the structured data. What a receiver has re
 
 import fcntl
 import json
+import os
 import socket
 import ssl
 import struct
@@ -111,6 +112,9 @@ class SyslogSink:
         end = time.monotonic() + CONFIRM_S
         try:
             while struct.unpack("i", fcntl.ioctl(self._opened.fileno(), _SIOCOUTQ, b"\0" * 4))[0]:
+                # A connection that was reset counts its bytes as unconfirmed for ever.
+                if number := self._opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(number, os.strerror(number))
                 if time.monotonic() > end:
                     raise SinkAway(f"{self._receiver.host}:{self._receiver.port}: no confirmation")
                 # The kernel tells of no end of this; it is asked now and then.

@@ -1,13 +1,16 @@
 """How the command is used: exit codes, languages, JSON and nothing else, the gateway away."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from exchange.errors import BadConfiguration, NoGrant, RoleNotAllowed
 from exchange.sentences import SENTENCES
-from shuqiao.cli.app import hoist
+from shuqiao.cli.app import GROUPS, SINGLE, build, hoist
 from shuqiao.context import find_context
 from shuqiao.words import Language, Text, language_from, pick
 from tests.support.command_region import Region, Shuqiao
@@ -40,6 +43,40 @@ def test_wrong_usage_with_json_is_one_json_document(
     assert ran.code == 2
     assert ran.document["ok"] is False
     assert (ran.err, capsys.readouterr().out) == ("", "")
+
+
+def commands_of(word: str) -> list[str]:
+    return sorted(typer.main.get_command(build(help_alone=True, word=word)).commands)  # type: ignore[attr-defined]
+
+
+def test_a_word_is_all_that_is_needed_to_load_its_command() -> None:
+    every = [*GROUPS, *(name for names in SINGLE.values() for name in names)]
+    assert commands_of("") == commands_of("nonsense") == sorted(every)
+    for group in GROUPS:
+        assert commands_of(group) == [group]
+    for names in SINGLE.values():
+        for name in names:
+            assert commands_of(name) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rules", "check", "x"),
+        ("--lang", "en", "rules", "--json"),
+        ("--as=here", "--lang=zh", "rules", "init"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_loads_no_module_of_another(arguments: tuple[str, ...]) -> None:
+    code = f"""
+import sys
+from shuqiao.cli.app import run
+run({arguments!r}, stdout=sys.stderr, stderr=sys.stderr, environ={{}})
+print(*(name for name in sys.modules if name.startswith("shuqiao.cli.")))
+"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert set(loaded.split()) == {"shuqiao.cli.app", "shuqiao.cli.invocation", "shuqiao.cli.rules"}
 
 
 SAID = [

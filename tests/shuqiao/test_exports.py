@@ -413,7 +413,7 @@ def test_every_entry_reaches_a_syslog_receiver_over_tls_as_rfc_5424(
 def test_a_receiver_that_breaks_off_again_and_again_misses_nothing(tmp_path: Path) -> None:
     collector = Collector(tmp_path, most=7)
     leaves = [entry(number) for number in range(40)]
-    told: list[str] = []
+    told: list[SinkAway] = []
 
     sink = SyslogSink(collector.receiver, sender="-")
     sink.settle_after = 1
@@ -423,13 +423,14 @@ def test_a_receiver_that_breaks_off_again_and_again_misses_nothing(tmp_path: Pat
         sink,
         place=place,
         go_on=True,
-        away=lambda error, pause_s: told.append(error.name),
+        away=lambda error, pause_s: told.append(error),
         pause=lambda seconds: None,
     )
     assert place.next_index == 40
     collector.close()
     assert {index_of(message) for message in collector.messages} == set(range(40))
-    assert told and set(told) == {"SINK_AWAY"}
+    assert told and {error.name for error in told} == {"SINK_AWAY"}
+    assert not [error for error in told if "no confirmation" in error.subject], "a reset is told at once"
 
 
 def test_a_receiver_that_is_away_is_told_and_the_place_stays(tmp_path: Path, collector: Collector) -> None:

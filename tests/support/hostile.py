@@ -601,4 +601,4 @@ async def until(true: Callable[[], bool]) -> None:
     """Let others run until something holds."""
     async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110  nobody announces it
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import urllib.request
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ RECORD = {
 }
 VALUES = {"citizen_id": CITIZEN, **RECORD}
 ROUNDS = 3
+PAGE = bytes(4096)
+"""An empty one, longer than any form of a value."""
 
 
 def forms(value: str) -> dict[str, bytes]:
@@ -71,8 +74,15 @@ def memory_of(pid: int) -> Iterator[bytes]:
                 continue
 
 
+def dense(region: bytes) -> bytes:
+    """A region with one empty page for each run of them: most of it was never written to."""
+    pages = (region[start : start + len(PAGE)] for start in range(0, len(region), len(PAGE)))
+    runs = groupby(pages, PAGE.__eq__)
+    return b"".join(PAGE if empty else b"".join(run) for empty, run in runs)
+
+
 def in_memory(pid: int) -> list[str]:
-    return sorted({name for region in memory_of(pid) for name in found_in(region)})
+    return sorted({name for region in memory_of(pid) for name in found_in(dense(region))})
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +159,15 @@ def test_every_form_is_found_where_it_is_planted() -> None:
     for name, raw in NEEDLES.items():
         assert len(raw) >= 8, name
         assert name in found_in(b"\1\2" + raw + b"\3")
+
+
+@pytest.mark.parametrize("at", [0, 1, 4000, 4090, 4095])
+def test_every_form_is_found_between_empty_pages_and_over_their_edges(at: int) -> None:
+    for name, raw in NEEDLES.items():
+        assert len(raw) < len(PAGE), name
+        region = PAGE * 3 + bytes(at) + raw + bytes(-(at + len(raw)) % len(PAGE)) + PAGE * 2
+        assert len(dense(region)) < len(region)
+        assert name in found_in(dense(region))
 
 
 def test_the_scan_finds_the_values_where_they_must_be(planted: RealRegion) -> None:

@@ -5,7 +5,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,17 +18,24 @@ from tests.support.real_region import Load, RealRegion, ask, until
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture
-def disk(world: RealRegion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultDisk]:
+@pytest.fixture(scope="module")
+def failing(world: RealRegion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultDisk]:
     """Run the gateway on a disk that fails on demand, and as it was afterwards."""
-    disk = FaultDisk(folder=world.world.layout.home(GATEWAY), plan=tmp_path / "plan")
-    with monkeypatch.context() as patch:
+    plan = tmp_path_factory.mktemp("disk") / "plan"
+    disk = FaultDisk(folder=world.world.layout.home(GATEWAY), plan=plan)
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in disk.environ.items():
             patch.setenv(name, value)
         restart(world)
     yield disk
-    disk.mend()
     restart(world)
+
+
+@pytest.fixture
+def disk(failing: FaultDisk) -> Iterator[FaultDisk]:
+    """A disk that is well before and after a test."""
+    yield failing
+    failing.mend()
 
 
 def restart(world: RealRegion) -> None:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from datetime import date, datetime
@@ -461,3 +463,9 @@ async def test_a_file_tells_when_it_was_last_changed(tmp_path):
         assert source.data_as_of_ms == changed // 3600 * 3_600_000
     finally:
         await source.close()
+
+
+def test_an_agent_loads_no_library_of_a_source_or_face_that_it_has_not() -> None:
+    code = "import agent.app, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"sqlalchemy", "httpx", "duckdb", "fastapi"} & set(loaded.split())
