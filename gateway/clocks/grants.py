@@ -155,14 +155,16 @@ class GrantClocks:
 
     def _told(self, grant: Grant, now_ms: int) -> tuple[str, int, int, str] | None:
         """Return name, beginning, working days and whose turn it is."""
-        clocks, resource = self._rules().clocks, self._resource(grant.resource)
+        clocks = self._rules().clocks
         if grant.state in (PENDING, SUPERVISING):
+            resource = self._resource(grant.resource)
             if now_ms >= grant.not_after_ms or resource is None:
                 return None
             if grant.state == SUPERVISING:
                 return SUPERVISE, grant.since_ms, clocks.supervise_days, grant.supervisor
             return DECIDE, grant.since_ms, self._decide_days(grant, resource), grant.provider
-        if grant.extended_at_ms and now_ms < grant.not_after_ms and resource is not None:
+        extends = grant.extended_at_ms and now_ms < grant.not_after_ms
+        if extends and self._resource(grant.resource) is not None:
             return SUPERVISE, grant.extended_at_ms, clocks.supervise_days, grant.supervisor
         begins_ms = _deletion_ms(grant, now_ms)
         if begins_ms is None or now_ms < begins_ms:

@@ -12,6 +12,7 @@ from exchange.identity import Role
 from exchange.own_keys import SEALING_RENEWAL_MS
 from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2, link_pb2
+from gateway.directory.catalogue_entry import Entry
 from tests.support.hostile import Department, World, outcome, until
 from tests.support.region import CIVIL, POLICE, RESOURCE, item
 
@@ -405,9 +406,9 @@ async def test_a_question_is_not_sealed_to_a_department_that_took_anothers_alias
         changed = type(reply)(resource=forged, bundles=[world.civil.keys.bundle])
         return changed
 
-    world.services["DirectoryService"]._state.catalogue._by_id["970100/police/fresh"] = (
-        world.health.view.resource(RESOURCE)
-    )
+    name = "970100/police/fresh"
+    made_up = Entry(id=name, provider=POLICE, kept=world.health.view.resource(RESOURCE))
+    world.services["DirectoryService"]._state.catalogue._entries[name] = made_up
     world.health.replies["GetResource"] = hand
     sent = len(world.health.wire.sent)
     assert outcome(await world.ask(world.question(resource="970100/police/fresh"))) == "BAD_IDENTIFIER"
