@@ -99,7 +99,7 @@ class Evidence:
         told = self.alterations.notice
         self._found = Projection(path=folder / SEARCH, log=log, content=SearchContent(), altered=told)
         self.tagged = Projection(path=folder / TRACE, log=log, content=TraceContent(log), altered=told)
-        self.usage = Projection(path=folder / USAGE, log=log, content=UsageContent(), altered=told)
+        self.usage = Projection(path=folder / USAGE, log=log, content=UsageContent())
         self.keeper = self._make_keeper()
         self.tag_terms = self._make_tag_terms()
         self._read_by_officers()

@@ -15,7 +15,6 @@ from exchange.entries import counted_before
 from exchange.v1 import audit_pb2, exchange_pb2, grant_pb2, ticket_pb2
 from gateway.audit.projections.projection_file import Projected
 from gateway.reports.steps import step_of
-from gateway.reports.usage_check import Recount
 
 USAGE = "usage.db"
 DAY_MS = 24 * 3600 * 1000
@@ -81,9 +80,6 @@ class UsageContent:
         raised_ms INTEGER NOT NULL, answered_ms INTEGER NOT NULL, outcome INTEGER NOT NULL) STRICT;
     """
 
-    def __init__(self) -> None:
-        self._recount = Recount(schema=self.schema, add=self.add, day_of=day_of)
-
     def add(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> None:
         """Add to the sums. Entries that were counted before, and stay when others are erased, count once."""
         counted = int(db.execute("SELECT next FROM progress").fetchone()[0])
@@ -97,13 +93,8 @@ class UsageContent:
                 _note(db, one.entry.time_ms, one.entry.administrative)
 
     def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
-        """Return whether a sum is found not to be that of its entries; see `usage_check`."""
-        return self._recount.differs(db, entries)
-
-    def mend(self, db: sqlite3.Connection) -> bool:
-        """Put the sums right: made anew they would lack those of erased entries."""
-        self._recount.mend(db)
-        return True
+        """Return False: a sum does not tell of which entries it was made."""
+        return False
 
     def forget(self, db: sqlite3.Connection, first: int, end: int) -> None:
         """Keep the sums: nobody is found by them."""

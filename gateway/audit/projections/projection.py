@@ -9,7 +9,7 @@
 4. An entry that was erased has no row: one made before is overwritten when it is (`forget`).
 5. It tells only where to look. Whoever asked gets the log's own bytes, so rows that were put there deceive
    nobody; rows that were taken away or altered would. While it has nothing to catch up with, it compares what
-   it holds with the log, round and round; a file that lacks something is told of, and mended or made anew.
+   it holds with the log, round and round; a file that lacks something is told of and made anew.
 
 What is in it a `Content` says (`projection_file`); see `search_rows`.
 """
@@ -183,14 +183,14 @@ class Projection:
             self._call(self._settle, None)
 
     def _compare(self, pace: Pace) -> None:
-        """Compare some of what is held with the log; what is missing is mended, or all is made anew."""
+        """Compare some of what is held with the log; where something is missing all is made anew."""
         first = self._compared if self._compared < self.size else 0
         count = min(COMPARED, self.size - first)
         worked = partial(self._rest, pace)
         # Twice: an entry may be erased between being read and what is beside it being read.
         if self._file.lacks(first, count, worked) and self._file.lacks(first, count, worked):
             _log.critical("projection_altered", name=self.path.name, index=first, count=count)
-            self._spoilt = not self._file.mend()
+            self._spoilt = True
             self._wanted.set()
             self._call(lambda _: self._altered(self.path.name), None)
             count = -first

@@ -78,14 +78,6 @@ class Content(Protocol):
         """
         ...
 
-    def mend(self, db: sqlite3.Connection) -> bool:
-        """Put right what `lacks` has just found; return False where all is to be made anew instead.
-
-        Raises:
-            sqlite3.Error: it cannot; nothing is changed then.
-        """
-        ...
-
 
 class Log(Protocol):
     """What is needed of the audit log; used from other threads than the event loop's."""
@@ -217,15 +209,6 @@ class ProjectionFile:
                 return True
             worked(time.thread_time() - begun)
         return False
-
-    def mend(self) -> bool:
-        """Put right what `lacks` has found; return False where all is to be made anew instead.
-
-        Raises:
-            sqlite3.Error: it cannot be written.
-        """
-        with self._transaction() as db:
-            return self._content.mend(db)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -75,10 +75,6 @@ class SearchContent:
         for number, (low, high) in parts.items():
             db.execute(_PART, (number, low, high))
 
-    def mend(self, db: sqlite3.Connection) -> bool:
-        """Return False: made anew, all is there again."""
-        return False
-
     def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
         """Return whether an entry has another row than it must, or its part says another range of times."""
         for one in entries:

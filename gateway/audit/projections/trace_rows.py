@@ -64,10 +64,6 @@ class TraceContent:
         db.execute("DELETE FROM tag WHERE idx >= ? AND idx < ?", (first, end))
         db.execute("DELETE FROM broken WHERE idx >= ? AND idx < ?", (first, end))
 
-    def mend(self, db: sqlite3.Connection) -> bool:
-        """Return False: made anew, all is there again."""
-        return False
-
     def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
         """Return whether a tag of these exchanges is missing; whose key was erased has none."""
         erased = {period for (period,) in db.execute("SELECT period FROM erased")}

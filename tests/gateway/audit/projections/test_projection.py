@@ -44,9 +44,6 @@ class Times:
     def lacks(self, db: sqlite3.Connection, entries: Sequence[Projected]) -> bool:
         return False
 
-    def mend(self, db: sqlite3.Connection) -> bool:
-        return False
-
 
 class Retained:
     """A log of which a part was erased."""
