@@ -9,7 +9,6 @@ from exchange.identity import Identity
 from exchange.keys import PeerKeys
 from exchange.record_schema import read_schema
 from exchange.resource_body import read_body
-from exchange.resources import Resource
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, directory_pb2_grpc
 from gateway import pages
 from gateway.admission import check_size
@@ -122,18 +121,20 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.ListResourcesResponse:
         most = pages.page_size(request.page_size)
         found = self._state.catalogue.page(pages.key_of("resources", request.page_token), most + 1)
-        taken = await pages.read_fitting(found, self._statement, lambda one: one.ByteSize(), most=most)
+        taken = await pages.read_fitting(
+            found, lambda one: self._statement(one.id), lambda one: one.ByteSize(), most=most
+        )
         response = directory_pb2.ListResourcesResponse(
             resources=[statement for _, statement in taken],
-            suspended=[one.id for one, _ in taken if one.suspended],
+            suspended=[one.id for one, _ in taken if one.kept is not None and one.kept.suspended],
         )
         if len(taken) < len(found):
             response.next_page_token = pages.token("resources", taken[-1][0].id)
         return response
 
-    def _statement(self, resource: Resource) -> common_pb2.Statement:
+    def _statement(self, resource_id: str) -> common_pb2.Statement:
         """Read the signed body of a catalogue entry that is or was in force from the log."""
-        return self._registrar.statement(self._state.catalogue.index(resource.id))
+        return self._registrar.statement(self._state.catalogue.index(resource_id))
 
     async def _resource(
         self, request: directory_pb2.GetResourceRequest, caller: Identity
@@ -146,7 +147,7 @@ class DirectoryService(directory_pb2_grpc.DirectoryServiceServicer):
         if not bundles:
             raise ProviderAway(resource.provider)
         return directory_pb2.GetResourceResponse(
-            resource=self._statement(resource), bundles=[bundle.statement for bundle in bundles]
+            resource=self._statement(resource.id), bundles=[bundle.statement for bundle in bundles]
         )
 
     def _in_force(self, organisation: str) -> list[PeerKeys]:

@@ -172,6 +172,8 @@ class Unpacker:
                 rests = end == len(row) and state not in _WAITING and not lasting[terms]
                 indexes = layouts[length](row, width)
                 yield index, row, key, names[consumer], names[provider], indexes, rests
+        except StoreDamaged:
+            raise
         except (*_NO_ROW, ExchangeError, DecodeError) as error:
             raise StoreDamaged("row of a grant") from error
 

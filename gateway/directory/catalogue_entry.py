@@ -17,12 +17,14 @@ from exchange.v1 import common_pb2, directory_pb2
 DIVISION_DIGITS = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PackedResource:
     """A version as the projection has it: it was checked before it was logged.
 
+    Any thread may open it: that changes what is in here and nothing of the entry, which is the fold's.
+
     Attributes:
-        body: the ResourceBody, verbatim.
+        content: the ResourceBody, verbatim; what it holds, once it was opened.
     """
 
     suspended: ClassVar[bool] = False
@@ -31,7 +33,7 @@ class PackedResource:
     provider: str
     version: int
     item: str
-    body: bytes = field(repr=False)
+    content: bytes | Resource = field(repr=False)
 
     def opened(self) -> Resource:
         """Return the catalogue entry.
@@ -39,10 +41,13 @@ class PackedResource:
         Raises:
             StoreDamaged: it is none.
         """
-        try:
-            return parse_resource(common_pb2.Statement(body=self.body), keep=False)
-        except ExchangeError as error:
-            raise StoreDamaged(self.id) from error
+        content = self.content
+        if isinstance(content, bytes):
+            try:
+                content = self.content = parse_resource(common_pb2.Statement(body=content), keep=False)
+            except ExchangeError as error:
+                raise StoreDamaged(self.id) from error
+        return content
 
 
 def pack_resource(body: bytes) -> PackedResource:
@@ -59,7 +64,7 @@ def pack_resource(body: bytes) -> PackedResource:
     except DecodeError as error:
         raise StoreDamaged("catalogue entry") from error
     item = head.item or own_item(head.id)
-    return PackedResource(id=head.id, provider=head.provider, version=head.version, item=item, body=body)
+    return PackedResource(id=head.id, provider=head.provider, version=head.version, item=item, content=body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +86,8 @@ class Entry:
     """Everything about one id.
 
     Attributes:
-        kept: the version in force, or the one that was when it was withdrawn; None before the first.
+        kept: the version in force, or the one that was when it was withdrawn; None before the first. Only the
+            fold sets it.
         waiting: the version in review.
         revision: of the last change of state, 0 before the first.
         indexes: of the log entry of each version, the first version's first.
@@ -101,15 +107,12 @@ class Entry:
 
     @property
     def held(self) -> Resource | None:
-        """The version that is kept, opened for good.
+        """The version that is kept, opened.
 
         Raises:
             StoreDamaged: it cannot be read.
         """
-        kept = self.kept
-        if isinstance(kept, PackedResource):
-            kept = self.kept = kept.opened()
-        return kept
+        return None if self.kept is None else opened(self.kept)
 
     @property
     def newest(self) -> Resource:
@@ -142,6 +145,15 @@ class Entry:
         if self.waiting is not None:
             found.add(source_of(self.waiting.resource))
         return found
+
+
+def opened(version: Resource | PackedResource) -> Resource:
+    """Return all of a version.
+
+    Raises:
+        StoreDamaged: it cannot be read.
+    """
+    return version.opened() if isinstance(version, PackedResource) else version
 
 
 def source_of(resource: Resource | PackedResource) -> tuple[str, str]:

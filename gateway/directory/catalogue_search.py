@@ -20,13 +20,13 @@ from exchange.identity import Identity, Role
 from exchange.resources import Resource, division_prefix, own_item
 from exchange.v1 import common_pb2, directory_pb2
 from gateway import pages
-from gateway.directory.catalogue_entry import Entry
+from gateway.directory.catalogue_entry import Entry, PackedResource, opened
 from gateway.directory.resources import Catalogue
 
 MAX_WORDS = 8
 MAX_WORD = 64
 MAX_EXAMINED = 20_000
-SLICE = 250
+SLICE = 64
 """So many entries are looked at before others have their turn: some milliseconds, also with new texts."""
 TURN = 16
 """So many that fit are read from the log before others have theirs."""
@@ -143,20 +143,21 @@ async def search(
     return found
 
 
-def fitting(entry: Entry, wanted: Wanted, caller: Identity, read: Read) -> Resource | None:
+def fitting(entry: Entry, wanted: Wanted, caller: Identity, read: Read) -> Resource | PackedResource | None:
     """Return the version of an entry that fits and that the caller may see; None where there is none."""
     if wanted.provider and wanted.provider != entry.provider:
         alias = entry.id[7 : entry.id.rindex("/")]
         if wanted.provider != alias:
             return None
     shown = _shown(entry, wanted, caller)
-    if shown is None or not _shares(shown, wanted.share_type):
+    if shown is None:
         return None
     if wanted.parts:
         text = _text_of(entry, shown.version, read)
         if not all(part in text for part in wanted.parts):
             return None
-    return shown
+    # Last, for it wants the version opened.
+    return shown if not wanted.share_type or _shares(opened(shown), wanted.share_type) else None
 
 
 def sees_review(entry: Entry, caller: Identity) -> bool:
@@ -183,12 +184,12 @@ def text_of(body: directory_pb2.ResourceBody) -> str:
     return fold("\n".join(word for word in words if word)) + fold(listed) + _CATEGORY + fold(body.category)
 
 
-def _shown(entry: Entry, wanted: Wanted, caller: Identity) -> Resource | None:
+def _shown(entry: Entry, wanted: Wanted, caller: Identity) -> Resource | PackedResource | None:
     if wanted.standings == {IN_REVIEW}:
         waits = entry.waiting is not None and sees_review(entry, caller)
         return entry.waiting.resource if entry.waiting is not None and waits else None
-    held = entry.held
-    return held if held is not None and entry.standing(held.version) in wanted.standings else None
+    kept = entry.kept
+    return kept if kept is not None and entry.standing(kept.version) in wanted.standings else None
 
 
 def _shares(resource: Resource, share_type: int) -> bool:
@@ -196,9 +197,7 @@ def _shares(resource: Resource, share_type: int) -> bool:
         return bool(resource.unconditional)
     if share_type == directory_pb2.SHARE_TYPE_CONDITIONAL:
         return len(resource.shared) > len(resource.unconditional)
-    if share_type == directory_pb2.SHARE_TYPE_NOT_SHARED:
-        return len(resource.fields) > len(resource.shared)
-    return True
+    return len(resource.fields) > len(resource.shared)
 
 
 def _text_of(entry: Entry, version: int, read: Read) -> str:

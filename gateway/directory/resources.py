@@ -11,11 +11,11 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from exchange.catalogue_review import APPROVE, REJECT, SUSPENSION, WITHDRAW, ResourceState
 from exchange.errors import (
     BadIdentifier,
-    ExchangeError,
     InReview,
     NotAuthoritative,
     UnknownResource,
@@ -25,7 +25,7 @@ from exchange.errors import (
 from exchange.identity import division_covers
 from exchange.resources import Resource, split_id, wider_divisions
 from exchange.v1 import directory_pb2
-from gateway.directory.catalogue_entry import Entry, PackedResource, Waiting, source_of
+from gateway.directory.catalogue_entry import Entry, PackedResource, Waiting, opened, source_of
 from gateway.directory.organisations import Organisation
 
 
@@ -90,7 +90,7 @@ class Catalogue:
         """Return what `resolve` does, None where there is nothing."""
         try:
             return self.resolve(requested)
-        except ExchangeError:
+        except (UnknownResource, Withdrawn, BadIdentifier):
             return None
 
     def exactly(self, resource_id: str) -> Resource:
@@ -142,7 +142,10 @@ class Catalogue:
         Raises:
             UnknownResource: as `once_in_force`.
         """
-        return self.entry(resource_id).indexes[self.once_in_force(resource_id).version - 1]
+        entry = self.entry(resource_id)
+        if entry.kept is None:
+            raise UnknownResource(resource_id)
+        return entry.indexes[entry.kept.version - 1]
 
     def standing(self, resource_id: str) -> "directory_pb2.ResourceStanding.ValueType":
         """Return how an entry stands: published, suspended, withdrawn; unspecified before there is one."""
@@ -156,15 +159,9 @@ class Catalogue:
         entry = self._entries.get(resource_id)
         return entry.revision if entry else 0
 
-    def page(self, after: str, limit: int) -> Sequence[Resource]:
-        """Return at most `limit` resources in force whose id comes after `after`."""
-        found: list[Resource] = []
-        for entry in self.entries(after):
-            if len(found) == limit:
-                break
-            if entry.held is not None and not entry.withdrawn:
-                found.append(entry.held)
-        return found
+    def page(self, after: str, limit: int) -> Sequence[Entry]:
+        """Return at most `limit` entries of which a version is in force, whose id comes after `after`."""
+        return list(islice(filter(_is_in_force, self.entries(after)), limit))
 
     def entries(self, after: str = "", prefix: str = "") -> Iterator[Entry]:
         """Yield entries by id, from the first after `after` on that begins with `prefix`.
@@ -230,8 +227,8 @@ class Catalogue:
         before = entry.sources()
         entry.indexes.append(index)
         if reviewer:
-            read = new.opened() if isinstance(new, PackedResource) else new
-            entry.waiting = Waiting(resource=_slim(read), reviewer=reviewer, handed_in_by=handed_in_by)
+            waiting = _slim(opened(new))
+            entry.waiting = Waiting(resource=waiting, reviewer=reviewer, handed_in_by=handed_in_by)
         else:
             _put_in_force(entry, new)
         self._claim(entry, before)
@@ -306,8 +303,7 @@ def _is_in_force(entry: Entry | None) -> bool:
 
 def _put_in_force(entry: Entry, new: Resource | PackedResource) -> None:
     if entry.kept is not None and entry.kept.suspended:
-        read = new.opened() if isinstance(new, PackedResource) else new
-        new = read.with_suspended(True)
+        new = opened(new).with_suspended(True)
     entry.kept = new if isinstance(new, PackedResource) else _slim(new)
 
 

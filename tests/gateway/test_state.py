@@ -1,7 +1,9 @@
 """The state is a fold of the log: the same entries make the same state, and the projection may be lost."""
 
+import asyncio
 import random
 import sqlite3
+import threading
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 from exchange import canonical
 from exchange.errors import StoreDamaged, WrongState
 from exchange.keys import BundleBook
+from exchange.resources import Resource, parse_resource
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2
+from gateway.directory import catalogue_entry
 from gateway.directory.catalogue_entry import PackedResource, pack_resource, source_of
 from gateway.fold import SETTLE_AFTER, Fold
 from gateway.state import RegionState
@@ -172,9 +176,34 @@ async def test_a_catalogue_entry_stays_packed_after_a_start_until_it_is_asked_fo
     assert entry.standing(held.version) == directory_pb2.RESOURCE_STANDING_PUBLISHED
     assert catalogue.standing(RESOURCE) == directory_pb2.RESOURCE_STANDING_PUBLISHED
     assert entry.sources() == {source_of(held)}
-    assert isinstance(entry.kept, PackedResource)
+    assert catalogue.page("", 5) == [entry] and catalogue.index(RESOURCE) == entry.indexes[0]
+    assert isinstance(entry.kept, PackedResource) and isinstance(entry.kept.content, bytes)
     assert region.state.resource(RESOURCE) == held
-    assert entry.kept is region.state.resource(RESOURCE)
+    assert entry.held is region.state.resource(RESOURCE)
+
+
+async def test_a_suspension_while_another_thread_opens_the_entry_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region = Region(tmp_path, authority=AUTHORITY)
+    await region.settled()
+    await region.registrar.close()
+    region.start()
+    catalogue, parsing, suspended = region.state.catalogue, threading.Event(), threading.Event()
+
+    def parse(statement: common_pb2.Statement, **how: bool) -> Resource:
+        if threading.current_thread() is not threading.main_thread():
+            parsing.set()
+            suspended.wait()
+        return parse_resource(statement, **how)
+
+    monkeypatch.setattr(catalogue_entry, "parse_resource", parse)
+    opening = asyncio.create_task(asyncio.to_thread(catalogue.find, RESOURCE))
+    await asyncio.to_thread(parsing.wait)
+    await region.suspend()
+    suspended.set()
+    await opening
+    assert region.state.resource(RESOURCE).suspended
 
 
 def test_what_is_packed_and_no_catalogue_entry_is_damage_when_it_is_asked_for() -> None:
