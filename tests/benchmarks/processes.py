@@ -12,6 +12,8 @@ from typing import Any
 READY_S = 30.0
 RESULT_S = 120.0
 STOP_S = 15.0
+SAID = 4000
+"""Characters of what a process said that are told with an error."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,8 +71,7 @@ class Children:
         try:
             child.told = await asyncio.wait_for(_said(process, b"ready "), READY_S)
         except (TimeoutError, EOFError):
-            told = (self.logs / f"{name}.log").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{name} is not ready: {told}") from None
+            raise RuntimeError(f"{name} is not ready: {self.said_last(name)}") from None
         return child
 
     async def start_program(self, name: str, *command: str) -> Child:
@@ -79,6 +80,10 @@ class Children:
             process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         self.running.append(Child(process, {}))
         return self.running[-1]
+
+    def said_last(self, name: str) -> str:
+        """Return the end of a process's output."""
+        return (self.logs / f"{name}.log").read_text(errors="replace")[-SAID:]
 
     async def stop(self, child: Child) -> None:
         """End one process and wait for it."""

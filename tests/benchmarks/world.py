@@ -158,6 +158,10 @@ async def running(folder: Path) -> AsyncIterator[World]:
         )
         await asyncio.to_thread(_settle, world)
         yield world
+    except Exception as error:
+        # The folder goes with the run: what the gateway said last may be why.
+        error.add_note(children.said_last("gateway"))
+        raise
     finally:
         await children.stop_all()
 
