@@ -12,6 +12,7 @@ comes by `record_made`. What changes no state (reads, refusals) is only entered.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 from exchange.canonical import TRUST_LIST, digest
@@ -105,6 +106,7 @@ class Registrar(FoldedLog):
         subject: str = "",
         *,
         countersignatures: Sequence[common_pb2.Statement] = (),
+        around: AbstractAsyncContextManager[None] | None = None,
     ) -> int:
         """Enter a signed statement.
 
@@ -114,6 +116,9 @@ class Registrar(FoldedLog):
             statement: what was signed.
             subject: what it is about; found from the statement where empty.
             countersignatures: the same body signed by others, at most 4.
+            around: what an admitted statement needs durable before it is entered; held from then until it is
+                folded, while nothing else changes the state. What is refused or was entered before does not
+                come to it; what it raises refuses the statement.
 
         Returns:
             Index of its entry: durable and folded. Of the first entry where the same body was entered before.
@@ -126,7 +131,7 @@ class Registrar(FoldedLog):
         check_size(statement)
         if len(countersignatures) > MAX_COUNTERSIGNATURES:
             raise Oversized("countersignatures")
-        return await self._to_the_end(self._enter(act, actor, statement, subject, countersignatures))
+        return await self._to_the_end(self._enter(act, actor, statement, subject, countersignatures, around))
 
     async def record_made(self, make: OwnEntry) -> int | None:
         """Enter what the gateway itself has to say and the state takes over.
@@ -251,6 +256,7 @@ class Registrar(FoldedLog):
         statement: common_pb2.Statement,
         subject: str,
         countersignatures: Sequence[common_pb2.Statement],
+        around: AbstractAsyncContextManager[None] | None,
     ) -> int:
         async with self._lock:
             # Read here, not before waiting: a signer revoked meanwhile changes nothing any more.
@@ -267,7 +273,8 @@ class Registrar(FoldedLog):
             found = self._admission.check(act, statement, verified, now_ms=now_ms, trust=trust, others=others)
             entry = self._entries.act(act, actor, subject or found, statement=statement)
             entry.administrative.countersignatures.extend(countersignatures)
-            index = await self._append(entry)
+            async with around or nullcontext():
+                index = await self._append(entry)
             if act == audit_pb2.ACT_BUNDLE:
                 self._state.bundles.put_in_force(read_bundle(statement), trust)
         return index

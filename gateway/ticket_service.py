@@ -128,10 +128,11 @@ class TicketService(ticket_pb2_grpc.TicketServiceServicer):
         tells = afterwards or event.action == CORRECT
         if (afterwards and not request.subjects) or (request.subjects and not tells):
             raise Malformed("subjects")
-        if request.subjects:
+        around = None
+        if tells:
             held = self._tickets.one(event.ticket_id)
-            await self._corrections.supply(held, request.subjects, caller, afterwards=afterwards)
-        index = await self._registrar.record(audit_pb2.ACT_TICKET_EVENT, caller, request.event)
+            around = await self._corrections.taking(held, request.subjects, caller, afterwards=afterwards)
+        index = await self._registrar.record(audit_pb2.ACT_TICKET_EVENT, caller, request.event, around=around)
         held = self._tickets.one(event.ticket_id)
         told = await self._corrections.wait(held) if tells else len(held.standing.told)
         return ticket_pb2.ActOnTicketResponse(state=held.standing.state, index=index, told=told)

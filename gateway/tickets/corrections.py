@@ -11,14 +11,25 @@ Who they are is found by tags (`gateway.tickets.recipients`), in every quarter t
    and nobody is named, only who disputed is told, and that entry says so.
 4. Whom the provider names afterwards is looked for in the quarters that are left, up to the same correction;
    that telling ends with an entry of its own, which has the quarters of both.
+5. Who is named is kept and erased while nothing else changes the state: of several steps at once the one that
+   is entered decides, and no end of a telling erases what the next one needs.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 
-from exchange.errors import ExchangeError, Malformed, Refused, StoreDamaged, Unavailable
+from exchange.errors import (
+    AuditUnavailable,
+    ExchangeError,
+    Malformed,
+    Refused,
+    StoreDamaged,
+    Unavailable,
+    WrongState,
+)
 from exchange.identity import Identity, Role
 from exchange.tickets import ASSIGNED
 from exchange.v1 import audit_pb2, common_pb2
@@ -66,46 +77,80 @@ class Corrections:
         self._retry_s = retry_s
         self._woken = asyncio.Event()
         self._told = asyncio.Condition()
-        self._given_up: set[bytes] = set()
+        # By ticket and revision: with a later step it is tried again.
+        self._given_up: set[tuple[bytes, int]] = set()
         registrar.subscribe(self._changed)
 
-    async def supply(
+    async def taking(
         self, held: Held, statements: Sequence[common_pb2.Statement], by: Identity, *, afterwards: bool
-    ) -> None:
-        """Take whom a value is about that is about to be corrected, before the provider's step is entered.
+    ) -> AbstractAsyncContextManager[None]:
+        """Read whom a value is about that is about to be corrected, and return what takes it.
 
-        Of anybody but the provider's steward, and where it is not the time for the step, nothing is taken:
-        the step itself is refused, or is a repetition.
+        Of anybody but the provider's steward, and where it is not the time for the step, nothing is read: the
+        step itself is refused, or is a repetition. Where its time comes in between, entering it is refused.
 
         Args:
             held: the dispute.
-            statements: signed SubjectTagsBody.
+            statements: signed SubjectTagsBody; none where nobody is named.
             by: who corrects.
             afterwards: whether it was corrected without.
 
+        Returns:
+            What is to be around the entering of the step (`Registrar.record`); nothing is kept before.
+
         Raises:
-            ExchangeError: as `CorrectedSubjects.read` and `keep`; nothing was taken.
+            ExchangeError: as `CorrectedSubjects.read` and `vouched`.
         """
+        tags = await self._vouched(held, statements, by, afterwards=afterwards) if statements else None
+        return self._entering(held, tags, named=bool(statements))
+
+    async def _vouched(
+        self, held: Held, statements: Sequence[common_pb2.Statement], by: Identity, *, afterwards: bool
+    ) -> audit_pb2.SubjectTags | None:
+        """Return the tags to keep; None where the step is not due."""
         dispute = held.ticket.dispute
         own = dispute is not None and (by.role, by.organisation) == (Role.STEWARD, dispute.provider)
-        due = held.may_be_supplemented if afterwards else _may_be_told(held) and not held.supplemented
+        due = held.may_be_supplemented if afterwards else held.standing.state == ASSIGNED
         if dispute is None or not own or not due:
-            return
+            return None
         subjects = self._subjects.read(held.ticket.ticket_id, statements, by)
         disputed = await self._recipients.disputed(dispute.exchange_id)
         if disputed is not None and not disputed.tags:
             raise Malformed("subjects: the disputed exchange has no tags")
         period, tags = disputed or ("", ())
-        await asyncio.to_thread(self._subjects.keep, held.ticket.ticket_id, subjects, period, tags)
+        return await asyncio.to_thread(self._subjects.vouched, subjects, period, tags)
+
+    @asynccontextmanager
+    async def _entering(
+        self, held: Held, tags: audit_pb2.SubjectTags | None, *, named: bool
+    ) -> AsyncIterator[None]:
+        ticket_id = held.ticket.ticket_id
+        if tags is not None:
+            await asyncio.to_thread(self._subjects.keep, ticket_id, tags)
+        elif named:
+            # Not due when it came, due now that everybody else is told: entered so, it would tell nobody.
+            raise WrongState(f"ticket {held.ticket.name}")
+        else:
+            # What a crash, or a step in doubt, has left names nobody for this one.
+            await asyncio.to_thread(self._subjects.forget, ticket_id)
+        try:
+            # A crash from here on: the step is durable with its tags, or the next start erases them.
+            yield
+        except AuditUnavailable:
+            # In doubt: where the step turns out durable it is told by these.
+            raise
+        except ExchangeError:
+            await asyncio.to_thread(self._subjects.forget, ticket_id)
+            raise
 
     async def run(self) -> None:
         """Tell what is to be told, now and whenever a dispute is upheld; never returns."""
-        self._subjects.sweep(self._needed)
+        await self._registrar.record_made(self._sweep)
         while True:
             self._woken.clear()
             failed = False
             for held in self._tickets.telling():
-                if held.ticket.ticket_id not in self._given_up:
+                if _step(held) not in self._given_up:
                     failed |= not await self._try(held)
                 async with self._told:
                     self._told.notify_all()
@@ -127,24 +172,28 @@ class Corrections:
         if entry.administrative.act == audit_pb2.ACT_TICKET_EVENT:
             self._woken.set()
 
+    def _sweep(self, _: ActEntries) -> None:
+        self._subjects.sweep(self._needed)
+
     def _needed(self, ticket_id: bytes) -> bool:
         held = self._tickets.get(ticket_id)
-        return held is not None and _may_be_told(held)
+        return held is not None and bool(held.corrected_index) and not held.told_all
 
     async def _try(self, held: Held) -> bool:
         """Return whether nothing is left to be tried with a dispute."""
+        step = _step(held)
         try:
             await self.tell(held)
         except ExchangeError as error:
             passing = error.retryable or isinstance(error, (Unavailable, Refused, StoreDamaged))
             _log.warning("correction not told", name=held.ticket.name, reason=error.name)
             if not passing:
-                self._given_up.add(held.ticket.ticket_id)
+                self._given_up.add(step)
             return not passing
         except Exception as error:
             # A dispute must not take exchanges down with it.
             _log.error("correction not told", name=held.ticket.name, error=type(error).__name__)
-            self._given_up.add(held.ticket.ticket_id)
+            self._given_up.add(step)
         return True
 
     async def tell(self, held: Held) -> None:
@@ -166,8 +215,13 @@ class Corrections:
         for recipient, ids in gathered.items():
             await self._enter(held, recipient, ids)
         await self._end(held, sought)
+
+        def forget(_: ActEntries) -> None:
+            if held.told_all:
+                self._subjects.forget(held.ticket.ticket_id)
+
         # A crash before this line leaves the tags until the next start.
-        self._subjects.forget(held.ticket.ticket_id)
+        await self._registrar.record_made(forget)
 
     async def _untold(self, held: Held, sought: Sought) -> AsyncIterator[Received]:
         dispute = held.ticket.dispute
@@ -227,6 +281,6 @@ class Corrections:
         return entry
 
 
-def _may_be_told(held: Held) -> bool:
-    """Whether recipients of a dispute's correction are, or may come to be, still to be told."""
-    return held.standing.state == ASSIGNED or (bool(held.corrected_index) and not held.told_all)
+def _step(held: Held) -> tuple[bytes, int]:
+    """Return which step of which dispute is told of."""
+    return held.ticket.ticket_id, held.standing.revision

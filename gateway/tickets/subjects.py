@@ -10,8 +10,9 @@ that step, or with a later one that supplements it. Nobody can trace more by thi
    not about is not looked for. Where that quarter has no tag any more, they prove nothing and are not used.
 3. What is found is of the provider's own resource, so that it answered it itself, and goes to the recipients;
    the ticket names these departments and no exchange.
-4. Inner tags are turned into outer ones at once. These are kept in the key store, durable before the
-   provider's step is, and erased when everybody is told: a crash in between loses nobody.
+4. Inner tags are turned into outer ones at once. These are kept in the key store once the provider's step is
+   admitted, durable before it is, and erased when everybody is told: a crash in between loses nobody, and of
+   a step that is refused nothing is kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -106,22 +107,18 @@ class CorrectedSubjects:
         check_subject(told)
         return {one.period: one.tag for one in told.tags}
 
-    def keep(
-        self, ticket_id: bytes, subjects: Sequence[Mapping[str, bytes]], period: str, beside: Sequence[bytes]
-    ) -> None:
-        """Keep the outer tags of those that the disputed exchange is shown to be about; durable on return.
-
-        Also that there are none is kept: whom the provider named could not be looked for.
+    def vouched(
+        self, subjects: Sequence[Mapping[str, bytes]], period: str, beside: Sequence[bytes]
+    ) -> audit_pb2.SubjectTags:
+        """Return the outer tags of those that the disputed exchange is shown to be about.
 
         Args:
-            ticket_id: the dispute, 32 bytes.
             subjects: as `read` returns them.
             period: of the disputed exchange's tags; empty where its entry is erased.
             beside: these tags.
 
         Raises:
             Malformed: the exchange is about somebody else.
-            StoreDamaged: they cannot be kept.
         """
         kept: list[audit_pb2.SubjectTag] = []
         for inner in subjects:
@@ -135,8 +132,17 @@ class CorrectedSubjects:
                 outer = self._keys.outer(quarter, tag)
                 if outer is not None:
                     kept.append(audit_pb2.SubjectTag(period=quarter, tag=outer))
-        told = audit_pb2.SubjectTags(tags=kept)
-        self._keystore.put(_name(ticket_id), told.SerializeToString())
+        return audit_pb2.SubjectTags(tags=kept)
+
+    def keep(self, ticket_id: bytes, tags: audit_pb2.SubjectTags) -> None:
+        """Keep outer tags for a dispute, in place of any; durable on return.
+
+        Also that there are none is kept: whom the provider named could not be looked for.
+
+        Raises:
+            StoreDamaged: they cannot be kept; what was kept before stands.
+        """
+        self._keystore.put(_name(ticket_id), tags.SerializeToString())
 
     def of(self, ticket_id: bytes) -> Mapping[str, list[bytes]] | None:
         """Return the outer tags that are kept for a dispute, by quarter; None where nobody was named."""
@@ -162,10 +168,10 @@ class CorrectedSubjects:
         self._keystore.delete(_name(ticket_id))
 
     def sweep(self, needed: Callable[[bytes], bool]) -> None:
-        """Erase what a crash, or a step that was refused, has left; once, at the start.
+        """Erase what a crash, or a step that could not be made durable, has left; once, at the start.
 
         Args:
-            needed: whether a dispute, by its id, may still be told of.
+            needed: whether a dispute, by its id, is still to be told of.
         """
         for name in self._keystore.names():
             if name.startswith(_PREFIX) and not needed(bytes.fromhex(name.removeprefix(_PREFIX))):

@@ -1,6 +1,8 @@
 """The one way into the region's state."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from cryptography import x509
 from exchange import canonical
 from exchange import errors as e
 from exchange.identity import Role
+from exchange.statement import StatementSigner
 from exchange.v1 import audit_pb2, common_pb2, directory_pb2, grant_pb2, reason_pb2
 from gateway.admission import MAX_BODY_BYTES
 from tests.support.region import (
@@ -57,6 +60,55 @@ async def test_what_is_entered_is_in_the_log_before_it_is_in_the_state(region: R
     assert (entry.gateway, entry.time_ms, entry.version, len(entry.salt)) == (ORIGIN, NOW_MS, 1, 16)
     assert entry.administrative.actor == region.admin.identity.uri
     assert entry.administrative.subject == HEALTH
+
+
+async def test_what_is_around_an_entry_sees_what_is_admitted_and_new_and_holds_without_a_caller(
+    region: Region,
+) -> None:
+    seen: list[str] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        begun.set()
+        await go_on.wait()
+        seen.append(f"{len(region.log.entries)} entries")
+        yield
+        seen.append(region.state.organisations.get(HEALTH).alias)
+
+    body = region.organisation(HEALTH, "health").body
+
+    async def hand_in(signer: StatementSigner) -> int:
+        statement = signer.sign(canonical.ORGANISATION, body)
+        return await region.registrar.record(
+            audit_pb2.ACT_ORGANISATION, signer.identity, statement, around=around()
+        )
+
+    with pytest.raises(e.RoleNotAllowed):
+        await hand_in(region.police)
+    assert not begun.is_set()
+    caller = asyncio.create_task(hand_in(region.admin))
+    await begun.wait()
+    caller.cancel()
+    again = asyncio.create_task(hand_in(region.admin))
+    go_on.set()
+    assert await again == 0
+    assert seen == ["0 entries", "health"]
+
+
+async def test_what_is_around_an_entry_may_refuse_it(region: Region) -> None:
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        if not region.log.entries:
+            raise e.WrongState("not now")
+        yield
+
+    statement = region.organisation(HEALTH, "health")
+    with pytest.raises(e.WrongState):
+        await region.registrar.record(
+            audit_pb2.ACT_ORGANISATION, region.admin.identity, statement, around=around()
+        )
+    assert not region.log.entries and HEALTH not in region.state.organisations.by_code
 
 
 async def test_what_could_not_be_made_durable_has_not_happened(region: Region) -> None:
