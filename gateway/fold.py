@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from exchange.canonical import GRANT, digest
-from exchange.errors import EntryErased, StoreDamaged
+from exchange.errors import EntryErased, ExchangeError, StoreDamaged
 from exchange.v1 import audit_pb2
 from gateway.access.grants import INDEX_BYTES
 from gateway.audience import Audience
@@ -57,6 +57,11 @@ class Log(Protocol):
     @property
     def head(self) -> Head:
         """The newest checkpoint."""
+        ...
+
+    @property
+    def fault(self) -> ExchangeError | None:
+        """Why nothing can be appended; not None until what is in doubt was read back."""
         ...
 
     async def append(self, leaf: bytes) -> Place:

@@ -119,6 +119,17 @@ class FoldedLog:
             return EventPage(events, following, True)
         return EventPage(events, max(since, self._state.applied_index), False)
 
+    def _check_settled(self) -> None:
+        """Refuse while an entry before is in doubt; to be called while no append is under way.
+
+        Raises:
+            AuditUnavailable: it may still turn out durable, and be folded while somebody waits.
+        """
+        if self._doubtful and self._log.fault is not None:
+            raise AuditUnavailable("audit log")
+        # The log was read back: what was durable is folded.
+        self._doubtful.clear()
+
     async def _append(self, entry: audit_pb2.AuditEntry) -> int:
         """Return the index of a change once it is durable and folded; to be called for one at a time."""
         leaf = entry.SerializeToString()

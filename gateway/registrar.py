@@ -118,7 +118,8 @@ class Registrar(FoldedLog):
             countersignatures: the same body signed by others, at most 4.
             around: what an admitted statement needs durable before it is entered; held from then until it is
                 folded, while nothing else changes the state. What is refused or was entered before does not
-                come to it; what it raises refuses the statement.
+                come to it, nor does anything while an entry before is in doubt; what it raises refuses the
+                statement.
 
         Returns:
             Index of its entry: durable and folded. Of the first entry where the same body was entered before.
@@ -269,6 +270,8 @@ class Registrar(FoldedLog):
             known = self._known(act, statement)
             if known is not None:
                 return known
+            if around is not None:
+                self._check_settled()
             others = self._others(act, statement, countersignatures, now_ms, trust)
             found = self._admission.check(act, statement, verified, now_ms=now_ms, trust=trust, others=others)
             entry = self._entries.act(act, actor, subject or found, statement=statement)

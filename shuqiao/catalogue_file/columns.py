@@ -118,7 +118,7 @@ def _listed(text: str) -> list[str]:
     return [one.strip() for one in text.split(LIST) if one.strip()]
 
 
-_TYPES = {
+TYPES = {
     "text": "文本",
     "integer": "整数",
     "decimal": "小数",
@@ -127,6 +127,7 @@ _TYPES = {
     "timestamp": "时间",
     "bytes": "字节",
 }
+"""The types of fields and parameters, in Chinese."""
 _LEVELS = {level: level for level in ("L1", "L2", "L3", "L4")}
 _KINDS = {"query": "查询", "verify": "核验"}
 _SHARES = {"unconditional": "无条件共享", "conditional": "有条件共享", "not_shared": "不予共享"}
@@ -189,7 +190,7 @@ FIELDS: Sequence[Column] = (
     Column("title_zh", "中文名称"),
     Column("title_en", "英文名称"),
     Column("code", "信息项代码"),
-    Column("type", "数据类型", "word", _TYPES),
+    Column("type", "数据类型", "word", TYPES),
     Column("level", "分级", "word", _LEVELS),
     Column("data_class", "数据类别", "word", _CLASSES),
     Column("share", "共享类型", "word", _SHARES),
@@ -206,7 +207,7 @@ FIELDS: Sequence[Column] = (
 PARAMETERS: Sequence[Column] = (
     RESOURCE,
     Column("name", "参数"),
-    Column("type", "数据类型", "word", _TYPES),
+    Column("type", "数据类型", "word", TYPES),
     Column("level", "分级", "word", _LEVELS),
     Column("format", "格式", "word", _FORMATS),
 )

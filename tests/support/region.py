@@ -90,6 +90,10 @@ class MemoryLog:
         return self.entries[first : first + count]
 
     @property
+    def fault(self) -> ExchangeError | None:
+        return self.fails
+
+    @property
     def sealed_size(self) -> int:
         return 0
 

@@ -1,7 +1,7 @@
 """Tickets for tests: bodies, and a region in miniature that serves them over a log with tagged exchanges."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import grpc
 
 from exchange import canonical
 from exchange.clock import system_random
+from exchange.errors import AuditUnavailable
 from exchange.identity import Role
 from exchange.keystore import MemoryKeyStore
 from exchange.statement import StatementSigner
@@ -118,6 +119,20 @@ def quality(**changes: Any) -> ticket_pb2.QualityReportBody:
         "issued_at": moment(NOW_MS),
     }
     return ticket_pb2.QualityReportBody(**(held | changes))
+
+
+def dying(record_made: Callable[[Any], Awaitable[int | None]], done: int) -> Callable[[Any], Any]:
+    """Return what enters so many entries as that does, and then none."""
+    entered = 0
+
+    async def record(make: Any) -> int | None:
+        nonlocal entered
+        if entered == done:
+            raise AuditUnavailable("down")
+        entered += 1
+        return await record_made(make)
+
+    return record
 
 
 class TicketRegion(Region):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shuqiao.catalogue_file.columns import TYPES
 from shuqiao.cli.invocation import Invocation
 from shuqiao.local_time import shown
 from shuqiao.output import BAD, GOOD, UNSURE, Cell
@@ -17,16 +18,6 @@ Resource = Annotated[
     ),
 ]
 Note = Annotated[str, typer.Option("--note", help="说明，不得含个人信息 | Why; no personal data")]
-TYPES = {
-    "text": "文本",
-    "integer": "整数",
-    "decimal": "小数",
-    "boolean": "是否",
-    "date": "日期",
-    "timestamp": "时间",
-    "bytes": "字节",
-}
-"""The types of fields and parameters, in Chinese."""
 LEVEL_STYLES = {"L1": GOOD, "L2": GOOD, "L3": UNSURE, "L4": BAD}
 STANDING_STYLES = {
     "published": GOOD,

@@ -1,9 +1,7 @@
 """A correction reaches the recipients of every quarter of the log, and tells which it could not search."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,19 +27,13 @@ from tests.support.tickets import (
     ZHOU,
     TicketRegion,
     dispute,
+    dying,
     providers_key,
     subject_tags,
-    ticket_region,
 )
 
 BEFORE, DISPUTED, AFTER = "2026Q2", "2026Q3", "2026Q4"
 ALL = (BEFORE, DISPUTED, AFTER)
-
-
-@pytest.fixture
-async def region(tmp_path: Path) -> AsyncIterator[TicketRegion]:
-    async with ticket_region(tmp_path) as made:
-        yield made
 
 
 @dataclass
@@ -253,16 +245,7 @@ async def test_a_crash_at_any_entry_tells_every_quarter_after_the_next_start_and
     it = await quarters(region)
     monkeypatch.setattr(corrections_module, "PATIENCE_S", 0.0)
     await correct(region, it.ticket_id, mother(region, it.ticket_id))
-    record_made, entered = region.registrar.record_made, 0
-
-    async def dying(make: Any) -> int | None:
-        nonlocal entered
-        if entered == done:
-            raise e.AuditUnavailable("down")
-        entered += 1
-        return await record_made(make)
-
-    monkeypatch.setattr(region.registrar, "record_made", dying)
+    monkeypatch.setattr(region.registrar, "record_made", dying(region.registrar.record_made, done))
     with pytest.raises(e.AuditUnavailable):
         await region.corrections.tell(region.state.tickets.one(it.ticket_id))
     assert len(region.told()) == done and len(kept(region)) == 1
@@ -420,16 +403,7 @@ async def test_a_crash_at_any_entry_of_a_supplement_is_made_good_by_the_next_sta
     region.telling.cancel()
     monkeypatch.setattr(corrections_module, "PATIENCE_S", 0.0)
     await supplement(region, it.ticket_id, mother(region, it.ticket_id))
-    record_made, entered = region.registrar.record_made, 0
-
-    async def dying(make: Any) -> int | None:
-        nonlocal entered
-        if entered == done:
-            raise e.AuditUnavailable("down")
-        entered += 1
-        return await record_made(make)
-
-    monkeypatch.setattr(region.registrar, "record_made", dying)
+    monkeypatch.setattr(region.registrar, "record_made", dying(region.registrar.record_made, done))
     with pytest.raises(e.AuditUnavailable):
         await region.corrections.tell(region.state.tickets.one(it.ticket_id))
     assert len(region.told()) == 1 + done and len(kept(region)) == 1

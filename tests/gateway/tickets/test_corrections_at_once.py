@@ -1,9 +1,7 @@
 """Whom a correction is about is taken with the step that is entered, and with no other."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -38,14 +36,7 @@ from tests.support.tickets import (
     TicketRegion,
     dispute,
     event,
-    ticket_region,
 )
-
-
-@pytest.fixture
-async def region(tmp_path: Path) -> AsyncIterator[TicketRegion]:
-    async with ticket_region(tmp_path) as made:
-        yield made
 
 
 @dataclass
@@ -181,6 +172,33 @@ async def test_a_step_that_the_log_does_not_take_leaves_no_tags_and_one_in_doubt
     await region.registrar._append(leaves[-1])
     await region.told_all(it.ticket_id)
     assert told(region) == {HEALTH: [it.disputed]} | it.mothers
+
+
+async def test_while_a_step_is_in_doubt_no_other_takes_the_place_of_its_tags(region: TicketRegion) -> None:
+    it = await corrected(region)
+    store = region.log._store
+    store.commit_fault, store.open_fault = "kept", True
+    assert isinstance(await refused(supplement(region, it, MOTHER)), e.AuditUnavailable)
+    assert isinstance(await refused(supplement(region, it, FATHER)), e.AuditUnavailable)
+    folded = asyncio.Event()
+    region.registrar.subscribe(lambda *_: folded.set())
+    # The log is read back, and the first is in it.
+    store.commit_fault, store.open_fault = "", False
+    await folded.wait()
+    await region.told_all(it.ticket_id)
+    assert told(region) == {HEALTH: [it.disputed]} | it.mothers
+
+
+async def test_a_step_that_was_in_doubt_and_is_not_in_the_log_keeps_nobody_from_another(
+    region: TicketRegion,
+) -> None:
+    it = await corrected(region)
+    region.log._store.commit_fault = "lost"
+    assert isinstance(await refused(supplement(region, it, MOTHER)), e.AuditUnavailable)
+    region.log._store.commit_fault = ""
+    await supplement(region, it, FATHER)
+    await region.told_all(it.ticket_id)
+    assert told(region) == {HEALTH: [it.disputed]} | it.fathers
 
 
 async def test_who_names_nobody_has_nobody_looked_for_whom_a_step_in_doubt_has_named(

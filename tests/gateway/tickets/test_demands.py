@@ -1,6 +1,5 @@
 """Demands at the gateway: given to somebody by an administrator, answered by a resource, seen by all."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,7 @@ from tests.support.tickets import (
     WU,
     TicketRegion,
     demand,
-    ticket_region,
 )
-
-
-@pytest.fixture
-async def region(tmp_path: Path) -> AsyncIterator[TicketRegion]:
-    async with ticket_region(tmp_path) as made:
-        yield made
 
 
 async def test_a_demand_waits_for_an_administrator_and_everybody_sees_it(region: TicketRegion) -> None:

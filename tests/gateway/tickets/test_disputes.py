@@ -1,8 +1,6 @@
 """Disputes at the gateway: who may raise and answer what, and that a correction reaches whom it concerns."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,15 +41,9 @@ from tests.support.tickets import (
     ZHOU,
     TicketRegion,
     dispute,
+    dying,
     event,
-    ticket_region,
 )
-
-
-@pytest.fixture
-async def region(tmp_path: Path) -> AsyncIterator[TicketRegion]:
-    async with ticket_region(tmp_path) as made:
-        yield made
 
 
 async def disputed(region: TicketRegion, *subjects: str, **said: Any) -> bytes:
@@ -326,16 +318,7 @@ async def test_a_crash_between_the_correction_and_its_entries_is_made_good_by_th
     ticket_id = await region.raised(CHEN, dispute(ids[0]))
     monkeypatch.setattr(corrections_module, "PATIENCE_S", 0.0)
     await region.act(LI, ticket_id, CORRECT)
-    record_made, entered = region.registrar.record_made, 0
-
-    async def dying(make: Any) -> int | None:
-        nonlocal entered
-        if entered == done:
-            raise e.AuditUnavailable("down")
-        entered += 1
-        return await record_made(make)
-
-    monkeypatch.setattr(region.registrar, "record_made", dying)
+    monkeypatch.setattr(region.registrar, "record_made", dying(region.registrar.record_made, done))
     with pytest.raises(e.AuditUnavailable):
         await region.corrections.tell(region.state.tickets.one(ticket_id))
     assert len(region.told()) == done
