@@ -131,4 +131,6 @@ async def test_a_socket_left_by_a_killed_process_is_replaced(tmp_path):
     for settings in ({"grpc": f"unix://{path}"}, {"http": f"unix://{path}"}):
         api = LocalApi(settings=LocalApiSettings(**settings), asker=FakeAsker(), hop="h")
         await api.start()
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(path))
         await api.stop(grace_s=0)
